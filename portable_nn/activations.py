@@ -1,0 +1,435 @@
+"""Activation functions, written once against the array API standard.
+
+Each takes an array of any library and any real dtype, on any device, and gives an array of the same library,
+device and shape. A floating dtype is kept; integers and booleans are promoted to the device's default float.
+A network, which has resolved the array's namespace already, passes it as `xp`.
+
+A new activation is one function here and its name in `ACTIVATIONS`.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import array_api_compat
+
+from portable_nn._typing import A, Array, Namespace
+from portable_nn.errors import InputError, ShapeError
+
+__all__ = [
+    "elu",
+    "gelu",
+    "identity",
+    "leaky_relu",
+    "log_softmax",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "step",
+    "tanh",
+]
+
+
+def namespace(x: object) -> Namespace:
+    """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
+    try:
+        return array_api_compat.array_namespace(x)
+    except TypeError as error:
+        raise InputError(
+            f"expected an array of a library that follows the array API standard, got {type(x).__name__}: "
+            "convert it first, with numpy.asarray(x) for instance"
+        ) from error
+
+
+def default_float(xp: Namespace, x: Array) -> object:
+    """The default floating dtype of the device of `x`."""
+    return xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
+
+
+def _floating(x: object, xp: Namespace | None) -> tuple[Array, Namespace]:
+    if xp is not None:
+        return x, xp
+    xp = namespace(x)
+    array: Array = x
+    if xp.isdtype(array.dtype, "real floating"):
+        return array, xp
+    if xp.isdtype(array.dtype, ("bool", "integral")):
+        return xp.astype(array, default_float(xp, array)), xp
+    raise InputError(f"expected real numbers, got dtype {array.dtype}: take the real part, or the modulus, first")
+
+
+def _along(x: Array, axis: int) -> int:
+    """Check that `x` has values along `axis`."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(
+            f"softmax normalises along an axis, and an array of shape {tuple(x.shape)} has no axis {axis}: "
+            + ("give at least one dimension" if x.ndim == 0 else f"choose one from {-x.ndim} to {x.ndim - 1}")
+        )
+    if x.shape[axis] == 0:
+        raise ShapeError(f"softmax over no values: axis {axis} of shape {tuple(x.shape)} has length 0")
+    return axis
+
+
+def _half_exp(x: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Where `x` is negative, and ``exp(-|x|)``, which cannot overflow.
+
+    `where` rather than `abs`: the derivative of ``abs`` at 0 is 0 in automatic differentiation.
+    """
+    negative = x < 0
+    return negative, xp.exp(xp.where(negative, x, -x))
+
+
+def step(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Heaviside step: 1 where ``x >= 0``, else 0 (also for nan).
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import step
+    >>> step(np.array([-1.0, 0.0, 2.0]))
+    array([0., 1., 1.])
+    """
+    array, xp = _floating(x, xp)
+    return cast(A, xp.astype(array >= 0, array.dtype))
+
+
+def sigmoid(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Logistic sigmoid, ``1 / (1 + exp(-x))``.
+
+    No overflow for any finite `x`, full relative accuracy in the far tail, and the derivative 1/4 at 0.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import sigmoid
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    array, xp = _floating(x, xp)
+    negative, e = _half_exp(array, xp)
+    return cast(A, xp.where(negative, e, xp.ones_like(e)) / (1 + e))
+
+
+def relu(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Rectified linear unit, ``max(x, 0)``; its derivative at 0 is 0.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import relu
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+    array, xp = _floating(x, xp)
+    return cast(A, xp.where(array <= 0, xp.zeros_like(array), array))
+
+
+def tanh(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, between -1 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import tanh
+    >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
+    array([-1.,  0.,  1.])
+    """
+    array, xp = _floating(x, xp)
+    return cast(A, xp.tanh(array))
+
+
+def identity(x: A, /, *, xp: Namespace | None = None) -> A:
+    """`x` itself, promoted to floating.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import identity
+    >>> identity(np.array([1, 2]))
+    array([1., 2.])
+    """
+    array, _ = _floating(x, xp)
+    return cast(A, array)
+
+
+def leaky_relu(x: A, /, *, xp: Namespace | None = None) -> A:
+    """`x` where it is positive, ``x / 100`` elsewhere (the slope of `torch.nn.LeakyReLU`).
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import leaky_relu
+    >>> leaky_relu(np.array([-100.0, 2.0]))
+    array([-1.,  2.])
+    """
+    array, xp = _floating(x, xp)
+    return cast(A, xp.where(array <= 0, 0.01 * array, array))
+
+
+def elu(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Exponential linear unit: `x` where it is positive, ``exp(x) - 1`` elsewhere.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, above -1.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, arXiv:1511.07289.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import elu
+    >>> elu(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    array, xp = _floating(x, xp)
+    negative = array <= 0
+    return cast(A, xp.where(negative, xp.expm1(xp.where(negative, array, xp.zeros_like(array))), array))
+
+
+def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Gaussian error linear unit in its tanh form (the standard has no erf).
+
+    The factor ``(1 + tanh(u)) / 2`` is computed as ``sigmoid(2 u)``, which is accurate in the far tail too.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    References
+    ----------
+    Hendrycks and Gimpel, arXiv:1606.08415, equation for the tanh approximation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import gelu
+    >>> gelu(np.array([-1.0, 0.0, 1.0])).round(6)
+    array([-0.158808,  0.      ,  0.841192])
+    """
+    array, xp = _floating(x, xp)
+    near = xp.clip(array, -20.0, 20.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
+    return cast(A, array * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp))
+
+
+def silu(x: A, /, *, xp: Namespace | None = None) -> A:
+    """Sigmoid linear unit, ``x * sigmoid(x)``, also called swish.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, arXiv:1702.03118.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import silu
+    >>> silu(np.array([-1.0, 0.0, 1.0])).round(6)
+    array([-0.268941,  0.      ,  0.731059])
+    """
+    array, xp = _floating(x, xp)
+    return cast(A, array * sigmoid(array, xp=xp))
+
+
+def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
+    """``log(1 + exp(x))``, a smooth relu, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import softplus
+    >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(6)
+    array([   0.      ,    0.693147, 1000.      ])
+    """
+    array, xp = _floating(x, xp)
+    negative, e = _half_exp(array, xp)
+    return cast(A, xp.where(negative, xp.zeros_like(array), array) + xp.log1p(e))
+
+
+def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
+    """Softmax along one axis: ``exp(x) / sum(exp(x))``, computed without overflow.
+
+    The maximum along `axis` is subtracted first, which changes no quotient. Every slice along `axis` is
+    normalised by itself, so a batch gives the probabilities of each of its rows.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the values sum to 1.
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, between 0 and 1.
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import softmax
+    >>> softmax(np.array([1010, 1000, 990]))
+    array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
+    """
+    array, xp = _floating(x, xp)
+    axis = _along(array, axis)
+    e = xp.exp(array - xp.max(array, axis=axis, keepdims=True))
+    return cast(A, e / xp.sum(e, axis=axis, keepdims=True))
+
+
+def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
+    """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the exponentials of the result sum to 1.
+    xp : namespace of `x`, optional
+        Given by a caller who has resolved it already; `x` must then be floating.
+
+    Returns
+    -------
+    array
+        Of the library, device, shape and floating dtype of `x`, at most 0.
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import log_softmax
+    >>> log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    array, xp = _floating(x, xp)
+    axis = _along(array, axis)
+    largest = xp.max(array, axis=axis, keepdims=True)
+    shifted = array - xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
+    return cast(A, shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True)))
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    function.__name__: function
+    for function in (
+        identity, step, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, softmax, log_softmax,
+    )
+}  # fmt: skip
+
+STRICTLY_INCREASING = frozenset(
+    {"identity", "sigmoid", "tanh", "leaky_relu", "elu", "softplus", "softmax", "log_softmax"}
+)
+"""Activations that keep the order of one sample's values, so that labels need not compute them."""

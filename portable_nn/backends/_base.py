@@ -1,0 +1,104 @@
+"""What a backend is: one array library on one device.
+
+The defaults below are the standard's own calls, so they serve any conforming library; a file beside this one
+says where a library needs something else, and why.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from portable_nn._typing import Array, Device, DType, Namespace
+
+FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+"""The floating dtypes that a network computes in, with the bytes of each."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library on one device.
+
+    Attributes
+    ----------
+    xp : namespace
+        The library's array API namespace.
+    device : object
+        The library's own device object, None for "wherever arrays are" (under tracing).
+    """
+
+    xp: Namespace
+    device: Device
+
+    name: ClassVar[str] = ""  # as in specs; "" where the library has no file here
+    namespace: ClassVar[str] = ""  # module that is the library's array API namespace
+    package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
+    install: ClassVar[str] = ""  # what to pip install
+
+    def __str__(self) -> str:
+        device = self.device_name()
+        return f"{self.name or self.xp.__name__}:{device}" if device else self.name or str(self.xp.__name__)
+
+    @classmethod
+    def on(cls, device: str = "") -> Self:
+        """This library on the device that a spec names, "" for its default."""
+        return cls(import_module(cls.namespace), cls.parse(device))
+
+    @classmethod
+    def parse(cls, device: str) -> Device:
+        """The library's device object for its name in a spec; ValueError lists the choices."""
+        choices = cls.devices()
+        if device not in ("", *choices):
+            raise ValueError(f"devices here: {', '.join(choices) or 'none'}")
+        return device or choices[0]
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """The devices that are here, the default one first."""
+        return ["cpu"]
+
+    def device_name(self) -> str:
+        """The device as specs name it."""
+        return str(self.device)
+
+    @classmethod
+    def version(cls) -> str:
+        """The library's version."""
+        return str(import_module(cls.package).__version__)
+
+    def dtype(self, name: str) -> DType:
+        """The floating dtype of that name, the device's default float where it has none."""
+        info = self.xp.__array_namespace_info__()
+        if name in ("float32", "float64"):  # the standard's own, which a device may lack all the same
+            found = info.dtypes(device=self.device, kind="real floating").get(name)
+        else:
+            found = getattr(self.xp, name, None)
+        return info.default_dtypes(device=self.device)["real floating"] if found is None else found
+
+    def dtype_name(self, dtype: DType) -> str:
+        """The name of a floating dtype of this library."""
+        return next(name for name in FLOATS if getattr(self.xp, name, None) == dtype)
+
+    def place(self, array: np.ndarray[Any, Any]) -> Array:
+        """A copy of a NumPy array in this library, on this device."""
+        return self.xp.asarray(array, device=self.device, copy=True)
+
+    def keeps(self, array: Array) -> bool:  # noqa: ARG002
+        """Whether `array` is an ordinary one, which may outlive the call that placed it."""
+        return True
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The same values in NumPy, once they are computed."""
+        return np.asarray(array)
+
+    def synchronize(self, array: Array) -> None:  # noqa: ARG002
+        """Wait until `array` is computed."""
+        return
+
+    @contextmanager
+    def full_float32(self) -> Iterator[None]:
+        """Products of float32 in full precision while it lasts; the user's setting comes back after."""
+        yield

@@ -1,0 +1,65 @@
+"""Dask: arrays in chunks, lazy. The device of a Dask array is the backend of its chunks (``x._meta``).
+
+Weights become Dask arrays of one chunk, held by the library that holds the chunks of `x`. A spec may name it:
+`dask:torch:cpu`; without, chunks are NumPy's.
+"""
+
+from typing import Any, final
+
+import numpy as np
+
+from portable_nn._typing import Array, Device, DType
+from portable_nn.backends._base import Backend
+
+
+@final
+class Dask(Backend):
+    """Dask over another backend."""
+
+    name = "dask"
+    namespace = "array_api_compat.dask.array"
+    package = "dask.array"
+    install = "'dask[array]'"
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Chunks of NumPy arrays."""
+        return ["numpy"]
+
+    @classmethod
+    def version(cls) -> str:
+        """The version of the package around `dask.array`."""
+        import dask
+
+        return str(dask.__version__)
+
+    @classmethod
+    def parse(cls, device: str) -> Device:
+        """The backend of the chunks."""
+        from portable_nn.backends import get
+
+        return get(device or "numpy")
+
+    def device_name(self) -> str:
+        """The backend of the chunks where it is not NumPy."""
+        name = str(self.device)
+        return "" if name == "numpy" else name
+
+    def dtype(self, name: str) -> DType:
+        """As the chunks have it."""
+        return self.device.dtype(name)
+
+    def place(self, array: np.ndarray[Any, Any]) -> Array:
+        """One chunk, placed by the backend of the chunks."""
+        import dask.array
+
+        chunk = self.device.place(array)
+        return dask.array.from_array(chunk, chunks=chunk.shape, asarray=False)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Computed, then fetched by the backend of the chunks."""
+        return self.device.to_numpy(array.compute())  # type: ignore[no-any-return]
+
+    def synchronize(self, array: Array) -> None:
+        """Compute, and wait for the chunks' device."""
+        self.device.synchronize(array.compute())

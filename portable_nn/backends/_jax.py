@@ -1,0 +1,65 @@
+"""JAX on `cpu:N`, `gpu:N` and `tpu:N`.
+
+Under a transformation the arrays are tracers without a device, and what is placed may be a tracer too: kept,
+it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence `full_float32`.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any, final
+
+import numpy as np
+
+from portable_nn._typing import Array, Device
+from portable_nn.backends._base import Backend
+
+
+@final
+class JAX(Backend):
+    """JAX on one device."""
+
+    name = "jax"
+    namespace = "jax.numpy"
+    package = "jax"
+    install = "jax"
+
+    @classmethod
+    def _found(cls) -> dict[str, Device]:
+        import jax
+
+        found = {f"{device.platform}:{device.id}": device for device in jax.devices()}
+        return found | {f"cpu:{device.id}": device for device in jax.devices("cpu")}
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """The devices of JAX's default platform, then the CPU."""
+        return list(cls._found())
+
+    @classmethod
+    def parse(cls, device: str) -> Device:
+        """A device by platform and number, ``cpu`` meaning ``cpu:0``."""
+        numbered = device if not device or ":" in device else f"{device}:0"
+        return cls._found()[super().parse(numbered)]
+
+    def device_name(self) -> str:
+        """Platform and number."""
+        return f"{self.device.platform}:{self.device.id}" if hasattr(self.device, "platform") else ""
+
+    def keeps(self, array: Array) -> bool:
+        """Whether it is an array and no tracer."""
+        import jax
+
+        return not isinstance(array, jax.core.Tracer)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
+        return np.asarray(array.astype("float32") if array.dtype == "bfloat16" else array)
+
+    def synchronize(self, array: Array) -> None:
+        """Wait for the asynchronous dispatch."""
+        array.block_until_ready()
+
+    def full_float32(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Full products in what is traced meanwhile."""
+        import jax
+
+        return jax.default_matmul_precision("highest")  # type: ignore[no-any-return]

@@ -1,0 +1,89 @@
+"""PyTorch on `cpu`, `cuda:N`, `mps`, `xpu:N`, and `meta`, which has shapes and no values.
+
+Weights are placed outside inference mode: an inference tensor that was kept would break a later backward pass.
+What `torch.compile` or a function transform makes is not kept: it dies with the trace.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+
+from portable_nn._typing import Array, Device
+from portable_nn.backends._base import Backend
+
+
+@final
+class Torch(Backend):
+    """PyTorch on one device."""
+
+    name = "torch"
+    namespace = "array_api_compat.torch"
+    package = "torch"
+    install = "torch"
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """The CPU, and each accelerator that PyTorch reports."""
+        import torch
+
+        found = ["cpu"]
+        found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        found += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
+        found += ["mps"] * torch.backends.mps.is_available()
+        default = str(torch.empty(0).device)
+        return sorted(found, key=lambda device: device != default)
+
+    @classmethod
+    def parse(cls, device: str) -> Device:
+        """Any device string of PyTorch's, such as ``cuda`` or ``cuda:1``."""
+        import torch
+
+        try:
+            return torch.empty(0, device=device or None).device  # "cuda" becomes "cuda:0", as tensors have it
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"{reason} (devices here: {', '.join([*cls.devices(), 'meta'])})") from error
+
+    def place(self, array: np.ndarray[Any, Any]) -> Array:
+        """A copy, never an inference tensor."""
+        import torch
+
+        with torch.inference_mode(False):
+            return torch.asarray(array, device=self.device, copy=True)
+
+    def keeps(self, array: Array) -> bool:
+        """Only plain tensors, none that a compiler or a transform of `torch.func` traces."""
+        import torch
+
+        return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array))
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Detached, fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
+        import torch
+
+        host = array.detach().cpu()
+        return np.asarray(host.float() if host.dtype == torch.bfloat16 else host)
+
+    def synchronize(self, array: Array) -> None:
+        """Wait for the device's queue; the CPU has none."""
+        import torch
+
+        if array.device.type in ("cuda", "xpu", "mps"):
+            getattr(torch, array.device.type).synchronize()
+
+    @contextmanager
+    def full_float32(self) -> Iterator[None]:
+        """No TF32 and no bfloat16 inside float32 products."""
+        import torch
+
+        settings = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+        before = [setting.fp32_precision for setting in settings]
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            for setting, precision in zip(settings, before, strict=True):
+                setting.fp32_precision = precision

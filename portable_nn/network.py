@@ -1,0 +1,380 @@
+"""`Network`: layers in order, run on the arrays of any library."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self, TypeAlias, cast, final
+
+import numpy as np
+
+from portable_nn import backends
+from portable_nn._typing import A, Array, DType, Namespace
+from portable_nn.activations import namespace
+from portable_nn.backends import FLOATS, Backend
+from portable_nn.errors import InputError, NetworkError, PlacementError
+from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
+from portable_nn.rewriting import without_last_activation
+
+__all__ = ["Network"]
+
+Pass: TypeAlias = Callable[[tuple[Layer, ...]], tuple[Layer, ...]]
+Placed: TypeAlias = tuple[Namespace, DType | None, tuple[Layer, ...]]  # the dtype is what to cast the input to
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Network:
+    """Layers in order: one source of the forward pass for every array library.
+
+    A network of NumPy weights follows its input: it works on the arrays of any library, on any device, in any
+    floating dtype, and places a copy of its weights there, once. The caller's data never moves. A network with
+    weights of another library, or one that `to` has placed, is *bound*: it takes arrays of that library and
+    device alone, and nothing moves at all.
+
+    Networks are immutable and may be shared by threads. ``==`` is identity.
+
+    Parameters
+    ----------
+    layers : sequence of Dense, Rescaling and Flatten
+        What one layer gives, the next one must take.
+
+    Attributes
+    ----------
+    layers : tuple of layers
+    backend : Backend or None
+        The library and device it is bound to, None if it follows its input.
+
+    Raises
+    ------
+    NetworkError
+        If there is no layer, or shapes do not chain, or weights are of several libraries or devices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> net = pnn.Network([pnn.Dense(np.eye(2), np.zeros(2), "softmax")])
+    >>> net(np.array([0.0, 1.0])).round(3)
+    array([0.269, 0.731])
+    >>> net.predict(np.array([[0.0, 1.0], [3.0, 2.0]]))
+    array([1, 0])
+    """
+
+    layers: tuple[Layer, ...]  # any sequence may be given
+    backend: Backend | None = field(default=None, kw_only=True)
+    _shapes: tuple[Shape | None, ...] = field(init=False)
+    _dtype: str = field(init=False)
+    _placed: dict[Any, Placed] = field(init=False)
+
+    def __post_init__(self) -> None:
+        layers = tuple(self.layers)
+        if not layers:
+            raise NetworkError("a network needs at least one layer, got none")
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise NetworkError(f"layer {i} must be Dense, Rescaling or Flatten, got {type(layer).__name__}")
+        backend = self.backend or _common_backend(layers)
+        if backend is not None:
+            place = partial(_beside, backend)
+            layers = tuple(layer.map(place) for layer in layers)
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "backend", backend)
+        object.__setattr__(self, "_shapes", sample_shapes(layers))
+        object.__setattr__(self, "_dtype", _common_dtype(layers, backend or backends.get("numpy")))
+        object.__setattr__(self, "_placed", {})
+
+    def __call__(self, x: A) -> A:
+        """The outputs of the last layer.
+
+        Parameters
+        ----------
+        x : array of shape (n,), (N, n) or with more leading axes
+            Of any library and device (of the network's own if it is bound). A floating dtype is that of the
+            computation; integers and booleans are cast to the weights' dtype first, or to the device's default
+            float where the device lacks it.
+
+        Returns
+        -------
+        array
+            The leading axes of `x`, then the outputs; of the library and on the device of `x`.
+
+        Raises
+        ------
+        InputError
+            If `x` is no array, or not real.
+        ShapeError
+            If samples have another shape than the first layer takes.
+        PlacementError
+            If the network is bound, and `x` is elsewhere.
+        """
+        return cast(A, self._run(x, None))
+
+    def predict(self, x: A) -> A:
+        """The label of each sample.
+
+        The index of the largest output, taken before a last activation that keeps the order: a softmax cannot
+        change the label, and a saturated sigmoid would tie. With one sigmoid output the label is 1 where its
+        logit is at least 0, else 0.
+
+        Parameters
+        ----------
+        x : array
+            As in a call of the network.
+
+        Returns
+        -------
+        array of integers
+            The leading axes of `x`; of the library and on the device of `x`.
+
+        Raises
+        ------
+        NetworkError
+            If the network has one output without a sigmoid: that is regression, which has no labels.
+        InputError, ShapeError, PlacementError
+            As in a call of the network.
+        """
+        logits = self.logits(x)
+        return cast(A, labels(logits, namespace(logits)))
+
+    def logits(self, x: A) -> A:
+        """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
+
+        Parameters
+        ----------
+        x : array
+            As in a call of the network.
+
+        Returns
+        -------
+        array
+            The leading axes of `x`, then the logits; of the library and on the device of `x`.
+
+        Raises
+        ------
+        NetworkError, InputError, ShapeError, PlacementError
+            As in `predict`.
+        """
+        last = self.layers[-1]
+        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
+            raise NetworkError(
+                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
+            )
+        return cast(A, self._run(x, without_last_activation))
+
+    def to(self, spec: str | Backend) -> Self:
+        """The same network with its weights placed on a backend, and bound to it.
+
+        Parameters
+        ----------
+        spec : str or Backend
+            As in `portable_nn.backends.get`: ``"torch:cuda:0"``, ``"cupy"``.
+
+        Returns
+        -------
+        Network
+            With weights of the same dtype, or of the device's default float where it has no such.
+
+        Raises
+        ------
+        BackendError
+            If the library or the device is not there.
+
+        Examples
+        --------
+        >>> import portable_nn as pnn
+        >>> net = pnn.load("mnist").to("numpy")
+        >>> str(net.backend)
+        'numpy'
+        """
+        backend = backends.get(spec)
+        place = partial(_place, backend, backend.dtype(self.dtype))
+        return type(self)([layer.map(place) for layer in self.to_numpy().layers], backend=backend)
+
+    def to_numpy(self) -> Self:
+        """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
+        if self.backend is None:
+            return self
+        return type(self)([layer.map(self.backend.to_numpy) for layer in self.layers])
+
+    def astype(self, dtype: str) -> Self:
+        """The same network with its weights in another dtype, where it is.
+
+        Parameters
+        ----------
+        dtype : {"float16", "bfloat16", "float32", "float64"}
+            bfloat16 needs a bound network: NumPy has none.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        NetworkError
+            If the dtype is unknown, or the library or device has none such.
+        """
+        backend = self.backend or backends.get("numpy")
+        if dtype not in FLOATS:
+            raise NetworkError(f"unknown dtype {dtype!r}: choose one of {', '.join(FLOATS)}")
+        new = backend.dtype(dtype)
+        if backend.dtype_name(new) != dtype:
+            raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
+        layers = [layer.map(lambda array: backend.xp.astype(array, new)) for layer in self.layers]
+        return type(self)(layers, backend=self.backend)
+
+    def same_architecture(self, other: Self) -> bool:
+        """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
+        return [_architecture(layer) for layer in self.layers] == [_architecture(layer) for layer in other.layers]
+
+    def summary(self) -> str:
+        """A table of the layers: shape of a sample after each, number of parameters, bytes.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import portable_nn as pnn
+        >>> print(pnn.load("mnist").summary())
+        layer                         output  parameters    bytes
+        Rescaling(0.00392157, 0)      (784,)           0        0
+        Dense(784, 50, 'sigmoid')      (50,)       39250   157000
+        Dense(50, 100, 'sigmoid')     (100,)        5100    20400
+        Dense(100, 10, 'softmax')      (10,)        1010     4040
+        total (float32)                            45360   181440
+        """
+        width = FLOATS[self.dtype]
+        sizes = [sum(math.prod(array.shape) for array in layer.arrays.values()) for layer in self.layers]
+        rows = [
+            (repr(layer), "any" if shape is None else str(shape), str(size), str(size * width))
+            for layer, shape, size in zip(self.layers, self._shapes[1:], sizes, strict=True)
+        ]
+        rows = [
+            ("layer", "output", "parameters", "bytes"),
+            *rows,
+            (f"total ({self.dtype})", "", str(sum(sizes)), str(sum(sizes) * width)),
+        ]
+        first = max(len(row[0]) for row in rows)
+        second = max(len(row[1]) for row in rows)
+        return "\n".join(f"{a:<{first}}  {b:>{second + 2}}  {c:>10}  {d:>7}" for a, b, c, d in rows)
+
+    def __repr__(self) -> str:
+        where = f", bound to {self.backend}" if self.backend else ""
+        return f"Network([{', '.join(map(repr, self.layers))}]{where})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.layers, str(self.backend) if self.backend else None)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the weights' dtype, the widest where they differ."""
+        return self._dtype
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """The shape of one sample, None where any will do."""
+        return self._shapes[0]
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """The shape of the outputs for one sample, None where it is that of the sample."""
+        return self._shapes[-1]
+
+    def _run(self, x: Array, rewrite: Pass | None) -> Array:
+        try:
+            placed = self._placed.get((rewrite, type(x), backends.device_of(x), x.dtype))
+        except AttributeError:
+            placed = None
+        xp, dtype, layers = placed or self._place(x, rewrite)
+        shape = self._shapes[0]
+        if shape is not None and x.shape[-len(shape) :] != shape:
+            check_input(x, shape)
+        if dtype is not None:
+            x = xp.astype(x, dtype)
+        for layer in layers:
+            x = layer(x, xp)
+        return x
+
+    def _place(self, x: Array, rewrite: Pass | None) -> Placed:
+        """The namespace of `x`, the dtype to cast it to if any, and the layers placed beside it."""
+        xp = namespace(x)
+        backend = backends.of(x, xp)
+        self._check_bound(backend)
+        if xp.isdtype(x.dtype, "real floating"):
+            dtype, cast_to = x.dtype, None
+        elif xp.isdtype(x.dtype, ("bool", "integral")):
+            dtype = cast_to = backend.dtype(self._dtype)
+        else:
+            raise InputError(f"the network takes real numbers, got dtype {x.dtype}")
+        layers = self.layers if rewrite is None else rewrite(self.layers)
+        if self.backend is None:
+            layers = tuple(layer.map(partial(_place, backend, dtype)) for layer in layers)
+            keep = all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
+        elif keep := backend.dtype_name(dtype) == self._dtype:
+            pass
+        else:  # never kept: the weights may be trained meanwhile
+            layers = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
+        if keep:
+            self._placed[rewrite, type(x), backend.device, x.dtype] = xp, cast_to, layers
+        return xp, cast_to, layers
+
+    def _check_bound(self, came: Backend) -> None:
+        bound = self.backend
+        if bound is None or bound == came or (bound.xp is came.xp and None in (bound.device, came.device)):
+            return
+        raise PlacementError(
+            f"the network is bound to {bound}, and the input is on {came}: "
+            f"call net.to({str(came)!r}), or bring the input to {bound}"
+        )
+
+
+def labels(logits: Array, xp: Namespace) -> Array:
+    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
+    if logits.shape[-1] == 1:
+        return xp.astype(logits[..., 0] >= 0, xp.int64)
+    return xp.argmax(logits, axis=-1)
+
+
+def _place(backend: Backend, dtype: DType, array: Array) -> Array:
+    """A NumPy array in another dtype on a backend, cast before it travels where NumPy has the dtype."""
+    name = backend.dtype_name(dtype)
+    if hasattr(np, name):
+        return backend.place(array.astype(name, copy=False))
+    return backend.xp.astype(backend.place(array.astype(np.float32)), dtype)
+
+
+def _beside(backend: Backend, array: Array) -> Array:
+    """An array of the backend's library as it is, one of NumPy placed there."""
+    return backend.place(array) if isinstance(array, np.ndarray) else array
+
+
+def _common_backend(layers: tuple[Layer, ...]) -> Backend | None:
+    """The one backend of all weights that are not NumPy's, None if all are."""
+    found = {
+        backends.of(array, namespace(array)): None
+        for layer in layers
+        for array in layer.arrays.values()
+        if not isinstance(array, np.ndarray)
+    }
+    if len(found) > 1:
+        raise NetworkError(
+            f"weights are on {' and '.join(map(str, found))}: bring them to one library and device first"
+        )
+    return next(iter(found), None)
+
+
+def _common_dtype(layers: tuple[Layer, ...], backend: Backend) -> str:
+    """The name of the widest dtype of the weights, float32 where there are none."""
+    dtypes = [array.dtype for layer in layers for array in layer.arrays.values()]
+    return backend.dtype_name(backend.xp.result_type(*dtypes)) if dtypes else "float32"
+
+
+def _architecture(layer: Layer) -> tuple[Any, ...]:
+    shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
+    return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
+
+
+def _rebuilt(layers: tuple[Layer, ...], spec: str | None) -> Network:
+    return Network(layers, backend=backends.get(spec) if spec else None)
