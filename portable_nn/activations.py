@@ -291,7 +291,7 @@ def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
     array([-0.158808,  0.      ,  0.841192])
     """
     array, xp = _floating(x, xp)
-    near = xp.clip(array, -20.0, 20.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
+    near = xp.clip(array, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
     return cast(A, array * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp))
 
 

@@ -33,7 +33,9 @@ def _weights(layer: str, name: str, array: Array) -> Array:
     floating = np.isdtype(array.dtype, "real floating")
     copy = np.array(array, dtype=array.dtype.newbyteorder("=") if floating else np.float64, order="C")
     if np.isnan(copy).any():
-        raise NetworkError(f"{layer}: {name} has {np.isnan(copy).sum()} nan of {copy.size} values: was training stable?")
+        raise NetworkError(
+            f"{layer}: {name} has {np.isnan(copy).sum()} nan of {copy.size} values: was training stable?"
+        )
     copy.setflags(write=False)
     return copy
 
@@ -100,6 +102,7 @@ class Dense:
         object.__setattr__(self, "bias", bias)
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
+        """The outputs for floating `x`, whose namespace is `xp`."""
         return ACTIVATIONS[self.activation](x @ self.weight + self.bias, xp=xp)
 
     def __repr__(self) -> str:
@@ -123,7 +126,7 @@ class Dense:
         """The shape of one sample."""
         return (int(self.weight.shape[0]),)
 
-    def output_shape(self, input_shape: Shape | None) -> Shape:  # noqa: ARG002
+    def output_shape(self, input_shape: Shape | None) -> Shape:
         """The shape that one sample has after this layer."""
         return (int(self.weight.shape[1]),)
 
@@ -173,7 +176,8 @@ class Rescaling:
                 f"{tuple(self.offset.shape)} differ"
             )
 
-    def __call__(self, x: Array, xp: Namespace) -> Array:  # noqa: ARG002
+    def __call__(self, x: Array, xp: Namespace) -> Array:
+        """The outputs for floating `x`, whose namespace is `xp`."""
         return x * self.scale + self.offset
 
     def __repr__(self) -> str:
@@ -239,6 +243,7 @@ class Flatten:
         object.__setattr__(self, "sample_shape", shape)
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
+        """The outputs for floating `x`, whose namespace is `xp`."""
         leading = x.shape[: x.ndim - len(self.sample_shape)]
         return xp.reshape(x, (*(-1 if n is None else n for n in leading), prod(self.sample_shape)))
 
@@ -250,7 +255,7 @@ class Flatten:
         """No weights."""
         return {}
 
-    def map(self, f: Callable[[Array], Array]) -> Self:  # noqa: ARG002
+    def map(self, f: Callable[[Array], Array]) -> Self:
         """Itself: there is no array to apply `f` to."""
         return self
 
@@ -259,7 +264,7 @@ class Flatten:
         """The shape of one sample."""
         return self.sample_shape
 
-    def output_shape(self, input_shape: Shape | None) -> Shape:  # noqa: ARG002
+    def output_shape(self, input_shape: Shape | None) -> Shape:
         """The shape that one sample has after this layer."""
         return (prod(self.sample_shape),)
 

@@ -1,8 +1,8 @@
 """`Network`: layers in order, run on the arrays of any library."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeAlias, cast, final
 
@@ -16,14 +16,14 @@ from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
 from portable_nn.rewriting import without_last_activation
 
-__all__ = ["Network"]
+__all__ = ["Network", "labels_of"]
 
 Pass: TypeAlias = Callable[[tuple[Layer, ...]], tuple[Layer, ...]]
 Placed: TypeAlias = tuple[Namespace, DType | None, tuple[Layer, ...]]  # the dtype is what to cast the input to
 
 
 @final
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Network:
     """Layers in order: one source of the forward pass for every array library.
 
@@ -36,7 +36,7 @@ class Network:
 
     Parameters
     ----------
-    layers : sequence of Dense, Rescaling and Flatten
+    layers : iterable of Dense, Rescaling and Flatten
         What one layer gives, the next one must take.
 
     Attributes
@@ -61,23 +61,22 @@ class Network:
     array([1, 0])
     """
 
-    layers: tuple[Layer, ...]  # any sequence may be given
-    backend: Backend | None = field(default=None, kw_only=True)
-    _shapes: tuple[Shape | None, ...] = field(init=False)
-    _dtype: str = field(init=False)
-    _placed: dict[Any, Placed] = field(init=False)
+    layers: tuple[Layer, ...]
+    backend: Backend | None
+    _shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
+    _dtype: str
+    _placed: dict[Any, Placed]
 
-    def __post_init__(self) -> None:
-        layers = tuple(self.layers)
+    def __init__(self, layers: Iterable[Layer], *, backend: Backend | None = None) -> None:
+        layers = tuple(layers)
         if not layers:
             raise NetworkError("a network needs at least one layer, got none")
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise NetworkError(f"layer {i} must be Dense, Rescaling or Flatten, got {type(layer).__name__}")
-        backend = self.backend or _common_backend(layers)
+        backend = backend or _common_backend(layers)
         if backend is not None:
-            place = partial(_beside, backend)
-            layers = tuple(layer.map(place) for layer in layers)
+            layers = tuple(layer.map(partial(_beside, backend)) for layer in layers)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "backend", backend)
         object.__setattr__(self, "_shapes", sample_shapes(layers))
@@ -108,7 +107,8 @@ class Network:
         PlacementError
             If the network is bound, and `x` is elsewhere.
         """
-        return cast(A, self._run(x, None))
+        outputs, _ = self._forward(x, None)
+        return cast(A, outputs)
 
     def predict(self, x: A) -> A:
         """The label of each sample.
@@ -134,8 +134,9 @@ class Network:
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
-        logits = self.logits(x)
-        return cast(A, labels(logits, namespace(logits)))
+        self._check_labels()
+        logits, xp = self._forward(x, without_last_activation)
+        return cast(A, labels_of(logits, xp))
 
     def logits(self, x: A) -> A:
         """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
@@ -155,12 +156,9 @@ class Network:
         NetworkError, InputError, ShapeError, PlacementError
             As in `predict`.
         """
-        last = self.layers[-1]
-        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
-            raise NetworkError(
-                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
-            )
-        return cast(A, self._run(x, without_last_activation))
+        self._check_labels()
+        logits, _ = self._forward(x, without_last_activation)
+        return cast(A, logits)
 
     def to(self, spec: str | Backend) -> Self:
         """The same network with its weights placed on a backend, and bound to it.
@@ -265,7 +263,7 @@ class Network:
         return f"Network([{', '.join(map(repr, self.layers))}]{where})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.layers, str(self.backend) if self.backend else None)
+        return _rebuilt, (self.layers, self.backend is not None)
 
     @property
     def dtype(self) -> str:
@@ -282,7 +280,14 @@ class Network:
         """The shape of the outputs for one sample, None where it is that of the sample."""
         return self._shapes[-1]
 
-    def _run(self, x: Array, rewrite: Pass | None) -> Array:
+    def _check_labels(self) -> None:
+        last = self.layers[-1]
+        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
+            raise NetworkError(
+                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
+            )
+
+    def _forward(self, x: Array, rewrite: Pass | None) -> tuple[Array, Namespace]:
         try:
             placed = self._placed.get((rewrite, type(x), backends.device_of(x), x.dtype))
         except AttributeError:
@@ -295,7 +300,7 @@ class Network:
             x = xp.astype(x, dtype)
         for layer in layers:
             x = layer(x, xp)
-        return x
+        return x, xp
 
     def _place(self, x: Array, rewrite: Pass | None) -> Placed:
         """The namespace of `x`, the dtype to cast it to if any, and the layers placed beside it."""
@@ -330,7 +335,7 @@ class Network:
         )
 
 
-def labels(logits: Array, xp: Namespace) -> Array:
+def labels_of(logits: Array, xp: Namespace) -> Array:
     """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
     if logits.shape[-1] == 1:
         return xp.astype(logits[..., 0] >= 0, xp.int64)
@@ -341,7 +346,7 @@ def _place(backend: Backend, dtype: DType, array: Array) -> Array:
     """A NumPy array in another dtype on a backend, cast before it travels where NumPy has the dtype."""
     name = backend.dtype_name(dtype)
     if hasattr(np, name):
-        return backend.place(array.astype(name, copy=False))
+        return backend.place(array.astype(name))
     return backend.xp.astype(backend.place(array.astype(np.float32)), dtype)
 
 
@@ -376,5 +381,6 @@ def _architecture(layer: Layer) -> tuple[Any, ...]:
     return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
 
 
-def _rebuilt(layers: tuple[Layer, ...], spec: str | None) -> Network:
-    return Network(layers, backend=backends.get(spec) if spec else None)
+def _rebuilt(layers: tuple[Layer, ...], bound: bool) -> Network:
+    backend = _common_backend(layers) or backends.get("numpy")
+    return Network(layers, backend=backend if bound else None)

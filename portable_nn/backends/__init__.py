@@ -80,7 +80,7 @@ def _get(spec: str) -> Backend:
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {spec!r}: choose one of {', '.join(BACKENDS)}")
     library = BACKENDS[name]
-    if problem := _import_problem(library):
+    if problem := _import_problem(name):
         others = ", ".join(other for other, backend in BACKENDS.items() if not _missing(backend))
         raise BackendError(f"backend {spec!r}: {problem.describe()}; installed here: {others}")
     try:
@@ -141,7 +141,7 @@ def status() -> tuple[Status, ...]:
 
 
 def _status(library: type[Backend]) -> Status:
-    if problem := _import_problem(library):
+    if problem := _import_problem(library.name):
         return problem
     version = library.version()
     try:
@@ -162,14 +162,15 @@ def _missing(library: type[Backend]) -> bool:
 
 
 @cache
-def _import_problem(library: type[Backend]) -> Status | None:
+def _import_problem(name: str) -> Status | None:
+    library = BACKENDS[name]
     if _missing(library):
-        return Status(library.name, "not installed", reason=f"pip install {library.install}")
+        return Status(name, "not installed", reason=f"pip install {library.install}")
     try:
         library.version()
         __import__(library.namespace)
     except Exception as error:  # a broken installation raises anything
-        return Status(library.name, "import failed", reason=_first_line(error))
+        return Status(name, "import failed", reason=_first_line(error))
     return None
 
 

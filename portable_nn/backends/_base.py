@@ -44,7 +44,7 @@ class Backend:
 
     @classmethod
     def on(cls, device: str = "") -> Self:
-        """This library on the device that a spec names, "" for its default."""
+        """The library on the device that a spec names, "" for its default."""
         return cls(import_module(cls.namespace), cls.parse(device))
 
     @classmethod
@@ -80,13 +80,13 @@ class Backend:
 
     def dtype_name(self, dtype: DType) -> str:
         """The name of a floating dtype of this library."""
-        return next(name for name in FLOATS if getattr(self.xp, name, None) == dtype)
+        return next(name for name in FLOATS if hasattr(self.xp, name) and getattr(self.xp, name) == dtype)
 
     def place(self, array: np.ndarray[Any, Any]) -> Array:
         """A copy of a NumPy array in this library, on this device."""
         return self.xp.asarray(array, device=self.device, copy=True)
 
-    def keeps(self, array: Array) -> bool:  # noqa: ARG002
+    def keeps(self, array: Array) -> bool:
         """Whether `array` is an ordinary one, which may outlive the call that placed it."""
         return True
 
@@ -94,7 +94,7 @@ class Backend:
         """The same values in NumPy, once they are computed."""
         return np.asarray(array)
 
-    def synchronize(self, array: Array) -> None:  # noqa: ARG002
+    def synchronize(self, array: Array) -> None:
         """Wait until `array` is computed."""
         return
 

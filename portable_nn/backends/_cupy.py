@@ -63,13 +63,12 @@ class CuPy(Backend):
     @contextmanager
     def full_float32(self) -> Iterator[None]:
         """Full products even where CUPY_TF32 is set."""
-        from cupy._core import _routines_linalg
+        from cupy._core import _routines_linalg as routines
 
-        import cupy
-
-        before = _routines_linalg.get_compute_type(cupy.dtype("float32"))
-        _routines_linalg.set_compute_type(cupy.dtype("float32"), _routines_linalg.COMPUTE_TYPE_DEFAULT)
+        float32 = np.dtype(np.float32)
+        before = routines.get_compute_type(float32)
+        routines.set_compute_type(float32, routines.COMPUTE_TYPE_FP32)
         try:
             yield
         finally:
-            _routines_linalg.set_compute_type(cupy.dtype("float32"), before)
+            routines.set_compute_type(float32, before)

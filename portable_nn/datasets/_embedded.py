@@ -1,0 +1,8 @@
+"""The files that come with the package."""
+
+from pathlib import Path
+
+
+def embedded(name: str) -> Path:
+    """Return the path of the embedded file `name`."""
+    return Path(__file__).parent / "data" / name
