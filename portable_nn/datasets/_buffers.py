@@ -9,6 +9,8 @@ import numpy as np
 MAX_BYTES = 2**30
 """The most that a compressed or pickled file may hold, all its arrays together: 1 GiB."""
 
+MAX_DIMENSIONS = 64  # of a NumPy array
+
 REAL = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 
 
@@ -31,11 +33,11 @@ def as_array(
     Raises
     ------
     ValueError
-        If the dtype is not one of real numbers, or the length of `data` is not that of the shape.
+        If the dtype is not one of real numbers, or the shape no shape, or `data` has not its length.
     """
     check_real(dtype[1:])
-    if not all(isinstance(n, int) and 0 <= n < 2**63 for n in shape):
-        raise ValueError("an array has a shape that is not of lengths")
+    if len(shape) > MAX_DIMENSIONS or not all(isinstance(n, int) and 0 <= n < 2**63 for n in shape):
+        raise ValueError(f"an array has a shape that is not one of at most {MAX_DIMENSIONS} lengths")
     length = prod(shape) * int(dtype[2:])
     if length != len(data):
         raise ValueError(f"an array of shape {shape} and dtype {dtype!r} takes {length} bytes, {len(data)} came")

@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.datasets._buffers import as_array, most_inflated
+from portable_nn.datasets._buffers import MAX_DIMENSIONS, as_array, most_inflated
 from portable_nn.errors import FormatError
 
 __all__ = ["read_idx"]
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_DIMENSIONS = 64  # of a NumPy array
 GZIP_MAGIC = b"\x1f\x8b"
 
 

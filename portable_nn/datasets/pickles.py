@@ -104,7 +104,7 @@ def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[An
         return _arrays(_interpret(_read(path)))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (IndexError, KeyError, DeprecationWarning) as error:  # the last from bad escapes in strings
+    except (IndexError, KeyError, TypeError, DeprecationWarning) as error:  # the last from bad escapes
         raise FormatError(f"{path} is a damaged pickle: fetch or write it anew") from error
     except ValueError as error:
         raise FormatError(
@@ -196,7 +196,7 @@ def _interpret(data: bytes) -> object:
             case "GLOBAL":
                 stack.append(_admitted(str(argument)))
             case "STACK_GLOBAL":
-                stack[-2:] = [_admitted(f"{stack[-2]} {stack[-1]}")]
+                stack[-2:] = [_admitted(" ".join((stack[-2], stack[-1])))]
             case "REDUCE":
                 stack[-2:] = [_called(stack[-2], stack[-1])]
             case "BUILD":

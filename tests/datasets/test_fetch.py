@@ -1,0 +1,119 @@
+"""Files from the user's folder and from mirrors; the mirrors are a server on this machine."""
+
+import hashlib
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from portable_nn.datasets._fetch import FOLDER_VARIABLE, SOURCES, fetch
+from portable_nn.errors import DataError
+
+NAME, CONTENT = "digits.gz", b"seven"
+CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Mirrors(ThreadingHTTPServer):
+    """Serves `files`, path to bytes, and notes what it is asked for."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.asked = {}, []
+
+    def source(self, *folders):
+        return CHECKSUM, tuple(f"http://127.0.0.1:{self.server_port}/{folder}/" for folder in folders)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        content = self.server.files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def mirrors(monkeypatch, tmp_path):
+    pooch = pytest.importorskip("pooch", reason='pip install "portable-nn[data]"')
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
+    with Mirrors() as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_kept(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first", "second"))
+    mirrors.files["/first/digits.gz"] = CONTENT
+    assert fetch(NAME) == tmp_path / "portable_nn" / NAME
+    assert fetch(NAME).read_bytes() == CONTENT
+    assert mirrors.asked == ["/first/digits.gz"]
+
+
+def test_a_damaged_copy_in_the_cache_is_downloaded_again(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first"))
+    mirrors.files["/first/digits.gz"] = CONTENT
+    (tmp_path / "portable_nn").mkdir()
+    (tmp_path / "portable_nn" / NAME).write_bytes(b"eight")
+    assert fetch(NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("first", [None, b"eight"], ids=["missing", "another checksum"])
+def test_the_second_mirror_steps_in(mirrors, monkeypatch, first):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first", "second"))
+    mirrors.files |= {"/first/digits.gz": first, "/second/digits.gz": CONTENT}
+    assert fetch(NAME).read_bytes() == CONTENT
+    assert mirrors.asked == ["/first/digits.gz", "/second/digits.gz"]
+
+
+def test_no_mirror_has_it(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first", "second"))
+    mirrors.files["/second/digits.gz"] = b"eight"
+    with pytest.raises(DataError, match=r"first/digits.gz \(404.* nor .*second/digits.gz \(SHA256") as caught:
+        fetch(NAME)
+    assert "PORTABLE_NN_DATA_DIR" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not any((tmp_path / "portable_nn").iterdir())
+
+
+def test_no_network(mirrors, monkeypatch):
+    monkeypatch.setitem(SOURCES, NAME, (CHECKSUM, ("http://127.0.0.1:9/",)))
+    with pytest.raises(DataError, match=r"could not be downloaded from http://127.0.0.1:9/digits.gz"):
+        fetch(NAME)
+
+
+def test_without_pooch(monkeypatch):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataError, match=r'pip install "portable-nn\[data\]", or set PORTABLE_NN_DATA_DIR'):
+        fetch("sample_weight.pkl")
+
+
+def test_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, (CHECKSUM, ()))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"names the folder .*, whose file digits.gz cannot be read \(No such file"
+    ):
+        fetch(NAME)
+    (tmp_path / NAME).write_bytes(b"eight")
+    with pytest.raises(DataError, match=f"not the original file: .*wanted {CHECKSUM}"):
+        fetch(NAME)
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(NAME) == tmp_path / NAME
+
+
+def test_pooch_is_imported_when_it_is_needed():
+    code = "import sys, portable_nn.datasets; sys.exit('pooch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,154 @@
+""".npz archives: NumPy is the oracle, damaged archives and bombs the adversary."""
+
+import io
+import tracemalloc
+import zipfile
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portable_nn.datasets import _buffers
+from portable_nn.errors import FormatError
+from portable_nn.formats import load
+
+ARRAYS = {"W1": np.eye(2, 3), "b1": np.zeros(3), "W2": np.ones((3, 2)), "b2": np.ones(2)}
+
+
+def npz(save=np.savez, **arrays):
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+def archive(compression=zipfile.ZIP_DEFLATED, **members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as writer:
+        for name, content in members.items():
+            writer.writestr(f"{name}.npy", content)
+    return file.getvalue()
+
+
+def npy(descr, shape, content=b""):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue() + content
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    path = tmp_path_factory.mktemp("npz") / "net.npz"
+
+    def written(data):
+        path.write_bytes(data)
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_round_trip(write, save, dtype, order):
+    arrays = {name: np.asarray(array, dtype, order=order) for name, array in ARRAYS.items()}
+    path = write(npz(save, **arrays))
+    _, first, second = load(path).layers
+    assert (first.activation, second.activation) == ("sigmoid", "softmax")
+    assert first.weight.dtype == np.dtype(dtype).newbyteorder("=")
+    with np.load(path) as theirs:
+        for ours, name in [
+            (first.weight, "W1"),
+            (first.bias, "b1"),
+            (second.weight, "W2"),
+            (second.bias, "b2"),
+        ]:
+            np.testing.assert_array_equal(ours, theirs[name])
+
+
+def test_version_2_of_npy(write):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, ARRAYS["W1"], version=(2, 0))
+    assert load(write(archive(W1=file.getvalue(), b1=npy("<f8", (3,), bytes(24))))).output_shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "not an .npz of arrays"),
+        (npz(), "holds arrays none: name them W1, b1"),
+        (npz(a=np.zeros(2)), "holds arrays a: name them W1, b1"),
+        (npz(W1=np.eye(2), b1=np.zeros(3)), "takes a bias of shape"),
+        (npz(W1=np.array([{}])), "dtype 'O'"),
+        (npz(W1=np.zeros(2, "f4,i4")), "dtype 'V8'"),
+        (npz(W1=np.zeros(2, complex)), "dtype 'c16'"),
+        (archive(W1=b"not npy at all"), "magic string"),
+        (archive(W1=npy("<f8", (2**40,))), r"W1.npy has not the length that shape \(1099511627776,\) takes"),
+        (archive(W1=npy("<f8", (2,), bytes(17))), "has not the length"),
+        (archive(W1=npy("<f8", (-1, -2), bytes(16))), "not one of at most 64 lengths"),
+        (archive(zipfile.ZIP_LZMA, W1=npy("<f8", (2,), bytes(16))), "W1.npy is compressed in a way"),
+        (archive(zipfile.ZIP_BZIP2, W1=npy("<f8", (2,), bytes(16))), "compressed in a way"),
+    ],
+)  # fmt: skip
+def test_refusals_say_why(write, data, match):
+    with pytest.raises(FormatError, match=match):
+        load(write(data))
+
+
+def refused(path, match):
+    """The peak of memory while the file is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=match):
+            load(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_bombs(write, monkeypatch):
+    zeros = bytes(20_000_000)
+    bomb = archive(W1=npy("<f8", (2_500_000,), zeros))
+    many = archive(**{f"W{i}": npy("<f8", (2_500_000,), zeros) for i in range(3)})
+    lying = bytearray(archive(W1=npy("|u1", (5,), zeros)))
+    honest = (len(npy("|u1", (5,))) + len(zeros)).to_bytes(4, "little")
+    lying = lying.replace(honest, (len(npy("|u1", (5,))) + 5).to_bytes(4, "little"))
+    monkeypatch.setattr(_buffers, "MAX_BYTES", 10_000_000)
+    assert refused(write(bomb), "may hold 10000000") < 1_000_000
+    assert refused(write(many), "it promises 6") < 1_000_000
+    assert refused(write(lying), "not an .npz of arrays") < 1_000_000
+
+
+@given(data=st.binary(max_size=200))
+@settings(deadline=None)
+def test_any_bytes(write, data):
+    with pytest.raises(FormatError):
+        load(write(data))
+
+
+@given(
+    header=st.text(st.characters(codec="latin1"), max_size=60) | st.sampled_from(["-" * 9000 + "1", "(" * 9000])
+)
+@settings(deadline=None)
+def test_any_header(write, header):
+    data = header.encode("latin1")
+    with pytest.raises(FormatError):
+        load(write(archive(W1=b"\x93NUMPY\1\0" + len(data).to_bytes(2, "little") + data)))
+
+
+@given(start=st.integers(0), length=st.integers(0, 4), new=st.binary(max_size=4))
+@settings(deadline=None, max_examples=300)
+def test_damage(write, start, length, new):
+    data = npz(W1=np.eye(2), b1=np.zeros(2))
+    start %= len(data)
+    with suppress(FormatError):
+        assert load(write(data[:start] + new + data[start + length :])).layers
+
+
+def test_what_the_system_refuses(tmp_path):
+    with pytest.raises(FormatError, match="cannot be read: No such file"):
+        load(tmp_path / "none.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(FormatError, match="cannot be read: Is a directory"):
+        load(tmp_path / "folder.npz")
