@@ -422,6 +422,12 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     return cast(A, shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True)))
 
 
+def _bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
+    """Softmax of logits that are known to lie where exp neither overflows nor underflows."""
+    e = xp.exp(x)
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
     function.__name__: function
     for function in (
@@ -429,7 +435,15 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     )
 }  # fmt: skip
 
+BOUNDED_SOFTMAX = "bounded_softmax"
+"""What rewriting makes of a softmax whose logits it has bounded; no user may promise that."""
+
+FUNCTIONS = ACTIVATIONS | {BOUNDED_SOFTMAX: _bounded_softmax}
+
 STRICTLY_INCREASING = frozenset(
     {"identity", "sigmoid", "tanh", "leaky_relu", "elu", "softplus", "softmax", "log_softmax"}
 )
 """Activations that keep the order of one sample's values, so that labels need not compute them."""
+
+BOUNDS = {"step": (0, 1), "sigmoid": (0, 1), "softmax": (0, 1), "tanh": (-1, 1)}
+"""The interval of an activation whose values cannot leave one."""

@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations import ACTIVATIONS, namespace
+from portable_nn.activations import ACTIVATIONS, FUNCTIONS, namespace
 from portable_nn.errors import NetworkError, ShapeError
 
 __all__ = ["Dense", "Flatten", "Layer", "Rescaling"]
@@ -103,7 +103,7 @@ class Dense:
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
-        return ACTIVATIONS[self.activation](x @ self.weight + self.bias, xp=xp)
+        return FUNCTIONS[self.activation](x @ self.weight + self.bias, xp=xp)
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]}, {self.activation!r})"

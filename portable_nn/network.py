@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeAlias, cast, final
+from typing import Any, Literal, Self, TypeAlias, cast, final
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
-from portable_nn.rewriting import without_last_activation
+from portable_nn.rewriting import rewritten, without_last_activation
 
 __all__ = ["Network", "labels_of"]
 
-Pass: TypeAlias = Callable[[tuple[Layer, ...]], tuple[Layer, ...]]
-Placed: TypeAlias = tuple[Namespace, DType | None, tuple[Layer, ...]]  # the dtype is what to cast the input to
+Result: TypeAlias = Literal["outputs", "logits", "labels"]
+Forward: TypeAlias = Callable[[Array], Array]
 
 
 @final
@@ -65,9 +65,18 @@ class Network:
     backend: Backend | None
     _shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
     _dtype: str
-    _placed: dict[Any, Placed]
+    _optimized: bool
+    _compiled: bool
+    _placed: dict[Any, Forward]
 
-    def __init__(self, layers: Iterable[Layer], *, backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        *,
+        backend: Backend | None = None,
+        _optimized: bool = False,
+        _compiled: bool = False,
+    ) -> None:
         layers = tuple(layers)
         if not layers:
             raise NetworkError("a network needs at least one layer, got none")
@@ -81,6 +90,8 @@ class Network:
         object.__setattr__(self, "backend", backend)
         object.__setattr__(self, "_shapes", sample_shapes(layers))
         object.__setattr__(self, "_dtype", _common_dtype(layers, backend or backends.get("numpy")))
+        object.__setattr__(self, "_optimized", _optimized)
+        object.__setattr__(self, "_compiled", _compiled)
         object.__setattr__(self, "_placed", {})
 
     def __call__(self, x: A) -> A:
@@ -107,8 +118,7 @@ class Network:
         PlacementError
             If the network is bound, and `x` is elsewhere.
         """
-        outputs, _ = self._forward(x, None)
-        return cast(A, outputs)
+        return cast(A, self._forward("outputs", x)(x))
 
     def predict(self, x: A) -> A:
         """The label of each sample.
@@ -134,9 +144,7 @@ class Network:
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
-        self._check_labels()
-        logits, xp = self._forward(x, without_last_activation)
-        return cast(A, labels_of(logits, xp))
+        return cast(A, self._forward("labels", x)(x))
 
     def logits(self, x: A) -> A:
         """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
@@ -156,9 +164,7 @@ class Network:
         NetworkError, InputError, ShapeError, PlacementError
             As in `predict`.
         """
-        self._check_labels()
-        logits, _ = self._forward(x, without_last_activation)
-        return cast(A, logits)
+        return cast(A, self._forward("logits", x)(x))
 
     def to(self, spec: str | Backend) -> Self:
         """The same network with its weights placed on a backend, and bound to it.
@@ -221,6 +227,53 @@ class Network:
         layers = [layer.map(lambda array: backend.xp.astype(array, new)) for layer in self.layers]
         return type(self)(layers, backend=self.backend)
 
+    def optimized(self) -> Self:
+        """The same network, rewritten exactly into less work wherever it runs.
+
+        Rescaling is folded into the weights, hidden sigmoids become tanh, linear layers are merged where that
+        saves products, and a softmax whose logits are provably bounded drops its maximum, each where it pays
+        for the library, and nothing in float16 that would leave its range. `predict` does this by itself.
+
+        Returns
+        -------
+        Network
+            With the same layers, rewritten when they are placed. Of a bound network, weights as they are now
+            are rewritten and placed where they were.
+
+        Examples
+        --------
+        >>> import portable_nn as pnn
+        >>> net = pnn.load("mnist")
+        >>> images, labels = pnn.datasets.mnist("test")
+        >>> bool(abs(net.optimized()(images) - net(images)).max() < 1e-5)
+        True
+        """
+        if self.backend is None:
+            return type(self)(self.layers, _optimized=True, _compiled=self._compiled)
+        backend = self.backend
+        layers = rewritten(self.to_numpy().layers, self.dtype)
+        place = partial(_place, backend, backend.dtype(self.dtype))
+        return type(self)([layer.map(place) for layer in layers], backend=backend, _compiled=self._compiled)
+
+    def compile(self) -> Self:
+        """The optimized network, compiled by the library it runs on: `jax.jit`, `torch.compile`.
+
+        Elsewhere it is the optimized network. The first call of each shape compiles, which takes a while.
+
+        Returns
+        -------
+        Network
+
+        Examples
+        --------
+        >>> import portable_nn as pnn
+        >>> images, labels = pnn.datasets.mnist("test")
+        >>> int((pnn.load("mnist").compile().predict(images) == labels).sum())
+        9352
+        """
+        net = self.optimized()
+        return type(self)(net.layers, backend=net.backend, _optimized=net._optimized, _compiled=True)
+
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
         return [_architecture(layer) for layer in self.layers] == [_architecture(layer) for layer in other.layers]
@@ -260,10 +313,11 @@ class Network:
 
     def __repr__(self) -> str:
         where = f", bound to {self.backend}" if self.backend else ""
-        return f"Network([{', '.join(map(repr, self.layers))}]{where})"
+        how = ", compiled" if self._compiled else ", optimized" if self._optimized else ""
+        return f"Network([{', '.join(map(repr, self.layers))}]{where}{how})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.layers, self.backend is not None)
+        return _rebuilt, (self.layers, self.backend is not None, self._optimized, self._compiled)
 
     @property
     def dtype(self) -> str:
@@ -280,30 +334,23 @@ class Network:
         """The shape of the outputs for one sample, None where it is that of the sample."""
         return self._shapes[-1]
 
-    def _check_labels(self) -> None:
-        last = self.layers[-1]
-        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
-            raise NetworkError(
-                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
-            )
-
-    def _forward(self, x: Array, rewrite: Pass | None) -> tuple[Array, Namespace]:
+    def _forward(self, result: Result, x: Array) -> Forward:
+        """The function from arrays like `x`, in library, device and dtype, to a result; and check the shape."""
         try:
-            placed = self._placed.get((rewrite, type(x), backends.device_of(x), x.dtype))
+            forward = self._placed.get((result, type(x), backends.device_of(x), x.dtype))
         except AttributeError:
-            placed = None
-        xp, dtype, layers = placed or self._place(x, rewrite)
+            forward = None
+        if forward is None:
+            forward = self._placed_beside(x, result)
         shape = self._shapes[0]
         if shape is not None and x.shape[-len(shape) :] != shape:
             check_input(x, shape)
-        if dtype is not None:
-            x = xp.astype(x, dtype)
-        for layer in layers:
-            x = layer(x, xp)
-        return x, xp
+        return forward
 
-    def _place(self, x: Array, rewrite: Pass | None) -> Placed:
-        """The namespace of `x`, the dtype to cast it to if any, and the layers placed beside it."""
+    def _placed_beside(self, x: Array, result: Result) -> Forward:
+        """The forward pass with weights in the library, on the device and in the dtype of `x`."""
+        if result != "outputs":
+            self._check_labels()
         xp = namespace(x)
         backend = backends.of(x, xp)
         self._check_bound(backend)
@@ -313,17 +360,34 @@ class Network:
             dtype = cast_to = backend.dtype(self._dtype)
         else:
             raise InputError(f"the network takes real numbers, got dtype {x.dtype}")
-        layers = self.layers if rewrite is None else rewrite(self.layers)
+        name = backend.dtype_name(dtype)
+        layers = self._layers_for(result, backend, name)
         if self.backend is None:
             layers = tuple(layer.map(partial(_place, backend, dtype)) for layer in layers)
             keep = all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
-        elif keep := backend.dtype_name(dtype) == self._dtype:
-            pass
-        else:  # never kept: the weights may be trained meanwhile
-            layers = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
+        else:
+            keep = name == self._dtype
+            if not keep:  # cast anew at each call: the weights may be trained meanwhile
+                layers = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
+        forward = _forward(layers, xp, cast_to, result)
+        if self._compiled:
+            forward = backend.compiled(forward)
         if keep:
-            self._placed[rewrite, type(x), backend.device, x.dtype] = xp, cast_to, layers
-        return xp, cast_to, layers
+            self._placed[result, type(x), backend.device, x.dtype] = forward
+        return forward
+
+    def _layers_for(self, result: Result, backend: Backend, dtype: str) -> tuple[Layer, ...]:
+        layers = self.layers if result == "outputs" else without_last_activation(self.layers)
+        wanted = self._optimized or result == "labels"
+        foldable = self.backend is None and not backend.tracing
+        return rewritten(layers, dtype) if wanted and foldable else layers
+
+    def _check_labels(self) -> None:
+        last = self.layers[-1]
+        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
+            raise NetworkError(
+                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
+            )
 
     def _check_bound(self, came: Backend) -> None:
         bound = self.backend
@@ -340,6 +404,19 @@ def labels_of(logits: Array, xp: Namespace) -> Array:
     if logits.shape[-1] == 1:
         return xp.astype(logits[..., 0] >= 0, xp.int64)
     return xp.argmax(logits, axis=-1)
+
+
+def _forward(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, result: Result) -> Forward:
+    """The forward pass: the one loop over the layers."""
+
+    def forward(x: Array) -> Array:
+        if cast_to is not None:
+            x = xp.astype(x, cast_to)
+        for layer in layers:
+            x = layer(x, xp)
+        return labels_of(x, xp) if result == "labels" else x
+
+    return forward
 
 
 def _place(backend: Backend, dtype: DType, array: Array) -> Array:
@@ -381,6 +458,6 @@ def _architecture(layer: Layer) -> tuple[Any, ...]:
     return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
 
 
-def _rebuilt(layers: tuple[Layer, ...], bound: bool) -> Network:
-    backend = _common_backend(layers) or backends.get("numpy")
-    return Network(layers, backend=backend if bound else None)
+def _rebuilt(layers: tuple[Layer, ...], bound: bool, optimized: bool, compiled: bool) -> Network:
+    backend = (_common_backend(layers) or backends.get("numpy")) if bound else None
+    return Network(layers, backend=backend, _optimized=optimized, _compiled=compiled)

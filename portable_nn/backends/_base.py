@@ -4,7 +4,7 @@ The defaults below are the standard's own calls, so they serve any conforming li
 says where a library needs something else, and why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +16,8 @@ from portable_nn._typing import Array, Device, DType, Namespace
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """The floating dtypes that a network computes in, with the bytes of each."""
+
+_ROUNDING = {"float32": 2**-20, "bfloat16x3": 2**-12, "tf32": 2**-9.5, "bfloat16": float("inf")}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,15 @@ class Backend:
         """Whether `array` is an ordinary one, which may outlive the call that placed it."""
         return True
 
+    @property
+    def tracing(self) -> bool:
+        """Whether even NumPy's arrays are placeholders now, whose values nothing may depend on."""
+        return False
+
+    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """The same function, through the library's compiler if it has one."""
+        return function
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The same values in NumPy, once they are computed."""
         return np.asarray(array)
@@ -97,6 +108,17 @@ class Backend:
     def synchronize(self, array: Array) -> None:
         """Wait until `array` is computed."""
         return
+
+    def peak_memory(self) -> int | None:
+        """The most bytes that arrays have taken on the device, None where the library does not tell."""
+        return None
+
+    def float32_precision(self) -> str:
+        """How products of float32 are rounded now, found by multiplying: float32, bfloat16x3, tf32 or bfloat16."""
+        values = np.linspace(1, 2, 128 * 128, dtype=np.float32).reshape(128, 128)
+        products = self.to_numpy(self.place(values) @ self.place(np.eye(128, dtype=np.float32)))
+        error = float(np.max(np.abs(products / values - 1)))
+        return next(name for name, most in _ROUNDING.items() if error <= most)
 
     @contextmanager
     def full_float32(self) -> Iterator[None]:

@@ -60,6 +60,13 @@ class CuPy(Backend):
         """Wait for the array's GPU."""
         array.device.synchronize()
 
+    def peak_memory(self) -> int | None:
+        """What the memory pool has taken from the device, and keeps."""
+        import cupy
+
+        with self.device:
+            return int(cupy.get_default_memory_pool().total_bytes())
+
     @contextmanager
     def full_float32(self) -> Iterator[None]:
         """Full products even where CUPY_TF32 is set."""

@@ -4,6 +4,7 @@ Under a transformation the arrays are tracers without a device, and what is plac
 it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence `full_float32`.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, final
 
@@ -50,6 +51,12 @@ class JAX(Backend):
 
         return not isinstance(array, jax.core.Tracer)
 
+    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Through `jax.jit`."""
+        import jax
+
+        return jax.jit(function)  # type: ignore[no-any-return]
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
         return np.asarray(array.astype("float32") if array.dtype == "bfloat16" else array)
@@ -57,6 +64,10 @@ class JAX(Backend):
     def synchronize(self, array: Array) -> None:
         """Wait for the asynchronous dispatch."""
         array.block_until_ready()
+
+    def peak_memory(self) -> int | None:
+        """What the device's allocator counts; the CPU's counts nothing."""
+        return (self.device.memory_stats() or {}).get("peak_bytes_in_use")
 
     def full_float32(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Full products in what is traced meanwhile."""

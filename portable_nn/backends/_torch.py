@@ -4,7 +4,7 @@ Weights are placed outside inference mode: an inference tensor that was kept wou
 What `torch.compile` or a function transform makes is not kept: it dies with the trace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -59,6 +59,19 @@ class Torch(Backend):
 
         return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array))
 
+    @property
+    def tracing(self) -> bool:
+        """While `torch.compile` traces, which takes NumPy's arrays for tensors of its own."""
+        import torch
+
+        return bool(torch.compiler.is_compiling())
+
+    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Through `torch.compile`, the whole function in one graph."""
+        import torch
+
+        return torch.compile(function, fullgraph=True)  # type: ignore[no-any-return]
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Detached, fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
         import torch
@@ -72,6 +85,14 @@ class Torch(Backend):
 
         if array.device.type in ("cuda", "xpu", "mps"):
             getattr(torch, array.device.type).synchronize()
+
+    def peak_memory(self) -> int | None:
+        """What the allocator counts on CUDA and XPU devices."""
+        import torch
+
+        if self.device.type not in ("cuda", "xpu"):
+            return None
+        return int(getattr(torch, self.device.type).max_memory_allocated(self.device))
 
     @contextmanager
     def full_float32(self) -> Iterator[None]:
