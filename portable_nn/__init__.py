@@ -11,8 +11,9 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
+from portable_nn.evaluation import Evaluation, evaluate
 from portable_nn.formats import load, save
-from portable_nn.inference import Evaluation, evaluate
+from portable_nn.inference import predict
 from portable_nn.layers import Dense, Flatten, Rescaling
 from portable_nn.network import Network
 
@@ -37,5 +38,6 @@ __all__ = [
     "datasets",
     "evaluate",
     "load",
+    "predict",
     "save",
 ]

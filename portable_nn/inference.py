@@ -1,95 +1,86 @@
-"""Feeding a network: batches of samples in, labels and their accuracy out."""
+"""Feeding a network: data of any kind and length in, labels or outputs on the host out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from hashlib import sha256
+from math import prod
+from threading import local
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn import backends, metrics
+from portable_nn import backends
 from portable_nn._typing import Array
 from portable_nn.activations import namespace
-from portable_nn.backends import Backend
-from portable_nn.errors import ShapeError
+from portable_nn.backends import FLOATS, Backend
+from portable_nn.errors import InputError, ShapeError
+from portable_nn.layers import sample_shapes
 from portable_nn.network import Network, labels_of
+from portable_nn.streams import NpyWriter, batches, opened
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["predict"]
 
-BATCH_SIZE = 1000
+NumPyArray: TypeAlias = np.ndarray[Any, Any]
 
+CACHE = 2**20
+"""Bytes that a batch may take on NumPy, values between the layers included: half a second-level cache."""
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The accuracy of a network on one backend.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of the samples whose label was predicted.
-    correct, total : int
-        Samples.
-    backend, device, dtype : str
-        Where, and in which floating dtype, it was computed.
-    batch_size : int
-        Samples per call, 0 for one sample at a time without a batch axis.
-    seconds : float
-        From the first sample on the host to the last label there.
-    """
-
-    accuracy: float
-    correct: int
-    total: int
-    backend: str
-    device: str
-    dtype: str
-    batch_size: int
-    seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Samples per second, moving them to the device and the results back included."""
-        return self.total / self.seconds
+DEVICE = 2**26
+"""Bytes that a batch may take elsewhere: large enough to keep a device busy, small enough for any."""
 
 
-def evaluate(
+def predict(
     net: Network,
-    images: Array,
-    labels: Array,
+    data: Any,
     *,
     backend: str | Backend | None = None,
     batch_size: int | None = None,
-    per_sample: bool = False,
+    workers: int | None = None,
+    outputs: bool = False,
+    out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
-) -> Evaluation:
-    """Measure the accuracy of a network.
+) -> NumPyArray:
+    """Label data of any kind and length, fast, in bounded memory.
 
-    Products of float32 run in full precision meanwhile, whatever the library's setting.
+    On NumPy, batches that fit a core's cache run on a pool of threads, with one thread each for the BLAS.
+    Elsewhere integers travel as they are and are cast on the device, and a device that runs out of memory gets
+    smaller batches.
 
     Parameters
     ----------
     net : Network
-    images : array of shape (N, ...)
-        Of any library.
-    labels : array of shape (N,), integer
-        The true ones.
+    data : array, path, or iterable of arrays
+        With samples along the first axis: an array of any library, a memory map, a zarr array; the path of a
+        .npy or IDX file, which is mapped into memory; or an iterable of batches.
     backend : str or Backend, optional
-        Where to compute; by default where `images` are, or where the network is bound.
+        Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
-        Samples per call, 1000 by default.
-    per_sample : bool
-        One sample at a time, without a batch axis.
+        Samples per call; by default as many as fit the cache, or a share of a device.
+    workers : int, optional
+        Threads on NumPy; by default one for each core, if threadpoolctl is there to hold the BLAS back.
+    outputs : bool
+        Give the outputs of the network instead of labels.
+    out : path-like, optional
+        A .npy file to write instead. It appears when it is whole; the same call goes on where a killed one
+        stopped.
     progress : callable, optional
-        Called after each batch with the number of samples done.
+        Called with the number of samples done.
 
     Returns
     -------
-    Evaluation
+    array of shape (N,), int64; or (N, n), floating
+        NumPy; with `out`, a memory map of the file.
 
     Raises
     ------
     ShapeError
-        If there are no samples, the numbers of images and labels differ, or the batch size is not positive.
+        If samples do not fit the network, or `batch_size` or `workers` are not positive.
+    FormatError
+        If a file is not what it should be.
     BackendError
         If the backend is not there.
 
@@ -97,49 +88,175 @@ def evaluate(
     --------
     >>> import portable_nn as pnn
     >>> images, labels = pnn.datasets.mnist("test")
-    >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
-    0.9352
+    >>> pnn.predict(pnn.load("mnist"), images)[:5]
+    array([7, 2, 1, 0, 4])
     """
-    step = 1 if per_sample else BATCH_SIZE if batch_size is None else batch_size
-    if step < 1:
-        raise ShapeError(f"a batch holds at least one sample, got batch_size={step}")
-    truth = _to_numpy(labels)
-    total = images.shape[0]
-    if total == 0 or truth.shape != (total,):
-        raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
-    target = backends.get(backend) if backend is not None else net.backend or _backend_of(images)
-    if _backend_of(images) != target:
-        images = _to_numpy(images)
-    if net.backend != target:
-        net = net.to_numpy()
-    predicted = np.empty(total, dtype=np.int64)
-    dtype = ""
-    with target.full_float32():
-        start = perf_counter()
-        for done in range(0, total, step):
-            batch = images[done] if per_sample else images[done : done + step]
-            logits = net.logits(target.place(batch) if isinstance(batch, np.ndarray) else batch)
-            predicted[done : done + step] = labels_of(target.to_numpy(logits), np)
-            dtype = target.dtype_name(logits.dtype)
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value is not None and value < 1:
+            raise ShapeError(f"{name} must be at least 1, got {value}")
+    source = _reshaped(opened(data), net) if isinstance(data, (str, os.PathLike)) else data
+    target = where(net, source, backend)
+    net = net if net.backend == target else net.to_numpy()
+
+    def results(start: int) -> Iterator[NumPyArray]:
+        size = batch_size or max(1, (CACHE if target.name == "numpy" else DEVICE) // _bytes_per_sample(net))
+        parts = batches(source, size, start)
+        run = _on_numpy(net, outputs) if target.name == "numpy" else on_device(net, target, outputs)
+        done = start
+        for part in _on_threads(run, parts, workers) if target.name == "numpy" else map(run, parts):
+            done += len(part)
             if progress is not None:
-                progress(min(done + step, total))
-        seconds = perf_counter() - start
-    correct = metrics.count_correct(predicted, truth)
-    return Evaluation(
-        accuracy=correct / total,
-        correct=correct,
-        total=total,
-        backend=target.name or str(target),
-        device=target.device_name() or "cpu",
-        dtype=dtype,
-        batch_size=0 if per_sample else step,
-        seconds=seconds,
-    )
+                progress(done)
+            yield part
+
+    if out is None:
+        return np.concatenate([*results(0)] or [_nothing(net, outputs)])
+    with NpyWriter(out, _identity(net, data, source, outputs)) as writer:
+        for part in results(writer.rows):
+            writer.append(part)
+        if writer.is_empty:
+            writer.append(_nothing(net, outputs))
+    return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def _backend_of(array: Array) -> Backend:
-    return backends.of(array, namespace(array))
+def where(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
+    """The backend to compute on: the one asked for, or the network's, or that of the data."""
+    if backend is not None:
+        return backends.get(backend)
+    if net.backend is not None:
+        return net.backend
+    try:
+        return backends.of(data, namespace(data))
+    except InputError:  # a zarr array, an iterable: NumPy's until more is known
+        return backends.get("numpy")
 
 
-def _to_numpy(array: Array) -> "np.ndarray[Any, Any]":
-    return _backend_of(array).to_numpy(array)
+def on_device(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
+    """The function from a batch, wherever it is, to results on the host, computed on the target.
+
+    What does not fit the device is halved until it does, and so are the batches after it.
+    """
+    most: int | None = None
+
+    def run(batch: Array) -> NumPyArray:
+        x = brought(batch, target)
+        if outputs:
+            return target.to_numpy(net(x))
+        if target.has_labels():
+            return target.to_numpy(net.predict(x)).astype(np.int64, copy=False)
+        return np.asarray(labels_of(target.to_numpy(net.logits(x)), np))
+
+    def run_what_fits(batch: Array) -> NumPyArray:
+        nonlocal most
+        size = batch.shape[0]
+        if most is None or size <= most:
+            try:
+                return run(batch)
+            except Exception as error:  # libraries have error classes of their own for it
+                if size < 2 or not target.is_out_of_memory(error):
+                    raise
+            if most is None:
+                warnings.warn(
+                    f"{target} ran out of memory on {size} samples: going on with smaller batches",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            most = size // 2
+        return np.concatenate([run_what_fits(part) for part in batches(batch, most)])
+
+    return run_what_fits
+
+
+def _on_numpy(net: Network, outputs: bool) -> Callable[[Array], NumPyArray]:
+    """The function from a batch to results, integers being cast into a buffer that each thread keeps."""
+    forward = net if outputs else net.predict
+    buffers = local()
+
+    def run(batch: Array) -> NumPyArray:
+        x = brought(batch, backends.get("numpy"))
+        if x.dtype.kind in "iub" and len(x):
+            buffer = getattr(buffers, "array", None)
+            if buffer is None or len(buffer) < len(x) or buffer.shape[1:] != x.shape[1:]:
+                buffer = buffers.array = np.empty(x.shape, net.dtype)
+            np.copyto(buffer[: len(x)], x)
+            x = buffer[: len(x)]
+        return forward(x)
+
+    return run
+
+
+def _on_threads(
+    run: Callable[[Array], NumPyArray], parts: Iterator[Array], workers: int | None
+) -> Iterator[NumPyArray]:
+    """Results in order, a few batches ahead of what is asked for."""
+    controller = _blas()
+    workers = workers or (_cores() if controller is not None else 1)
+    if workers == 1 or controller is None:
+        yield from map(run, parts)
+        return
+    pending: deque[Future[NumPyArray]] = deque()
+    with controller.limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        for part in parts:
+            pending.append(pool.submit(run, part))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@cache
+def _blas() -> Any:
+    """What holds the BLAS to one thread, None where threadpoolctl is not installed."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ModuleNotFoundError:
+        return None
+    return ThreadpoolController()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def brought(batch: Array, target: Backend) -> Array:
+    """The batch on the target, shared where that is possible."""
+    if isinstance(batch, np.ndarray):
+        return batch if target.name == "numpy" else target.place(batch, share=True)
+    try:
+        home = backends.of(batch, namespace(batch))
+    except InputError:
+        return brought(np.asarray(batch), target)
+    return batch if home == target else brought(home.to_numpy(batch), target)
+
+
+def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
+    """What a file holds, each sample in the shape that the network takes if it has as many values."""
+    shape = net.input_shape
+    if shape is None or prod(data.shape[1:]) != prod(shape):
+        return data
+    return data.reshape(len(data), *shape)
+
+
+def _bytes_per_sample(net: Network) -> int:
+    """Bytes of one sample, and of what the layers make of it."""
+    shapes = sample_shapes(net.layers)
+    return FLOATS[net.dtype] * max(1, sum(prod(shape) for shape in shapes if shape is not None))
+
+
+def _nothing(net: Network, outputs: bool) -> NumPyArray:
+    """Results of no samples."""
+    if not outputs:
+        return np.empty(0, dtype=np.int64)
+    return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
+
+
+def _identity(net: Network, data: Any, source: Any, outputs: bool) -> str:
+    """What results depend on, in words that are the same in the next process."""
+    weights = sha256()
+    for layer in net.to_numpy().layers:
+        weights.update(repr(layer).encode())
+        for array in layer.arrays.values():
+            weights.update(array.tobytes())
+    origin = os.stat(data) if isinstance(data, (str, os.PathLike)) else None
+    file = (origin.st_size, origin.st_mtime_ns) if origin else ()
+    return repr((weights.hexdigest(), getattr(source, "shape", None), file, outputs))

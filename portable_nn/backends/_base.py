@@ -84,9 +84,17 @@ class Backend:
         """The name of a floating dtype of this library."""
         return next(name for name in FLOATS if hasattr(self.xp, name) and getattr(self.xp, name) == dtype)
 
-    def place(self, array: np.ndarray[Any, Any]) -> Array:
-        """A copy of a NumPy array in this library, on this device."""
-        return self.xp.asarray(array, device=self.device, copy=True)
+    def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
+        """A NumPy array in this library, on this device: a copy, unless sharing the memory is allowed."""
+        return self.xp.asarray(array, device=self.device, copy=None if share else True)
+
+    def has_labels(self) -> bool:
+        """Whether the device has the integers that argmax gives."""
+        return True
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether an error says that the device's memory is full, so that a smaller batch may do."""
+        return isinstance(error, MemoryError)
 
     def keeps(self, array: Array) -> bool:
         """Whether `array` is an ordinary one, which may outlive the call that placed it."""
@@ -114,7 +122,7 @@ class Backend:
         return None
 
     def float32_precision(self) -> str:
-        """How products of float32 are rounded now, found by multiplying: float32, bfloat16x3, tf32 or bfloat16."""
+        """How products of float32 are rounded now, found by trying: float32, bfloat16x3, tf32 or bfloat16."""
         values = np.linspace(1, 2, 128 * 128, dtype=np.float32).reshape(128, 128)
         products = self.to_numpy(self.place(values) @ self.place(np.eye(128, dtype=np.float32)))
         error = float(np.max(np.abs(products / values - 1)))

@@ -44,7 +44,7 @@ class CuPy(Backend):
         """The GPU's number."""
         return str(self.device.id)
 
-    def place(self, array: np.ndarray[Any, Any]) -> Array:
+    def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A copy on this GPU."""
         with self.device:
             return self.xp.asarray(array, copy=True)

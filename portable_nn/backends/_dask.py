@@ -49,11 +49,11 @@ class Dask(Backend):
         """As the chunks have it."""
         return self.device.dtype(name)
 
-    def place(self, array: np.ndarray[Any, Any]) -> Array:
+    def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """One chunk, placed by the backend of the chunks."""
         import dask.array
 
-        chunk = self.device.place(array)
+        chunk = self.device.place(array, share=share)
         return dask.array.from_array(chunk, chunks=chunk.shape, asarray=False)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

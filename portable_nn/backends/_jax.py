@@ -57,6 +57,10 @@ class JAX(Backend):
 
         return jax.jit(function)  # type: ignore[no-any-return]
 
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """XLA has one error class, and a status in its message."""
+        return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
         return np.asarray(array.astype("float32") if array.dtype == "bfloat16" else array)

@@ -46,12 +46,19 @@ class Torch(Backend):
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"{reason} (devices here: {', '.join([*cls.devices(), 'meta'])})") from error
 
-    def place(self, array: np.ndarray[Any, Any]) -> Array:
-        """A copy, never an inference tensor."""
+    def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
+        """Never an inference tensor; what NumPy holds read-only or in odd strides is copied."""
         import torch
 
+        share = share and array.flags.writeable and array.flags.c_contiguous
         with torch.inference_mode(False):
-            return torch.asarray(array, device=self.device, copy=True)
+            return torch.asarray(array, device=self.device, copy=None if share else True)
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """On a GPU an error class of its own, on the CPU an allocator's message."""
+        import torch
+
+        return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     def keeps(self, array: Array) -> bool:
         """Only plain tensors, none that a compiler or a transform of `torch.func` traces."""

@@ -16,6 +16,7 @@ All numbers are big-endian. The file may be compressed with gzip.
 import gzip
 import os
 import zlib
+from collections.abc import Callable
 from io import BufferedIOBase, BufferedReader
 from math import prod
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 from portable_nn.datasets._buffers import MAX_DIMENSIONS, as_array, most_inflated
 from portable_nn.errors import FormatError
 
-__all__ = ["read_idx"]
+__all__ = ["open_idx", "read_idx"]
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
@@ -61,13 +62,59 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     ...     pnn.datasets.read_idx(path)
     array([7, 2, 1], dtype=uint8)
     """
+    return _opened(path, _read)
+
+
+def open_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
+    """Map an IDX file into memory, so that it may be larger than that; one compressed with gzip is read.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    array
+        NumPy, read-only, of the file's shape and byte order: a `numpy.memmap` where the file is plain.
+
+    Raises
+    ------
+    FormatError
+        As in `read_idx`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import portable_nn as pnn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "labels-idx1-ubyte")
+    ...     _ = path.write_bytes(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     pnn.datasets.open_idx(path).sum()
+    np.uint64(10)
+    """
+    return _opened(path, _map)
+
+
+def _opened(
+    path: str | os.PathLike[str], read: Callable[[BufferedReader], np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
     try:
         with open(path, "rb") as file:
-            return _read(file)
+            return read(file)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zlib.error) as error:
         raise FormatError(f"{path} is not a whole IDX file: {error}; fetch or write it anew") from error
+
+
+def _map(file: BufferedReader) -> np.ndarray[Any, Any]:
+    if file.peek(2).startswith(GZIP_MAGIC):
+        return _read(file)
+    dtype, shape = _read_header(file)
+    _check_rest(file, dtype, shape)
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(file, dtype, "r", file.tell(), shape)
 
 
 def _read(file: BufferedReader) -> np.ndarray[Any, Any]:
@@ -76,14 +123,20 @@ def _read(file: BufferedReader) -> np.ndarray[Any, Any]:
     stream = gzip.GzipFile(fileobj=file) if zipped else file
     dtype, shape = _read_header(stream)
     length = prod(shape) * int(dtype[2:])
-    if zipped and length > most_inflated(size):
+    if not zipped:
+        _check_rest(file, dtype, shape)
+    elif length > most_inflated(size):
         raise ValueError(f"shape {shape} takes {length} bytes, a gzip of {size} may hold {most_inflated(size)}")
-    if not zipped and length != size - stream.tell():
-        raise ValueError(f"shape {shape} takes {length} bytes, {size - stream.tell()} follow the header")
     array = as_array(_exactly(length, stream), dtype, shape)
     if stream.read(1):
         raise ValueError(f"more bytes follow the {length} that shape {shape} takes")
     return array
+
+
+def _check_rest(file: BufferedReader, dtype: str, shape: tuple[int, ...]) -> None:
+    length, rest = prod(shape) * int(dtype[2:]), os.fstat(file.fileno()).st_size - file.tell()
+    if length != rest:
+        raise ValueError(f"shape {shape} takes {length} bytes, {rest} follow the header")
 
 
 def _read_header(stream: BufferedIOBase) -> tuple[str, tuple[int, ...]]:

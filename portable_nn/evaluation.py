@@ -1,0 +1,130 @@
+"""The accuracy of a network on a backend, as a record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from portable_nn import backends, metrics
+from portable_nn._typing import Array
+from portable_nn.backends import Backend
+from portable_nn.errors import ShapeError
+from portable_nn.inference import brought, on_device, predict, where
+from portable_nn.network import Network
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The accuracy of a network on one backend.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of the samples whose label was predicted.
+    correct, total : int
+        Samples.
+    backend, device, dtype : str
+        Where, and in which floating dtype, it was computed.
+    batch_size : int or None
+        Samples per call as asked for, 0 for one sample at a time without a batch axis.
+    seconds : float
+        From the first sample on the host to the last label there, weights in place.
+    """
+
+    accuracy: float
+    correct: int
+    total: int
+    backend: str
+    device: str
+    dtype: str
+    batch_size: int | None
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Samples per second, moving them to the device and the results back included."""
+        return self.total / self.seconds
+
+
+def evaluate(
+    net: Network,
+    images: Array,
+    labels: Array,
+    *,
+    backend: str | Backend | None = None,
+    batch_size: int | None = None,
+    per_sample: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Measure the accuracy of a network.
+
+    Products of float32 run in full precision meanwhile, whatever the library's setting.
+
+    Parameters
+    ----------
+    net : Network
+    images : array of shape (N, ...)
+        Of any library.
+    labels : array of shape (N,), integer
+        The true ones.
+    backend : str or Backend, optional
+        Where to compute; by default where `images` are, or where the network is bound.
+    batch_size : int, optional
+        Samples per call, chosen by `predict` if not given.
+    per_sample : bool
+        One sample at a time, without a batch axis.
+    progress : callable, optional
+        Called with the number of samples done.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ShapeError
+        If there are no samples, the numbers of images and labels differ, or the batch size is not positive.
+    BackendError
+        If the backend is not there.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> images, labels = pnn.datasets.mnist("test")
+    >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
+    0.9352
+    """
+    truth = brought(labels, backends.get("numpy"))
+    total = images.shape[0]
+    if total == 0 or truth.shape != (total,):
+        raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
+    target = where(net, images, backend)
+    net = net if net.backend == target else net.to_numpy()
+    with target.full_float32():
+        run = on_device(net, target, outputs=False)
+        dtype = target.dtype_name(net.logits(brought(images[:1], target)).dtype)
+        run(images[:1])  # places the weights
+        start = perf_counter()
+        if per_sample:
+            predicted = np.empty(total, dtype=np.int64)
+            for i in range(total):
+                predicted[i] = run(images[i])
+                if progress is not None:
+                    progress(i + 1)
+        else:
+            predicted = predict(net, images, backend=target, batch_size=batch_size, progress=progress)
+        seconds = perf_counter() - start
+    correct = metrics.count_correct(predicted, truth)
+    return Evaluation(
+        accuracy=correct / total,
+        correct=correct,
+        total=total,
+        backend=target.name or str(target),
+        device=target.device_name() or "cpu",
+        dtype=dtype,
+        batch_size=0 if per_sample else batch_size,
+        seconds=seconds,
+    )

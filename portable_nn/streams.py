@@ -1,0 +1,145 @@
+"""Data of any length in, results of any length out, a batch at a time."""
+
+import os
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from portable_nn._typing import Array
+from portable_nn.datasets import open_idx
+from portable_nn.errors import FormatError, ShapeError
+
+__all__ = ["NpyWriter", "batches", "opened"]
+
+
+def opened(data: Any) -> Any:
+    """Data itself, or the memory map of the file that a path names.
+
+    Raises
+    ------
+    FormatError
+        If the file is neither a .npy of real numbers nor an IDX file.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        return data
+    path = Path(data)
+    if path.suffix.lower() != ".npy":
+        return open_idx(path)
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FormatError(f"{path} is not a .npy file of an array: {error}") from error
+
+
+def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
+    """Successive batches of at most `size` samples, leaving out the first `start`.
+
+    Parameters
+    ----------
+    data : array, or iterable of arrays
+        With samples along the first axis. Anything with a shape that can be sliced is an array: NumPy's and
+        other libraries', memory maps, zarr's. An iterable gives batches, which are cut where they are longer.
+    size, start : int
+        Samples.
+    """
+    if hasattr(data, "shape"):
+        for i in range(start, data.shape[0] or start + 1, size):  # no samples are one empty batch
+            yield _native(data[i : i + size])
+        return
+    if not isinstance(data, Iterable):
+        raise FormatError(f"data must be an array, a path, or an iterable of batches, got {type(data).__name__}")
+    for batch in data:
+        if not hasattr(batch, "shape") or len(batch.shape) < 1:
+            raise ShapeError("an iterable of data gives batches, arrays with samples along the first axis")
+        skipped = min(start, batch.shape[0])
+        start -= skipped
+        if skipped < batch.shape[0]:
+            yield from batches(batch, size, skipped)
+
+
+def _native(batch: Array) -> Array:
+    """The batch, in the machine's byte order, which IDX files have not."""
+    if isinstance(batch, np.ndarray) and not batch.dtype.isnative:
+        return batch.astype(batch.dtype.newbyteorder("="))
+    return batch
+
+
+class NpyWriter:
+    """A .npy file that grows row by row, appears when it is whole, and goes on where a killed run stopped.
+
+    Rows go to a file beside `path` whose name ends in a digest of `identity` and ``.partial``; what it holds
+    is how far the work is. When all is written it takes the place of `path`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    identity : str
+        What the rows depend on: only the same work is gone on with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
+        self.path = Path(path)
+        digest = sha256(identity.encode()).hexdigest()[:16]
+        self.partial = self.path.with_name(f"{self.path.name}.{digest}.partial")
+        self.rows = 0
+        self._row: tuple[np.dtype[Any], tuple[int, ...]] | None = None
+        self._file = self.partial.open("r+b" if self.partial.exists() else "w+b", buffering=0)
+        try:
+            self._go_on()
+        except ValueError:  # killed before its header was whole
+            self._file.truncate(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is not None:
+                return
+            self._write_header()
+            os.fsync(self._file.fileno())
+        os.replace(self.partial, self.path)
+
+    def append(self, rows: np.ndarray[Any, Any]) -> None:
+        """Write rows after those before."""
+        if self._row is None:
+            self._row = rows.dtype, rows.shape[1:]
+            self._write_header()
+        view = memoryview(np.ascontiguousarray(rows, self._row[0]).tobytes())
+        while view:
+            view = view[self._file.write(view) :]
+        self.rows += len(rows)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was appended, not even no rows."""
+        return self._row is None
+
+    def _go_on(self) -> None:
+        """Take up what a run before this one has written, up to its last whole row."""
+        np.lib.format.read_magic(self._file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+        start, bytes_per_row = self._file.tell(), dtype.itemsize * prod(shape[1:])
+        self.rows = (self._file.seek(0, os.SEEK_END) - start) // bytes_per_row
+        self._row = dtype, shape[1:]
+        self._file.truncate(start + self.rows * bytes_per_row)
+        self._file.seek(0, os.SEEK_END)
+
+    def _write_header(self) -> None:
+        """Write the header for the rows so far; numpy.lib.format leaves room in it for their number to grow."""
+        if self._row is None:
+            return
+        dtype, row = self._row
+        descr = np.lib.format.dtype_to_descr(dtype)
+        header = {"shape": (self.rows, *row), "fortran_order": False, "descr": descr}
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(self._file, header)
