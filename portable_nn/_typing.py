@@ -6,7 +6,7 @@ signatures use the type variable `A`: an array of some library comes in, one of 
 
 from typing import Any, TypeAlias, TypeVar
 
-A = TypeVar("A")
+A = TypeVar("A", bound=Any)
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 Device: TypeAlias = Any

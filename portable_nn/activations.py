@@ -8,7 +8,6 @@ A new activation is one function here and its name in `ACTIVATIONS`.
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import array_api_compat
 
@@ -47,16 +46,14 @@ def default_float(xp: Namespace, x: Array) -> object:
     return xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
 
 
-def _floating(x: object, xp: Namespace | None) -> tuple[Array, Namespace]:
-    if xp is not None:
-        return x, xp
+def _floating(x: Array) -> tuple[Array, Namespace]:
+    """`x` promoted to floating, and its namespace."""
     xp = namespace(x)
-    array: Array = x
-    if xp.isdtype(array.dtype, "real floating"):
-        return array, xp
-    if xp.isdtype(array.dtype, ("bool", "integral")):
-        return xp.astype(array, default_float(xp, array)), xp
-    raise InputError(f"expected real numbers, got dtype {array.dtype}: take the real part, or the modulus, first")
+    if xp.isdtype(x.dtype, "real floating"):
+        return x, xp
+    if xp.isdtype(x.dtype, ("bool", "integral")):
+        return xp.astype(x, default_float(xp, x)), xp
+    raise InputError(f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first")
 
 
 def _along(x: Array, axis: int) -> int:
@@ -101,8 +98,10 @@ def step(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
-    array, xp = _floating(x, xp)
-    return cast(A, xp.astype(array >= 0, array.dtype))
+    if xp is None:
+        x, xp = _floating(x)
+    result: A = xp.astype(x >= 0, x.dtype)
+    return result
 
 
 def sigmoid(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -128,9 +127,11 @@ def sigmoid(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    array, xp = _floating(x, xp)
-    negative, e = _half_exp(array, xp)
-    return cast(A, xp.where(negative, e, xp.ones_like(e)) / (1 + e))
+    if xp is None:
+        x, xp = _floating(x)
+    negative, e = _half_exp(x, xp)
+    result: A = xp.where(negative, e, xp.ones_like(e)) / (1 + e)
+    return result
 
 
 def relu(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -154,8 +155,10 @@ def relu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    array, xp = _floating(x, xp)
-    return cast(A, xp.where(array <= 0, xp.zeros_like(array), array))
+    if xp is None:
+        x, xp = _floating(x)
+    result: A = xp.where(x <= 0, xp.zeros_like(x), x)
+    return result
 
 
 def tanh(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -179,8 +182,10 @@ def tanh(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    array, xp = _floating(x, xp)
-    return cast(A, xp.tanh(array))
+    if xp is None:
+        x, xp = _floating(x)
+    result: A = xp.tanh(x)
+    return result
 
 
 def identity(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -204,8 +209,9 @@ def identity(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> identity(np.array([1, 2]))
     array([1., 2.])
     """
-    array, _ = _floating(x, xp)
-    return cast(A, array)
+    if xp is None:
+        x, xp = _floating(x)
+    return x
 
 
 def leaky_relu(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -229,8 +235,10 @@ def leaky_relu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> leaky_relu(np.array([-100.0, 2.0]))
     array([-1.,  2.])
     """
-    array, xp = _floating(x, xp)
-    return cast(A, xp.where(array <= 0, 0.01 * array, array))
+    if xp is None:
+        x, xp = _floating(x)
+    result: A = xp.where(x <= 0, 0.01 * x, x)
+    return result
 
 
 def elu(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -258,9 +266,11 @@ def elu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    array, xp = _floating(x, xp)
-    negative = array <= 0
-    return cast(A, xp.where(negative, xp.expm1(xp.where(negative, array, xp.zeros_like(array))), array))
+    if xp is None:
+        x, xp = _floating(x)
+    negative = x <= 0
+    result: A = xp.where(negative, xp.expm1(xp.where(negative, x, xp.zeros_like(x))), x)
+    return result
 
 
 def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -290,9 +300,11 @@ def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.158808,  0.      ,  0.841192])
     """
-    array, xp = _floating(x, xp)
-    near = xp.clip(array, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
-    return cast(A, array * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp))
+    if xp is None:
+        x, xp = _floating(x)
+    near = xp.clip(x, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
+    result: A = x * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp)
+    return result
 
 
 def silu(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -320,8 +332,10 @@ def silu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.268941,  0.      ,  0.731059])
     """
-    array, xp = _floating(x, xp)
-    return cast(A, array * sigmoid(array, xp=xp))
+    if xp is None:
+        x, xp = _floating(x)
+    result: A = x * sigmoid(x, xp=xp)
+    return result
 
 
 def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
@@ -345,9 +359,11 @@ def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(6)
     array([   0.      ,    0.693147, 1000.      ])
     """
-    array, xp = _floating(x, xp)
-    negative, e = _half_exp(array, xp)
-    return cast(A, xp.where(negative, xp.zeros_like(array), array) + xp.log1p(e))
+    if xp is None:
+        x, xp = _floating(x)
+    negative, e = _half_exp(x, xp)
+    result: A = xp.where(negative, xp.zeros_like(x), x) + xp.log1p(e)
+    return result
 
 
 def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
@@ -381,10 +397,12 @@ def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     >>> softmax(np.array([1010, 1000, 990]))
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
-    array, xp = _floating(x, xp)
-    axis = _along(array, axis)
-    e = xp.exp(array - xp.max(array, axis=axis, keepdims=True))
-    return cast(A, e / xp.sum(e, axis=axis, keepdims=True))
+    if xp is None:
+        x, xp = _floating(x)
+    axis = _along(x, axis)
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    result: A = e / xp.sum(e, axis=axis, keepdims=True)
+    return result
 
 
 def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
@@ -415,11 +433,13 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    array, xp = _floating(x, xp)
-    axis = _along(array, axis)
-    largest = xp.max(array, axis=axis, keepdims=True)
-    shifted = array - xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
-    return cast(A, shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True)))
+    if xp is None:
+        x, xp = _floating(x)
+    axis = _along(x, axis)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    shifted = x - xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
+    result: A = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    return result
 
 
 def _bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:

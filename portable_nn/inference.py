@@ -18,7 +18,7 @@ from portable_nn._typing import Array
 from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import InputError, ShapeError
-from portable_nn.layers import sample_shapes
+from portable_nn.layers import Dense
 from portable_nn.network import Network, labels_of
 from portable_nn.streams import NpyWriter, batches, opened
 
@@ -26,8 +26,8 @@ __all__ = ["predict"]
 
 NumPyArray: TypeAlias = np.ndarray[Any, Any]
 
-CACHE = 2**20
-"""Bytes that a batch may take on NumPy, values between the layers included: half a second-level cache."""
+CACHE = 2**21
+"""Bytes that a batch may take on NumPy, before and after the widest layer: a core's second-level cache."""
 
 DEVICE = 2**26
 """Bytes that a batch may take elsewhere: large enough to keep a device busy, small enough for any."""
@@ -238,9 +238,9 @@ def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
 
 
 def _bytes_per_sample(net: Network) -> int:
-    """Bytes of one sample, and of what the layers make of it."""
-    shapes = sample_shapes(net.layers)
-    return FLOATS[net.dtype] * max(1, sum(prod(shape) for shape in shapes if shape is not None))
+    """Bytes of one sample before and after the widest layer."""
+    sizes = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
+    return FLOATS[net.dtype] * max(sizes, default=prod(net.input_shape or (1,)))
 
 
 def _nothing(net: Network, outputs: bool) -> NumPyArray:

@@ -4,6 +4,7 @@ NumPy weights are copied, made read-only and checked for nan; weights of another
 so that gradients flow through them.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -79,6 +80,8 @@ class Dense:
     bias: Array = None  # (n_out,)
     activation: str = "identity"
 
+    _add = staticmethod(operator.add)
+
     def __post_init__(self) -> None:
         weight = _weights("Dense", "weight", self.weight)
         if weight.ndim != 2 or 0 in weight.shape:
@@ -103,7 +106,7 @@ class Dense:
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
-        return FUNCTIONS[self.activation](x @ self.weight + self.bias, xp=xp)
+        return FUNCTIONS[self.activation](self._add(x @ self.weight, self.bias), xp=xp)
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]}, {self.activation!r})"
@@ -120,6 +123,10 @@ class Dense:
     def with_activation(self, activation: str) -> Self:
         """The same layer with another activation."""
         return _replaced(self, activation=activation)  # type: ignore[no-any-return]
+
+    def adding_in_place(self) -> Self:
+        """The same layer, the bias added to the product in place, which no transformation must be watching."""
+        return _replaced(self, _add=operator.iadd)  # type: ignore[no-any-return]
 
     @property
     def input_shape(self) -> Shape:

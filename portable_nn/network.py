@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self, TypeAlias, cast, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 import numpy as np
 
@@ -118,7 +118,8 @@ class Network:
         PlacementError
             If the network is bound, and `x` is elsewhere.
         """
-        return cast(A, self._forward("outputs", x)(x))
+        outputs: A = self._forward("outputs", x)(x)
+        return outputs
 
     def predict(self, x: A) -> A:
         """The label of each sample.
@@ -144,7 +145,8 @@ class Network:
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
-        return cast(A, self._forward("labels", x)(x))
+        labels: A = self._forward("labels", x)(x)
+        return labels
 
     def logits(self, x: A) -> A:
         """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
@@ -164,7 +166,8 @@ class Network:
         NetworkError, InputError, ShapeError, PlacementError
             As in `predict`.
         """
-        return cast(A, self._forward("logits", x)(x))
+        logits: A = self._forward("logits", x)(x)
+        return logits
 
     def to(self, spec: str | Backend) -> Self:
         """The same network with its weights placed on a backend, and bound to it.
@@ -337,10 +340,8 @@ class Network:
     def _forward(self, result: Result, x: Array) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; and check the shape."""
         try:
-            forward = self._placed.get((result, type(x), backends.device_of(x), x.dtype))
-        except AttributeError:
-            forward = None
-        if forward is None:
+            forward = self._placed[result, type(x), x.device, x.dtype]
+        except (AttributeError, KeyError):
             forward = self._placed_beside(x, result)
         shape = self._shapes[0]
         if shape is not None and x.shape[-len(shape) :] != shape:
@@ -353,6 +354,9 @@ class Network:
             self._check_labels()
         xp = namespace(x)
         backend = backends.of(x, xp)
+        key = result, type(x), backend.device, x.dtype
+        if key in self._placed:  # of a library whose arrays have no attribute `device`
+            return self._placed[key]
         self._check_bound(backend)
         if xp.isdtype(x.dtype, "real floating"):
             dtype, cast_to = x.dtype, None
@@ -363,7 +367,7 @@ class Network:
         name = backend.dtype_name(dtype)
         layers = self._layers_for(result, backend, name)
         if self.backend is None:
-            layers = tuple(layer.map(partial(_place, backend, dtype)) for layer in layers)
+            layers = tuple(_placed(layer, backend, dtype) for layer in layers)
             keep = all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
         else:
             keep = name == self._dtype
@@ -373,7 +377,7 @@ class Network:
         if self._compiled:
             forward = backend.compiled(forward)
         if keep:
-            self._placed[result, type(x), backend.device, x.dtype] = forward
+            self._placed[key] = forward
         return forward
 
     def _layers_for(self, result: Result, backend: Backend, dtype: str) -> tuple[Layer, ...]:
@@ -417,6 +421,12 @@ def _forward(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, re
         return labels_of(x, xp) if result == "labels" else x
 
     return forward
+
+
+def _placed(layer: Layer, backend: Backend, dtype: DType) -> Layer:
+    """A layer of NumPy weights on a backend."""
+    placed = layer.map(partial(_place, backend, dtype))
+    return placed.adding_in_place() if backend.in_place and isinstance(placed, Dense) else placed
 
 
 def _place(backend: Backend, dtype: DType, array: Array) -> Array:

@@ -39,6 +39,7 @@ class Backend:
     namespace: ClassVar[str] = ""  # module that is the library's array API namespace
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
+    in_place: ClassVar[bool] = False  # a product that nobody else holds may be added to in place, and it pays
 
     def __str__(self) -> str:
         device = self.device_name()
@@ -124,8 +125,9 @@ class Backend:
     def float32_precision(self) -> str:
         """How products of float32 are rounded now, found by trying: float32, bfloat16x3, tf32 or bfloat16."""
         values = np.linspace(1, 2, 128 * 128, dtype=np.float32).reshape(128, 128)
-        products = self.to_numpy(self.place(values) @ self.place(np.eye(128, dtype=np.float32)))
-        error = float(np.max(np.abs(products / values - 1)))
+        products = self.place(values) @ self.place(np.eye(128, dtype=np.float32))
+        self.synchronize(products)
+        error = float(np.max(np.abs(self.to_numpy(products) / values - 1)))
         return next(name for name, most in _ROUNDING.items() if error <= most)
 
     @contextmanager

@@ -13,6 +13,7 @@ class NumPy(Backend):
     namespace = "array_api_compat.numpy"
     package = "numpy"
     install = "numpy"
+    in_place = True
 
     def device_name(self) -> str:
         """Nothing: there is one device."""
