@@ -105,13 +105,13 @@ def evaluate(
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = on_device(net, target, outputs=False)
-        dtype = target.dtype_name(net.logits(brought(images[:1], target)).dtype)
-        run(images[:1])  # places the weights
+        dtype = target.dtype_name(net.logits(brought(images[:1, ...], target)).dtype)
+        run(images[:1, ...])  # places the weights
         start = perf_counter()
         if per_sample:
             predicted = np.empty(total, dtype=np.int64)
             for i in range(total):
-                predicted[i] = run(images[i])
+                predicted[i] = run(images[i, ...])
                 if progress is not None:
                     progress(i + 1)
         else:

@@ -149,8 +149,8 @@ def _moderate(scale: Array) -> bool:
 
 def _is_identity(layer: Layer) -> bool:
     match layer:
-        case Rescaling(scale=1.0, offset=0.0):
-            return not layer.arrays
+        case Rescaling() if not layer.arrays:
+            return (layer.scale, layer.offset) == (1.0, 0.0)
         case Flatten(sample_shape=(_,)):
             return True
     return False

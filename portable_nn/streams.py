@@ -50,8 +50,9 @@ def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
         Samples.
     """
     if hasattr(data, "shape"):
-        for i in range(start, data.shape[0] or start + 1, size):  # no samples are one empty batch
-            yield _native(data[i : i + size])
+        n = data.shape[0]
+        for i in range(start, n or start + 1, size):  # no samples are one empty batch
+            yield _native(data[i : min(i + size, n), ...])
         return
     if not isinstance(data, Iterable):
         raise FormatError(f"data must be an array, a path, or an iterable of batches, got {type(data).__name__}")

@@ -1,0 +1,270 @@
+"""Labels are the same whatever the source, the batches, the threads and the device."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from weakref import WeakSet
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import portable_nn as pnn
+from portable_nn import inference
+from portable_nn.backends import Backend
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return pnn.load("mnist")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return pnn.datasets.mnist("test")[0][:2000]
+
+
+@pytest.fixture(scope="module")
+def expected(mnist, images):
+    return mnist.predict(images.astype(np.float64))
+
+
+@given(batch_size=st.integers(1, 3000), workers=st.integers(1, 4), n=st.integers(0, 700))
+@settings(deadline=None, max_examples=40)
+def test_batch_size_and_workers_change_nothing(mnist, images, expected, batch_size, workers, n):
+    found = pnn.predict(mnist, images[:n], batch_size=batch_size, workers=workers)
+    np.testing.assert_array_equal(found, expected[:n])
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 300, 5000])
+def test_every_backend_gives_the_same_labels(backend, mnist, images, expected, batch_size):
+    n = 50 if batch_size == 1 else len(images)
+    found = pnn.predict(mnist, images[:n], backend=backend, batch_size=batch_size)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected[:n])
+
+
+def test_data_stay_where_they_are(backend, mnist, images, expected):
+    found = pnn.predict(mnist, backend.place(images))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_outputs_are_those_of_the_network(backend, mnist, images):
+    found = pnn.predict(mnist, images, backend=backend, outputs=True, batch_size=999)
+    np.testing.assert_allclose(found, mnist(images.astype(np.float64)), atol=1e-5)
+
+
+def test_floats_keep_their_dtype(mnist, images):
+    assert pnn.predict(mnist, images.astype(np.float64), outputs=True).dtype == np.float64
+
+
+def test_a_bound_network_takes_numpy_data_to_its_device(backend, mnist, images, expected):
+    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), images), expected)
+
+
+class Sources:
+    """One set of images in every form that data may have."""
+
+    @staticmethod
+    def array(images, folder):
+        return images
+
+    @staticmethod
+    def strided(images, folder):
+        return np.repeat(images, 2, axis=0)[::2]
+
+    @staticmethod
+    def memory_map(images, folder):
+        np.save(folder / "x.npy", images)
+        return np.load(folder / "x.npy", mmap_mode="r")
+
+    @staticmethod
+    def npy_file(images, folder):
+        np.save(folder / "x.npy", images)
+        return folder / "x.npy"
+
+    @staticmethod
+    def idx_file(images, folder):
+        header = bytes([0, 0, 8, 3]) + np.array([len(images), 28, 28], ">u4").tobytes()
+        (folder / "x-idx3-ubyte").write_bytes(header + images.tobytes())
+        return str(folder / "x-idx3-ubyte")
+
+    @staticmethod
+    def iterator_with_a_ragged_last_batch(images, folder):
+        return (images[i : i + 333] for i in range(0, len(images), 333))
+
+    @staticmethod
+    def list_of_batches_some_empty(images, folder):
+        return [images[:0], images[:900], images[900:900], images[900:]]
+
+    @staticmethod
+    def zarr_array(images, folder):
+        zarr = pytest.importorskip("zarr", reason="zarr arrays: pip install zarr")
+        return zarr.create_array(folder / "x.zarr", data=images, chunks=(500, 784))
+
+
+SOURCES = sorted(name for name in vars(Sources) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("out", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_labels(mnist, images, expected, source, out, tmp_path):
+    data = getattr(Sources, source)(images, tmp_path)
+    found = pnn.predict(mnist, data, out=tmp_path / "labels.npy" if out else None)
+    np.testing.assert_array_equal(found, expected)
+    if out:
+        np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected)
+
+
+@pytest.mark.parametrize("outputs", [False, True])
+@pytest.mark.parametrize("data", [np.empty((0, 784), np.uint8), []], ids=["array", "iterable"])
+def test_no_samples_give_no_results(mnist, data, outputs, tmp_path):
+    shape = (0, 10) if outputs else (0,)
+    assert pnn.predict(mnist, data, outputs=outputs).shape == shape
+    pnn.predict(mnist, data, outputs=outputs, out=tmp_path / "y.npy")
+    assert np.load(tmp_path / "y.npy").shape == shape
+
+
+@pytest.mark.parametrize("option", ["batch_size", "workers"])
+def test_no_batch_and_no_worker_are_refused(mnist, images, option):
+    with pytest.raises(pnn.ShapeError, match=f"{option} must be at least 1, got 0"):
+        pnn.predict(mnist, images, **{option: 0})
+
+
+def test_wrong_samples_are_refused(mnist):
+    with pytest.raises(pnn.ShapeError, match="784"):
+        pnn.predict(mnist, np.zeros((3, 700), np.uint8))
+
+
+def test_progress_counts_every_sample(backend, mnist, images):
+    seen = []
+    pnn.predict(mnist, images, backend=backend, batch_size=300, progress=seen.append)
+    assert seen == [300, 600, 900, 1200, 1500, 1800, 2000]
+
+
+def test_the_blas_gets_its_threads_back(mnist, images):
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    before = threadpoolctl.threadpool_info()
+    pnn.predict(mnist, images, workers=2)
+    assert threadpoolctl.threadpool_info() == before
+
+
+class Small(Backend):
+    """NumPy on a device that holds no more than 100 samples."""
+
+    name = "small"
+
+    def place(self, array, *, share=False):
+        if array.ndim == 2 and array.shape[1:] == (784,) and len(array) > 100:
+            raise MemoryError("device is full")
+        return super().place(array, share=share)
+
+
+@pytest.fixture
+def small():
+    numpy = pnn.backends.get("numpy")
+    return Small(numpy.xp, numpy.device)
+
+
+def test_a_full_device_gets_smaller_batches_and_says_so_once(mnist, images, expected, small):
+    with pytest.warns(RuntimeWarning, match="ran out of memory on 1000 samples") as caught:
+        found = pnn.predict(mnist, images, backend=small, batch_size=1000)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_other_errors_are_not_taken_for_a_full_device(mnist, images, small, monkeypatch):
+    def broken(self, array, *, share=False):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Small, "place", broken)
+    with pytest.raises(ZeroDivisionError):
+        pnn.predict(mnist, images, backend=small)
+
+
+def test_a_sample_that_does_not_fit_alone_is_an_error(mnist, images, small, monkeypatch):
+    def full(self, array, *, share=False):
+        raise MemoryError("device is full")
+
+    monkeypatch.setattr(Small, "place", full)
+    with warnings.catch_warnings(), pytest.raises(MemoryError):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        pnn.predict(mnist, images[:8], backend=small)
+
+
+KILLED = """
+import os, signal, sys
+import portable_nn as pnn
+
+folder = sys.argv[1]
+done = []
+
+def progress(n):
+    done.append(n)
+    if len(done) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+pnn.predict(pnn.load("mnist"), folder + "/x.npy", out=folder + "/y.npy", batch_size=300, progress=progress)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL is a POSIX signal: run this on Linux or macOS")
+def test_a_killed_run_leaves_nothing_and_a_rerun_completes_it(mnist, images, expected, tmp_path):
+    np.save(tmp_path / "x.npy", images)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
+    assert done.returncode == -9
+    assert not (tmp_path / "y.npy").exists()
+    seen = []
+    pnn.predict(
+        mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, progress=lambda n: seen.append(n)
+    )
+    assert seen[0] > 300  # it went on, and did not start anew
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
+    np.save(tmp_path / "x.npy", images)
+    other = pnn.Network([*mnist.layers[:-1], pnn.Dense(-mnist.layers[-1].weight, None, "softmax")])
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(n):
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        pnn.predict(
+            mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop
+        )
+    pnn.predict(other, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
+
+
+def test_memory_stays_bounded(mnist):
+    """A generator of a million images is never held: the batches that are alive are counted."""
+    alive, most = WeakSet(), 0
+
+    class Batch(np.ndarray):
+        __hash__ = object.__hash__
+
+    def stream():
+        nonlocal most
+        for _ in range(200):
+            batch = np.zeros((64, 784), np.uint8).view(Batch)
+            alive.add(batch)
+            most = max(most, len(alive))
+            yield batch
+
+    assert pnn.predict(mnist, stream(), workers=2).shape == (64 * 200,)
+    assert most <= 16
+
+
+def test_one_core_is_enough(mnist, images, expected, monkeypatch):
+    monkeypatch.setattr(inference, "_blas", lambda: None)
+    np.testing.assert_array_equal(pnn.predict(mnist, images), expected)
