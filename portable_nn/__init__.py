@@ -1,6 +1,9 @@
 """One neural-network forward pass, written once against the array API standard, run on whatever arrays come."""
 
-from portable_nn import activations, backends, datasets
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from portable_nn import activations, backends
 from portable_nn.errors import (
     BackendError,
     DataError,
@@ -11,11 +14,14 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
-from portable_nn.evaluation import Evaluation, evaluate
-from portable_nn.formats import load, save
-from portable_nn.inference import predict
 from portable_nn.layers import Dense, Flatten, Rescaling
 from portable_nn.network import Network
+
+if TYPE_CHECKING:
+    from portable_nn import datasets
+    from portable_nn.evaluation import Evaluation, evaluate
+    from portable_nn.formats import load, save
+    from portable_nn.inference import predict
 
 __version__ = "0.1.0"
 
@@ -41,3 +47,25 @@ __all__ = [
     "predict",
     "save",
 ]
+
+_ON_FIRST_USE = {
+    "Evaluation": "evaluation",
+    "datasets": "datasets",
+    "evaluate": "evaluation",
+    "load": "formats",
+    "predict": "inference",
+    "save": "formats",
+}
+"""The module of each public name that a forward pass does not need, so that `import portable_nn` is quick."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_ON_FIRST_USE[name]}")
+    value = globals()[name] = module if name == _ON_FIRST_USE[name] else getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
