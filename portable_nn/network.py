@@ -14,6 +14,7 @@ from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
+from portable_nn.placing import beside, common_backend, common_dtype, place, placed
 from portable_nn.rewriting import rewritten, without_last_activation
 
 __all__ = ["Network", "labels_of"]
@@ -83,13 +84,12 @@ class Network:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise NetworkError(f"layer {i} must be Dense, Rescaling or Flatten, got {type(layer).__name__}")
-        backend = backend or _common_backend(layers)
-        if backend is not None:
-            layers = tuple(layer.map(partial(_beside, backend)) for layer in layers)
+        backend = backend or common_backend(layers)
+        layers = tuple(layer.map(partial(beside, backend)) for layer in layers)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "backend", backend)
         object.__setattr__(self, "_shapes", sample_shapes(layers))
-        object.__setattr__(self, "_dtype", _common_dtype(layers, backend or backends.get("numpy")))
+        object.__setattr__(self, "_dtype", common_dtype(layers, backend or backends.get("numpy")))
         object.__setattr__(self, "_optimized", _optimized)
         object.__setattr__(self, "_compiled", _compiled)
         object.__setattr__(self, "_placed", {})
@@ -195,14 +195,17 @@ class Network:
         'numpy'
         """
         backend = backends.get(spec)
-        place = partial(_place, backend, backend.dtype(self.dtype))
-        return type(self)([layer.map(place) for layer in self.to_numpy().layers], backend=backend)
+        on_backend = partial(place, backend, backend.dtype(self.dtype))
+        return type(self)(
+            [layer.map(on_backend) for layer in self.to_numpy().layers], backend=backend, _compiled=self._compiled
+        )
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
         if self.backend is None:
             return self
-        return type(self)([layer.map(self.backend.to_numpy) for layer in self.layers])
+        fetch = self.backend.to_numpy
+        return type(self)([layer.map(lambda array: np.array(fetch(array))) for layer in self.layers])
 
     def astype(self, dtype: str) -> Self:
         """The same network with its weights in another dtype, where it is.
@@ -255,8 +258,8 @@ class Network:
             return type(self)(self.layers, _optimized=True, _compiled=self._compiled)
         backend = self.backend
         layers = rewritten(self.to_numpy().layers, self.dtype)
-        place = partial(_place, backend, backend.dtype(self.dtype))
-        return type(self)([layer.map(place) for layer in layers], backend=backend, _compiled=self._compiled)
+        on_backend = partial(place, backend, backend.dtype(self.dtype))
+        return type(self)([layer.map(on_backend) for layer in layers], backend=backend, _compiled=self._compiled)
 
     def compile(self) -> Self:
         """The optimized network, compiled by the library it runs on: `jax.jit`, `torch.compile`.
@@ -320,7 +323,8 @@ class Network:
         return f"Network([{', '.join(map(repr, self.layers))}]{where}{how})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.layers, self.backend is not None, self._optimized, self._compiled)
+        spec = str(self.backend) if self.backend and self.backend.name else None
+        return _rebuilt, (self.layers, spec, self._optimized, self._compiled)
 
     @property
     def dtype(self) -> str:
@@ -367,7 +371,7 @@ class Network:
         name = backend.dtype_name(dtype)
         layers = self._layers_for(result, backend, name)
         if self.backend is None:
-            layers = tuple(_placed(layer, backend, dtype) for layer in layers)
+            layers = tuple(placed(layer, backend, dtype) for layer in layers)
             keep = all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
         else:
             keep = name == self._dtype
@@ -406,7 +410,8 @@ class Network:
 def labels_of(logits: Array, xp: Namespace) -> Array:
     """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
     if logits.shape[-1] == 1:
-        return xp.astype(logits[..., 0] >= 0, xp.int64)
+        index = xp.__array_namespace_info__().default_dtypes()["indexing"]
+        return xp.astype(logits[..., 0] >= 0, index)
     return xp.argmax(logits, axis=-1)
 
 
@@ -423,51 +428,13 @@ def _forward(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, re
     return forward
 
 
-def _placed(layer: Layer, backend: Backend, dtype: DType) -> Layer:
-    """A layer of NumPy weights on a backend."""
-    placed = layer.map(partial(_place, backend, dtype))
-    return placed.adding_in_place() if backend.in_place and isinstance(placed, Dense) else placed
-
-
-def _place(backend: Backend, dtype: DType, array: Array) -> Array:
-    """A NumPy array in another dtype on a backend, cast before it travels where NumPy has the dtype."""
-    name = backend.dtype_name(dtype)
-    if hasattr(np, name):
-        return backend.place(array.astype(name))
-    return backend.xp.astype(backend.place(array.astype(np.float32)), dtype)
-
-
-def _beside(backend: Backend, array: Array) -> Array:
-    """An array of the backend's library as it is, one of NumPy placed there."""
-    return backend.place(array) if isinstance(array, np.ndarray) else array
-
-
-def _common_backend(layers: tuple[Layer, ...]) -> Backend | None:
-    """The one backend of all weights that are not NumPy's, None if all are."""
-    found = {
-        backends.of(array, namespace(array)): None
-        for layer in layers
-        for array in layer.arrays.values()
-        if not isinstance(array, np.ndarray)
-    }
-    if len(found) > 1:
-        raise NetworkError(
-            f"weights are on {' and '.join(map(str, found))}: bring them to one library and device first"
-        )
-    return next(iter(found), None)
-
-
-def _common_dtype(layers: tuple[Layer, ...], backend: Backend) -> str:
-    """The name of the widest dtype of the weights, float32 where there are none."""
-    dtypes = [array.dtype for layer in layers for array in layer.arrays.values()]
-    return backend.dtype_name(backend.xp.result_type(*dtypes)) if dtypes else "float32"
-
-
 def _architecture(layer: Layer) -> tuple[Any, ...]:
     shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
     return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
 
 
-def _rebuilt(layers: tuple[Layer, ...], bound: bool, optimized: bool, compiled: bool) -> Network:
-    backend = (_common_backend(layers) or backends.get("numpy")) if bound else None
-    return Network(layers, backend=backend, _optimized=optimized, _compiled=compiled)
+def _rebuilt(layers: tuple[Layer, ...], spec: str | None, optimized: bool, compiled: bool) -> Network:
+    net = Network(layers, _optimized=optimized, _compiled=compiled)
+    if spec is None or net.backend == backends.get(spec):
+        return net
+    return net.to(spec)  # pickle may forget the device, and plain numbers have none

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType, Namespace
+from portable_nn.errors import InputError
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """The floating dtypes that a network computes in, with the bytes of each."""
@@ -82,8 +83,11 @@ class Backend:
         return info.default_dtypes(device=self.device)["real floating"] if found is None else found
 
     def dtype_name(self, dtype: DType) -> str:
-        """The name of a floating dtype of this library."""
-        return next(name for name in FLOATS if hasattr(self.xp, name) and getattr(self.xp, name) == dtype)
+        """The name of a floating dtype of this library, an `InputError` if no network computes in it."""
+        for name in FLOATS:
+            if hasattr(self.xp, name) and getattr(self.xp, name) == dtype:
+                return name
+        raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A NumPy array in this library, on this device: a copy, unless sharing the memory is allowed."""

@@ -49,6 +49,10 @@ class Dask(Backend):
         """As the chunks have it."""
         return self.device.dtype(name)
 
+    def dtype_name(self, dtype: DType) -> str:
+        """As the chunks have it."""
+        return str(self.device.dtype_name(dtype))
+
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """One chunk, placed by the backend of the chunks."""
         import dask.array

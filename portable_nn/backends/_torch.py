@@ -101,6 +101,10 @@ class Torch(Backend):
             return None
         return int(getattr(torch, self.device.type).max_memory_allocated(self.device))
 
+    def float32_precision(self) -> str:
+        """Found by trying, but on `meta`, where there are no values."""
+        return "unknown" if self.device.type == "meta" else super().float32_precision()
+
     @contextmanager
     def full_float32(self) -> Iterator[None]:
         """No TF32 and no bfloat16 inside float32 products."""
