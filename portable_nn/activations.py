@@ -8,6 +8,7 @@ A new activation is one function here and its name in `ACTIVATIONS`.
 """
 
 from collections.abc import Callable
+from math import inf
 
 import array_api_compat
 
@@ -400,13 +401,16 @@ def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     if xp is None:
         x, xp = _floating(x)
     axis = _along(x, axis)
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    root = xp.exp(0.5 * x - 0.5 * xp.max(x, axis=axis, keepdims=True))  # halves, whose difference is finite
+    e = root * root
     result: A = e / xp.sum(e, axis=axis, keepdims=True)
     return result
 
 
 def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
+
+    What lies further below the maximum than the dtype's largest number is -inf.
 
     Parameters
     ----------
@@ -437,7 +441,7 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
         x, xp = _floating(x)
     axis = _along(x, axis)
     largest = xp.max(x, axis=axis, keepdims=True)
-    shifted = x - xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
+    shifted = x - xp.where(largest < inf, largest, xp.zeros_like(largest))
     result: A = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
     return result
 
