@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import activations, backends
+from portable_nn.compare import compare
 from portable_nn.errors import (
     BackendError,
     DataError,
@@ -41,6 +42,7 @@ __all__ = [
     "ShapeError",
     "activations",
     "backends",
+    "compare",
     "datasets",
     "evaluate",
     "load",

@@ -1,15 +1,33 @@
-"""What is measured of labels, on NumPy arrays."""
+"""What is measured of outputs and labels, on NumPy arrays."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from portable_nn.errors import ShapeError
 
-__all__ = ["count_correct"]
+__all__ = [
+    "TOLERANCES",
+    "Disagreement",
+    "LabelParity",
+    "Parity",
+    "confusion",
+    "count_correct",
+    "label_parity",
+    "margins",
+    "parity",
+]
+
+NumPyArray: TypeAlias = np.ndarray[Any, Any]
+
+TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
+"""The largest absolute error of a probability that each dtype's rounding explains."""
+
+SHOWN = 24
 
 
-def count_correct(predicted: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> int:
+def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
     """Return how many predicted labels are the true ones.
 
     Parameters
@@ -37,3 +55,241 @@ def count_correct(predicted: np.ndarray[Any, Any], labels: np.ndarray[Any, Any])
             f"{predicted.shape} labels were predicted, {labels.shape} are given: give one per sample"
         )
     return int(np.count_nonzero(predicted == labels))
+
+
+def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
+    """Count how often each true label was predicted as each label.
+
+    Parameters
+    ----------
+    predicted, labels : array of shape (N,), integer, not negative
+
+    Returns
+    -------
+    array of shape (n, n), integer
+        One row for each true label, one column for each predicted one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.metrics import confusion
+    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]))
+    array([[1, 1],
+           [0, 1]])
+    """
+    n = int(max(predicted.max(), labels.max())) + 1
+    return np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
+
+
+def margins(outputs: NumPyArray) -> NumPyArray:
+    """Return by how much the highest output of each row exceeds the next one.
+
+    Parameters
+    ----------
+    outputs : array of shape (N, n)
+        With one column, the probability of the second of two classes.
+
+    Returns
+    -------
+    array of shape (N,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.metrics import margins
+    >>> margins(np.array([[0.125, 0.75, 0.125], [0.5, 0.5, 0.0]]))
+    array([0.625, 0.   ])
+    """
+    if outputs.shape[1] == 1:
+        outputs = np.concatenate([1 - outputs, outputs], axis=1)
+    second, first = np.partition(outputs, -2, axis=1)[:, -2:].T
+    return np.asarray(first - second)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A sample whose label is another one than the reference gives.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the data.
+    expected, label : int
+        The reference's label, and the one in question.
+    probability : float
+        The largest output in question.
+    truth : int or None
+        The true label, if known.
+    """
+
+    index: int
+    expected: int
+    label: int
+    probability: float
+    truth: int | None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How outputs compare with a reference.
+
+    Attributes
+    ----------
+    max_abs_error, max_rel_error : float
+        The largest difference of an output, as it is and relative to the reference; infinite where an output
+        is nan or infinite and the reference is not.
+    atol, rtol : float
+        What is allowed: ``atol + rtol * |reference|``.
+    within_tolerance : bool
+        Whether every output is.
+    non_finite : int
+        Outputs that are nan or infinite where the reference is finite.
+    error_quantiles : tuple of float
+        Of the largest error of each sample, at 0, 1, ... 100 %.
+    """
+
+    max_abs_error: float
+    max_rel_error: float
+    atol: float
+    rtol: float
+    within_tolerance: bool
+    non_finite: int
+    error_quantiles: tuple[float, ...]
+
+
+def parity(
+    outputs: NumPyArray, reference: NumPyArray, *, atol: float = TOLERANCES["float32"], rtol: float = 0.0
+) -> Parity:
+    """Compare outputs with those of a reference.
+
+    Parameters
+    ----------
+    outputs, reference : array of shape (N, n)
+    atol, rtol : float
+        Differences up to ``atol + rtol * |reference|`` are within tolerance.
+
+    Returns
+    -------
+    Parity
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.metrics import parity
+    >>> found = parity(np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]]))
+    >>> found.max_abs_error, found.max_rel_error, found.within_tolerance
+    (0.25, 0.5, False)
+    """
+    if outputs.shape != reference.shape:
+        raise ShapeError(f"outputs have shape {outputs.shape}, the reference has {reference.shape}")
+    comparable = np.isfinite(reference)
+    lost = comparable & ~np.isfinite(outputs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.where(comparable, np.abs(outputs.astype(np.float64) - reference), 0.0)
+        error[lost] = np.inf
+        relative = np.where(error == 0, 0.0, error / np.abs(reference))
+    return Parity(
+        max_abs_error=float(error.max()),
+        max_rel_error=float(relative.max()),
+        atol=atol,
+        rtol=rtol,
+        within_tolerance=bool((error <= atol + rtol * np.abs(reference))[comparable].all()),
+        non_finite=int(lost.sum()),
+        error_quantiles=tuple(np.percentile(error.max(axis=1), np.arange(101), method="inverted_cdf").tolist()),
+    )
+
+
+@dataclass(frozen=True)
+class LabelParity:
+    """How labels compare with those of a reference, and with the true ones.
+
+    Attributes
+    ----------
+    total : int
+        Samples.
+    correct : int or None
+        Those whose label is the true one; None where the truth is not known.
+    differ : int
+        Those whose label is not the reference's.
+    at_risk : int
+        Those whose two highest outputs lie closer than twice the largest error measured: an error of that size
+        can flip no other label. An empirical bound.
+    confusion : tuple of tuples of int, or None
+        Samples by true label (row) and label (column).
+    disagreements : tuple of Disagreement
+        The first samples whose labels differ, at most 24.
+    """
+
+    total: int
+    correct: int | None
+    differ: int
+    at_risk: int
+    confusion: tuple[tuple[int, ...], ...] | None
+    disagreements: tuple[Disagreement, ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the samples whose label is the true one."""
+        return None if self.correct is None else self.correct / self.total
+
+
+def label_parity(
+    predicted: NumPyArray,
+    expected: NumPyArray,
+    outputs: NumPyArray,
+    reference: NumPyArray,
+    truth: NumPyArray | None = None,
+) -> LabelParity:
+    """Compare labels with those of a reference.
+
+    Parameters
+    ----------
+    predicted, expected : array of shape (N,), integer
+    outputs, reference : array of shape (N, n)
+        The outputs that the labels were taken from.
+    truth : array of shape (N,), integer, optional
+        The true labels.
+
+    Returns
+    -------
+    LabelParity
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.metrics import label_parity
+    >>> outputs, reference = np.array([[0.4, 0.6], [0.1, 0.9]]), np.array([[0.55, 0.45], [0.1, 0.9]])
+    >>> found = label_parity(np.array([1, 1]), np.array([0, 1]), outputs, reference)
+    >>> found.differ, found.at_risk
+    (1, 1)
+    """
+    error = parity(outputs, reference).max_abs_error
+    changed = np.flatnonzero(predicted != expected)
+    disagreements = [
+        Disagreement(
+            index=i,
+            expected=int(expected[i]),
+            label=int(predicted[i]),
+            probability=float(outputs[i].max()),
+            truth=None if truth is None else int(truth[i]),
+        )
+        for i in changed[:SHOWN].tolist()
+    ]
+    return LabelParity(
+        total=len(expected),
+        correct=None if truth is None else count_correct(predicted, truth),
+        differ=len(expected) - count_correct(predicted, expected),
+        at_risk=int(np.count_nonzero(margins(reference) < 2 * error)),
+        confusion=None if truth is None else tuple(map(tuple, confusion(predicted, truth).tolist())),
+        disagreements=tuple(disagreements),
+    )

@@ -13,6 +13,7 @@ from portable_nn._typing import A, Array, DType, Namespace
 from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import InputError, NetworkError, PlacementError
+from portable_nn.explain import Explanation, explain
 from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
 from portable_nn.placing import beside, common_backend, common_dtype, place, placed
 from portable_nn.rewriting import rewritten, without_last_activation
@@ -279,6 +280,18 @@ class Network:
         """
         net = self.optimized()
         return type(self)(net.layers, backend=net.backend, _optimized=net._optimized, _compiled=True)
+
+    def explain(self, x: Array) -> Explanation:
+        """What calling the network on `x` moves, casts and copies: see `portable_nn.explain`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import portable_nn as pnn
+        >>> pnn.load("mnist").explain(np.zeros(784, dtype=np.uint8)).input_cast
+        'uint8 to float32'
+        """
+        return explain(self, x)
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""

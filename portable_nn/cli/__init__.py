@@ -3,17 +3,20 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import portable_nn as pnn
+from portable_nn.cli.comparing import compare
+from portable_nn.cli.options import BackendSpec, Model, progress_bar
+from portable_nn.cli.plotting import plot
+from portable_nn.cli.predicting import predict
+from portable_nn.explain import explain
 
 app = typer.Typer(
     help="One neural-network forward pass on the arrays of any library: evaluate it, and see what is here.",
@@ -23,29 +26,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-MISUSED = 2
+STDOUT = 1  # file descriptor
+UNWRAPPED = 10_000  # columns, for lines that a program reads
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="mnist|book|PATH",
-        help="The embedded network, the book's weights, or a .safetensors, .npz or .pkl file.",
-        autocompletion=lambda: ["mnist", "book"],
-    ),
-]
-BackendSpec = Annotated[
-    str,
-    typer.Option(
-        "--backend",
-        "-b",
-        metavar="SPEC",
-        help="A library and, after a colon, its device: torch, torch:cuda:1, cupy:0, array_api_strict:device1.",
-        autocompletion=lambda: list(pnn.backends.BACKENDS),
-    ),
-]
+READER_GONE = 1  # head, for instance, has seen enough
+MISUSED = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead, for other programs.")]
 
 
@@ -74,9 +61,14 @@ def evaluate(
     backend: BackendSpec = "numpy",
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", min=1, help="Images per call; 1000 if not given."),
+        typer.Option(
+            "--batch-size", metavar="N", min=1, help="Images per call; as many as suit the device if not given."
+        ),
     ] = None,
     per_sample: Annotated[bool, typer.Option("--per-sample", help="One image at a time, as vectors.")] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Say what a first call moves, casts and copies.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Classify the 10,000 MNIST test images and print the accuracy.
@@ -108,11 +100,13 @@ def evaluate(
     print(f"speed     {result.images_per_second:,.0f} images/s")
     print(f"correct   {result.correct}/{result.total}")
     print(f"accuracy  {result.accuracy:.4f}")
+    if explained:
+        print(f"\n{explain(pnn.load(model), pnn.backends.get(backend).place(images[:1]))}")
 
 
 @app.command()
 def backends(as_json: Json = False) -> None:
-    """List the array libraries: which are ready, which are not, and why.
+    """List the array libraries: ready or not, and why.
 
     A library is ready if a small matrix product ran on one of its devices.
     """
@@ -125,11 +119,17 @@ def backends(as_json: Json = False) -> None:
     for status in found:
         table.add_row(
             status.name,
-            f"[{colours[status.state]}]{status.state}[/]",
+            Text(status.state, style=colours[status.state]),
             status.version or "",
             ", ".join(status.devices) or status.reason,
         )
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    width = None if os.isatty(STDOUT) else UNWRAPPED
+    Console(markup=False, width=width).print(table)  # no markup: a reason may hold brackets
+
+
+app.command()(compare)
+app.command()(plot)
+app.command()(predict)
 
 
 @app.command()
@@ -138,31 +138,28 @@ def summary(model: Model = "mnist") -> None:
     print(pnn.load(model).summary())
 
 
-@contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A function to call with the number done: it draws a bar on a terminal, and nothing elsewhere."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
 def main() -> None:
     """Run a command; what goes wrong is one line on stderr and an exit status, never a traceback."""
     try:
-        status = app(standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, head for instance, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        status = app(prog_name="portable-nn", standalone_mode=False)
+        print(end="", flush=True)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except typer.TyperException as error:
-        status = failed(error.format_message())
-    except (pnn.PortableNNError, OSError, MemoryError) as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context else ""
+        status = failed(error.format_message().rstrip(".") + hint)
+    except OSError as error:
+        discard_output()
+        status = READER_GONE if isinstance(error, BrokenPipeError) else failed(str(error))
+    except (pnn.PortableNNError, MemoryError) as error:
         status = failed(str(error) or type(error).__name__)
     sys.exit(status)
+
+
+def discard_output() -> None:
+    """Let what is still in the buffer go nowhere: it could not be written, and would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def failed(message: str) -> int:

@@ -1,0 +1,120 @@
+"""What the tests share: the backends of this machine, the networks, and the examples in the documentation."""
+
+import os
+from functools import cache
+from importlib import import_module
+
+# A second CPU device shows what is placed on the default one by mistake; JAX reads this when it is first used.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+import portable_nn as pnn
+
+pytest_collect_file = (
+    Sybil(parsers=[DocTestParser()], path="portable_nn", pattern="*.py")
+    + Sybil(parsers=[PythonCodeBlockParser()], pattern="README.md")
+).pytest()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="test this library (torch) or device (torch:cuda:0) alone, and fail if it is missing; repeatable",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "dtypes(*names): the floating dtypes that the fixture `dtype` is to take")
+
+
+@cache
+def found(name):
+    """The status of a library."""
+    return next(status for status in pnn.backends.status() if status.name == name)
+
+
+def specs(named):
+    """The backends to test, as parameters: what is named, or all that are here and the reasons of the others."""
+    for name in named or pnn.backends.BACKENDS:
+        if name in pnn.backends.BACKENDS and found(name).state == "ready":
+            for device in found(name).devices:
+                yield pytest.param(f"{name}:{device}", id=f"{name}-{device}")
+        elif named:
+            yield pytest.param(name, id=name.replace(":", "-", 1))
+        else:
+            yield pytest.param(name, id=name, marks=pytest.mark.skip(f"{name}: {found(name).describe()}"))
+
+
+def has(backend, dtype):
+    """Whether the backend's device has the floating dtype of that name."""
+    return backend.dtype_name(backend.dtype(dtype)) == dtype
+
+
+def with_dtypes(parameter, names):
+    """The parameter once for each of the dtypes that its device has; as it is where there is no device."""
+    (spec,) = parameter.values
+    try:
+        backend = pnn.backends.get(spec)
+    except pnn.BackendError:
+        yield pytest.param(spec, None, id=parameter.id, marks=parameter.marks)
+        return
+    for name in filter(lambda name: has(backend, name), names):
+        yield pytest.param(spec, name, id=f"{parameter.id}-{name}", marks=parameter.marks)
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" not in metafunc.fixturenames:
+        return
+    parameters = list(specs(metafunc.config.getoption("--backend")))
+    if "dtype" not in metafunc.fixturenames:
+        metafunc.parametrize("backend", parameters, indirect=True, scope="session")
+        return
+    marker = metafunc.definition.get_closest_marker("dtypes")
+    names = marker.args if marker else pnn.backends.FLOATS
+    both = [new for parameter in parameters for new in with_dtypes(parameter, names)]
+    metafunc.parametrize(("backend", "dtype"), both, indirect=["backend"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def backend(request):
+    """A library on one of its devices; an error where one that was named is missing."""
+    return pnn.backends.get(request.param)
+
+
+def library(name):
+    """A fixture that gives the module of an array library."""
+
+    @pytest.fixture(scope="session", name=name)
+    def module(pytestconfig):
+        named = pytestconfig.getoption("--backend")
+        if named and name not in {spec.partition(":")[0] for spec in named}:
+            pytest.skip(f"not among the backends to test: add --backend {name}")
+        if found(name).state != "ready":
+            (pytest.fail if named else pytest.skip)(f"{name}: {found(name).describe()}")
+        return import_module(pnn.backends.BACKENDS[name].package)
+
+    return module
+
+
+torch, jax, dask, dpnp, array_api_strict = map(library, ("torch", "jax", "dask", "dpnp", "array_api_strict"))
+
+
+@pytest.fixture(scope="session")
+def mnist_test():
+    """The 10,000 test images, uint8 of shape (10000, 784), and their labels."""
+    return pnn.datasets.mnist("test")
+
+
+@pytest.fixture(scope="session", params=["mnist", "book"])
+def net(request):
+    """A network that classifies 0.9352 of the test images rightly."""
+    if request.param == "book" and not os.environ.get("PORTABLE_NN_DATA_DIR"):
+        pytest.skip("the book's weights: set PORTABLE_NN_DATA_DIR to a folder with sample_weight.pkl")
+    return pnn.load(request.param)

@@ -1,0 +1,120 @@
+"""`portable-nn compare`: the same network on many backends."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+import portable_nn as pnn
+from portable_nn.cli.options import BackendSpecs, Data, Model, read_data, report
+from portable_nn.compare import BATCH_SIZES, SWEEP
+from portable_nn.comparison.records import Comparison
+
+DIFFERS = 1
+PIPED = 160  # columns where there is no terminal
+
+
+def compare(
+    model: Model = "mnist",
+    backend: BackendSpecs = None,
+    data: Data = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(metavar="D", help="float16, bfloat16, float32 or float64; repeatable.")
+    ] = None,
+    batch_size: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Images per call; repeatable.")
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Batches of 1, 2, 4 … 65,536: which backend wins from where?")
+    ] = False,
+    atol: Annotated[
+        float | None, typer.Option(min=0, help="Largest error allowed, instead of the dtype's.")
+    ] = None,
+    rtol: Annotated[float, typer.Option(min=0, help="More allowed, relative to the reference.")] = 0.0,
+    warm_up: Annotated[int, typer.Option(metavar="N", min=0, help="Calls before the clock runs.")] = 3,
+    iterations: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Calls to time; as many as fit 0.3 s, if not given.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds for each backend.")] = 120.0,
+    in_process: Annotated[bool, typer.Option("--in-process", help="Measure all in this process.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a web page.")] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the speeds, as .png or .svg.")
+    ] = None,
+) -> int:
+    """Compare backends: whether answers agree, and which is fastest.
+
+    Each backend is measured in a process of its own, against NumPy in float64. The exit status is 1 if one
+    differs or fails.
+
+    Example: portable-nn compare --backend numpy --backend torch:cpu --html comparison.html
+    """
+    if sweep and batch_size:
+        raise typer.BadParameter("--sweep chooses the batch sizes: leave --batch-size out")
+    page = report("page") if html_file else None
+    style = report("style") if plot_file else None
+    if style and plot_file:
+        style.check_suffix(plot_file)
+    net = pnn.load(model)
+    images, labels = read_data(data, net)
+    with progress_bars() as progress:
+        found = pnn.compare(
+            net,
+            images,
+            labels,
+            backends=backend,
+            dtypes=dtype or ["float32"],
+            batch_sizes=SWEEP if sweep else batch_size or BATCH_SIZES,
+            atol=atol,
+            rtol=rtol,
+            warm_up=warm_up,
+            iterations=iterations,
+            budget=0.1 if sweep else 0.3,
+            time_limit=time_limit,
+            in_process=in_process,
+            model=model,
+            progress=progress,
+        )
+    if json_file:
+        json_file.write_text(report("interchange").to_json(found) + "\n", encoding="utf-8")
+    if page and html_file:
+        html_file.write_text(page.html(found, images), encoding="utf-8")
+    if style and plot_file:
+        style.save(report("pictures").throughput(found), plot_file)
+    show(found)
+    return 0 if found.holds else DIFFERS
+
+
+def show(found: Comparison) -> None:
+    """Print the table, and what to take away."""
+    console = Console(markup=False, highlight=False, width=None if os.isatty(1) else PIPED)
+    console.print(report("table").table(found, console.width))
+    console.print()
+    for sentence in report("words").sentences(found):
+        console.print(sentence)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, str, int, int], object]]:
+    """A function to call before each step: it draws a bar for each row on a terminal, and nothing elsewhere."""
+    columns = (
+        TextColumn("{task.fields[row]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[step]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not os.isatty(2)) as bars:
+        tasks = {}
+
+        def report_step(row: str, step: str, done: int, total: int) -> None:
+            if row not in tasks:
+                tasks[row] = bars.add_task("", total=total, row=row, step=step)
+            bars.update(tasks[row], completed=done, step=step)
+
+        yield report_step

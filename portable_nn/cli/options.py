@@ -1,0 +1,104 @@
+"""What several commands share: options, data from files, and modules of an extra."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import portable_nn as pnn
+from portable_nn.streams import opened
+
+STDERR = 2  # file descriptor
+
+NumPyArray: TypeAlias = np.ndarray[Any, Any]
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="mnist|book|PATH",
+        help="The embedded network, the book's weights, or a .safetensors, .npz or .pkl file.",
+        autocompletion=lambda: ["mnist", "book"],
+    ),
+]
+BackendSpec = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        "-b",
+        metavar="SPEC",
+        help="A library and, after a colon, its device: torch, torch:cuda:1, cupy:0, array_api_strict:device1.",
+        autocompletion=lambda: list(pnn.backends.BACKENDS),
+    ),
+]
+BackendSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        "-b",
+        metavar="SPEC",
+        help="A library and its device, or module:name of your own; repeatable. By default all that are ready.",
+        autocompletion=lambda: list(pnn.backends.BACKENDS),
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="A .npz with images and labels, or .npy or IDX images; the MNIST test images, if not given.",
+    ),
+]
+
+
+def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
+    """Images, each in the shape that the network takes, and their labels where the file has them."""
+    images, labels = _read(path)
+    shape = net.input_shape
+    if shape and images.shape[1:] != shape and np.prod(images.shape[1:]) == np.prod(shape):
+        images = images.reshape(len(images), *shape)
+    return images, labels
+
+
+def _read(path: Path | None) -> tuple[NumPyArray, NumPyArray | None]:
+    if path is None:
+        return pnn.datasets.mnist("test")
+    if path.suffix.lower() != ".npz":
+        return np.asarray(opened(path)), None
+    try:
+        with np.load(path) as file:
+            found = dict(file)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise pnn.FormatError(f"{path} is no .npz file: {error}") from error
+    if "images" not in found:
+        raise pnn.FormatError(f"{path} holds {', '.join(found) or 'nothing'}: name the arrays images and labels")
+    return found["images"], found.get("labels")
+
+
+def report(name: str) -> ModuleType:
+    """A module of `portable_nn.report`, or the pip command that it needs."""
+    try:
+        return import_module(f"portable_nn.report.{name}")
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f'this needs {error.name}, which is not installed: pip install "portable-nn[plot]"'
+        ) from error
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A function to call with the number done: it draws a bar on a terminal, and nothing elsewhere."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not os.isatty(STDERR)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,235 @@
+"""A network measured on one backend."""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from importlib import import_module
+from time import perf_counter
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from portable_nn import backends
+from portable_nn._typing import Array
+from portable_nn.backends import Backend
+from portable_nn.comparison.environment import thread_pools
+from portable_nn.comparison.records import ColdStart, Measured, Speed
+from portable_nn.errors import BackendError, NetworkError
+from portable_nn.network import Network, labels_of
+from portable_nn.timing import measure, peak_memory
+
+__all__ = ["Finding", "Task", "find", "resolve"]
+
+NumPyArray: TypeAlias = np.ndarray[Any, Any]
+
+WHOLE = 10_000  # images in the largest batch whose outputs are compared
+PROBED = 21  # images whose outputs are compared between batch sizes: a multiple of 7
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure.
+
+    Attributes
+    ----------
+    backend : str or Backend
+        A spec, ``module:name`` of a caller's own backend, or itself where it need not travel.
+    dtype : str
+    batch_sizes : tuple of int
+    warm_up : int
+    iterations : int or None
+    budget : float
+        Seconds for each measurement of speed.
+    """
+
+    backend: str | Backend
+    dtype: str
+    batch_sizes: tuple[int, ...]
+    warm_up: int
+    iterations: int | None
+    budget: float
+
+    @property
+    def steps(self) -> int:
+        """How often `find` reports progress."""
+        return 4 + 2 * len(self.batch_sizes)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a task: measurements with the outputs and labels in NumPy, or the reason for none."""
+
+    state: Literal["measured", "failed", "unsupported", "not ready"]
+    reason: str = ""
+    measured: Measured | None = None
+    outputs: NumPyArray | None = None
+    labels: NumPyArray | None = None
+
+
+def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str], object]) -> Finding:
+    """Measure a network of NumPy weights on one backend; whatever that raises is a finding too.
+
+    Parameters
+    ----------
+    net : Network
+    images : array of shape (N, ...)
+    task : Task
+    progress : callable
+        Called before each step with a phrase that says what is being done.
+
+    Returns
+    -------
+    Finding
+    """
+    progress("importing it")
+    start = perf_counter()
+    try:
+        target = resolve(task.backend)
+    except BackendError as error:
+        return Finding("not ready", str(error))
+    imported = perf_counter() - start
+    if target.dtype_name(target.dtype(task.dtype)) != task.dtype:
+        return Finding("unsupported", f"{target} has no {task.dtype}")
+    try:
+        return _measured(net, images, task, target, imported, progress)
+    except Exception as error:  # a library raises what it likes
+        return Finding("failed", f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+
+
+def resolve(spec: str | Backend) -> Backend:
+    """The backend of a spec, or the caller's own that ``module:name`` names.
+
+    Raises
+    ------
+    BackendError
+        If there is none.
+    """
+    if isinstance(spec, Backend):
+        return spec
+    module, _, name = spec.partition(":")
+    if module in backends.BACKENDS:
+        return backends.get(spec)
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"backend {spec!r} cannot be imported: {error}") from error
+    if not isinstance(found, Backend):
+        raise BackendError(f"backend {spec!r} is a {type(found).__name__}: name a portable_nn.backends.Backend")
+    return found
+
+
+def _measured(
+    net: Network,
+    images: NumPyArray,
+    task: Task,
+    target: Backend,
+    imported: float,
+    progress: Callable[[str], object],
+) -> Finding:
+    progress("placing the weights")
+    start = perf_counter()
+    bound = net.to(target).astype(task.dtype)
+    for array in (array for layer in bound.layers for array in layer.arrays.values()):
+        target.synchronize(array)
+    placed = perf_counter() - start
+    with target.full_float32():
+        progress("in its first call")
+        start = perf_counter()
+        target.synchronize(bound(_place(target, images[:1], task.dtype)))
+        first_call = perf_counter() - start
+        progress("comparing outputs")
+        outputs, labels, stale = _outputs(bound, target, images, task.dtype)
+        effect = _batch_effect(bound, target, images[:PROBED], outputs[:PROBED], task.dtype)
+        speeds = tuple(
+            _speed(bound, target, images, size, transfers, task, progress)
+            for size in task.batch_sizes
+            for transfers in (False, True)
+        )
+        precision = target.float32_precision() if task.dtype == "float32" else task.dtype
+    measured = Measured(
+        device=target.device_name() or "cpu",
+        version=target.version() if target.package else "",
+        precision=precision,
+        stale=stale,
+        batch_effect=effect,
+        cold_start=ColdStart(imported, placed, first_call),
+        speeds=speeds,
+        host_memory=peak_memory(),
+        device_memory=target.peak_memory(),
+        threads=thread_pools(),
+    )
+    return Finding("measured", measured=measured, outputs=outputs, labels=labels)
+
+
+def _place(target: Backend, images: NumPyArray, dtype: str) -> Array:
+    """Images on the backend: integers as they are, for the network casts them, others in the dtype to test."""
+    if np.isdtype(images.dtype, ("bool", "integral")):
+        return target.place(images)
+    host = images.astype("float64" if dtype == "float64" else "float32", copy=False)
+    return target.xp.astype(target.place(host), target.dtype(dtype))
+
+
+def _outputs(
+    bound: Network, target: Backend, images: NumPyArray, dtype: str
+) -> tuple[NumPyArray, NumPyArray | None, bool]:
+    """All outputs, all labels, and whether outputs changed once the device was synchronised."""
+    outputs, labels, stale = [], [], False
+    for start in range(0, len(images), WHOLE):
+        x = _place(target, images[start : start + WHOLE], dtype)
+        y = bound(x)
+        early = target.to_numpy(y).copy()
+        target.synchronize(y)
+        outputs.append(target.to_numpy(y))
+        stale |= not np.array_equal(early, outputs[-1], equal_nan=True)
+        if (found := _labels(bound, target, x)) is not None:
+            labels.append(found)
+    return np.concatenate(outputs), np.concatenate(labels) if labels else None, stale
+
+
+def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
+    """The labels, taken in NumPy, for a device may lack the integers of argmax; None for a regression."""
+    try:
+        logits = bound.logits(x)
+    except NetworkError:
+        return None
+    target.synchronize(logits)
+    return np.asarray(labels_of(target.to_numpy(logits), np))
+
+
+def _batch_effect(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> float:
+    """The largest difference between outputs in batches of 1 and 7 and those of all images at once."""
+    largest = 0.0
+    for size in (1, 7):
+        for start in range(0, len(images), size):
+            y = bound(_place(target, images[start : start + size], dtype))
+            target.synchronize(y)
+            difference = np.abs(target.to_numpy(y).astype(np.float64) - outputs[start : start + size])
+            largest = max(largest, float(np.nan_to_num(difference).max()))
+    return largest
+
+
+def _speed(
+    bound: Network,
+    target: Backend,
+    images: NumPyArray,
+    size: int,
+    transfers: bool,
+    task: Task,
+    progress: Callable[[str], object],
+) -> Speed:
+    progress(f"timing batches of {size:,}{' with transfers' if transfers else ''}")
+    batch = images[:size] if size <= len(images) else np.resize(images, (size, *images.shape[1:]))
+    x = _place(target, batch, task.dtype)
+
+    def compute() -> None:
+        target.synchronize(bound(x))
+
+    def move_and_compute() -> None:
+        target.to_numpy(bound(_place(target, batch, task.dtype)))
+
+    timing = measure(
+        move_and_compute if transfers else compute,
+        warm_up=task.warm_up,
+        iterations=task.iterations,
+        budget=task.budget,
+    )
+    return Speed(size, transfers, *astuple(timing))

@@ -1,0 +1,210 @@
+"""What a comparison finds: frozen records, and the way back from the dictionaries that JSON holds."""
+
+import types
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from portable_nn.comparison.environment import Environment
+from portable_nn.metrics import LabelParity, Parity
+
+__all__ = ["ColdStart", "Comparison", "Crossover", "Measured", "Row", "Speed", "rebuilt"]
+
+SCHEMA_VERSION = 1
+LEAD = 1.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long batches of one size took.
+
+    Attributes
+    ----------
+    batch_size : int
+        Images per call.
+    transfers : bool
+        Whether moving images to the device and outputs back is counted.
+    median, p90 : float
+        Seconds per call: half of the calls took at most `median`, nine of ten at most `p90`.
+    iterations : int
+        Calls that were timed.
+    """
+
+    batch_size: int
+    transfers: bool
+    median: float
+    p90: float
+    iterations: int
+
+    @property
+    def images_per_second(self) -> float:
+        """At the median."""
+        return self.batch_size / self.median
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Seconds before the first answer: library imported, weights placed, first call done."""
+
+    imported: float
+    placed: float
+    first_call: float
+
+    @property
+    def total(self) -> float:
+        """All three."""
+        return self.imported + self.placed + self.first_call
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the measuring process saw of a backend.
+
+    Attributes
+    ----------
+    device, version : str
+        The library's own name of the device, and the library's version.
+    precision : str
+        How products are rounded: the dtype, or tf32 or bfloat16 where float32 products are rounded so.
+    stale : bool
+        Whether outputs changed when the device was synchronised after they had been fetched.
+    batch_effect : float
+        The largest difference of an output between batches of 1, of 7, and all images at once.
+    cold_start : ColdStart
+    speeds : tuple of Speed
+    host_memory, device_memory : int or None
+        The most bytes held at once, None where nobody tells.
+    threads : tuple of str
+        The thread pools of native libraries, with their sizes.
+    """
+
+    device: str
+    version: str
+    precision: str
+    stale: bool
+    batch_effect: float
+    cold_start: ColdStart
+    speeds: tuple[Speed, ...]
+    host_memory: int | None
+    device_memory: int | None
+    threads: tuple[str, ...]
+
+    def speed(self, batch_size: int, transfers: bool = False) -> Speed | None:
+        """The speed at a batch size, None if it was not measured."""
+        wanted = batch_size, transfers
+        return next((speed for speed in self.speeds if (speed.batch_size, speed.transfers) == wanted), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backend in one dtype.
+
+    Attributes
+    ----------
+    backend, dtype : str
+    state : {"agrees", "differs", "failed", "unsupported"}
+        "differs" is measured and wrong, "failed" gave nothing, "unsupported" lacks the dtype.
+    symptom : str
+        What is wrong; "" where nothing is.
+    parity : Parity or None
+        Of the outputs, against NumPy in float64; None where there are none.
+    labels : LabelParity or None
+        None where there are no outputs, or outputs mean no labels (regression).
+    measured : Measured or None
+    """
+
+    backend: str
+    dtype: str
+    state: Literal["agrees", "differs", "failed", "unsupported"]
+    symptom: str
+    parity: Parity | None = None
+    labels: LabelParity | None = None
+    measured: Measured | None = None
+
+    @property
+    def name(self) -> str:
+        """Backend and dtype."""
+        return f"{self.backend} {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """The fastest row from a batch size on, until the next one."""
+
+    batch_size: int
+    name: str
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network on many backends.
+
+    Attributes
+    ----------
+    model : str
+        What the network is called.
+    network : str
+        Its layers.
+    samples : int
+    batch_sizes : tuple of int
+    rows : tuple of Row
+    environment : Environment
+    schema_version : int
+        Of the JSON form.
+    """
+
+    model: str
+    network: str
+    samples: int
+    batch_sizes: tuple[int, ...]
+    rows: tuple[Row, ...]
+    environment: Environment
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def holds(self) -> bool:
+        """Whether at least one backend agrees with the reference, and none differs or failed."""
+        states = {row.state for row in self.rows}
+        return "agrees" in states and states <= {"agrees", "unsupported"}
+
+    def crossover(self, transfers: bool = False) -> tuple[Crossover, ...]:
+        """Which row is fastest from which batch size on; rows that differ from the reference do not compete.
+
+        A lead of less than a tenth is within the noise, and takes nobody's place.
+        """
+        found: list[Crossover] = []
+        for size in self.batch_sizes:
+            speeds = {
+                row.name: speed.images_per_second
+                for row in self.rows
+                if row.state == "agrees" and row.measured and (speed := row.measured.speed(size, transfers))
+            }
+            best = max(speeds, key=speeds.__getitem__, default=None)
+            if best is not None and (not found or speeds.get(found[-1].name, 0) * LEAD < speeds[best]):
+                found.append(Crossover(size, best, speeds[best]))
+        return tuple(found)
+
+
+def rebuilt(cls: type[T], data: Any) -> T:
+    """A record from the dictionaries, lists and numbers that JSON holds; null is infinity where a float belongs.
+
+    Raises
+    ------
+    KeyError, TypeError
+        If a field is missing, or is not what it should be.
+    """
+    return _rebuilt(cls, data)  # type: ignore[no-any-return]
+
+
+def _rebuilt(kind: Any, data: Any) -> Any:
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{field.name: _rebuilt(hints[field.name], data[field.name]) for field in fields(kind)})  # type: ignore[operator]
+    if get_origin(kind) in (Union, types.UnionType):
+        inner = next(option for option in get_args(kind) if option is not type(None))
+        return None if data is None else _rebuilt(inner, data)
+    if get_origin(kind) is tuple:
+        return tuple(_rebuilt(get_args(kind)[0], item) for item in data)
+    return float("inf") if kind is float and data is None else data

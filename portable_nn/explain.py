@@ -1,0 +1,117 @@
+"""What calling a network on an array moves, casts and copies."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+from portable_nn import backends
+from portable_nn._typing import Array
+from portable_nn.activations import namespace
+from portable_nn.backends import FLOATS, Backend
+
+__all__ = ["Explanation", "explain"]
+
+_Weights: TypeAlias = Literal["copied", "cached", "shared", "cast"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a call does besides computing.
+
+    Attributes
+    ----------
+    library, device : str
+        Where the input is, and stays.
+    dtype : str
+        Of the computation.
+    input_cast : str
+        From which dtype to which the input is cast, on its device; "" if it is not.
+    weights : {"copied", "cached", "shared", "cast"}
+        Copied beside the input now; taken from such a copy; used as they are, by a bound network; or those of
+        a bound network cast on their device, at each call.
+    moved_bytes : int
+        Of the weights that were copied.
+    precision : str
+        How products are rounded now: the dtype, or "tf32" or "bfloat16" where those of float32 are; "unknown"
+        while tracing.
+    """
+
+    library: str
+    device: str
+    dtype: str
+    input_cast: str
+    weights: _Weights
+    moved_bytes: int
+    precision: str
+
+    def __str__(self) -> str:
+        moved = f", {self.moved_bytes:,} bytes" if self.moved_bytes else ""
+        return "\n".join(
+            (
+                f"computed in  {self.library}, where the input is",
+                f"device       {self.device}",
+                f"dtype        {self.dtype}",
+                f"input        {f'cast, {self.input_cast}' if self.input_cast else 'as it came'}; not moved",
+                f"weights      {self.weights}{moved}",
+                f"products     rounded to {self.precision}",
+            )
+        )
+
+
+def explain(net: Any, x: Array) -> Explanation:
+    """Do what calling the network on `x` does, but for computing, and say what that was.
+
+    Parameters
+    ----------
+    net : Network
+    x : array
+        As in a call of the network.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    InputError, ShapeError, PlacementError
+        As in a call of the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> from portable_nn.explain import explain
+    >>> print(explain(pnn.load("mnist"), np.zeros((3, 784), dtype=np.uint8)))
+    computed in  numpy, where the input is
+    device       cpu
+    dtype        float32
+    input        cast, uint8 to float32; not moved
+    weights      copied, 181,440 bytes
+    products     rounded to float32
+    """
+    xp = namespace(x)
+    backend = backends.of(x, xp)
+    cached = ("outputs", type(x), backend.device, x.dtype) in net._placed
+    net._forward("outputs", x)
+    floating = xp.isdtype(x.dtype, "real floating")
+    dtype = backend.dtype_name(x.dtype if floating else backend.dtype(net.dtype))
+    if net.backend is not None:
+        weights: _Weights = "shared" if dtype == net.dtype else "cast"
+    else:
+        weights = "cached" if cached else "copied"
+    values = sum(prod(array.shape) for layer in net.layers for array in layer.arrays.values())
+    return Explanation(
+        library=backend.name or xp.__name__,
+        device=backend.device_name() or "cpu",
+        dtype=dtype,
+        input_cast="" if floating else f"{str(x.dtype).rpartition('.')[2]} to {dtype}",
+        weights=weights,
+        moved_bytes=values * FLOATS[dtype] if weights == "copied" else 0,
+        precision=_precision(backend, dtype),
+    )
+
+
+def _precision(backend: Backend, dtype: str) -> str:
+    if dtype != "float32":
+        return dtype
+    return "unknown" if backend.tracing or backend.device is None else backend.float32_precision()

@@ -1,0 +1,238 @@
+"""Pictures, drawn with matplotlib: each function gives a figure, which `portable_nn.report.save` writes."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from math import isqrt
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from portable_nn import activations as functions
+from portable_nn.comparison.records import Comparison, Row
+from portable_nn.errors import ShapeError
+from portable_nn.report.style import paper
+from portable_nn.report.words import name, share
+
+__all__ = ["activations", "confusion", "errors", "mistakes", "square", "throughput"]
+
+NumPyArray: TypeAlias = np.ndarray[Any, Any]
+
+MARKERS = "osD^vPX*"
+LINES = "-", "--", "-.", ":"
+SHOWN = 24
+SMALLEST = 1e-18  # what no error at all is drawn as: a logarithmic axis has no 0
+
+
+def throughput(comparison: Comparison, *, dark: bool = False) -> Figure:
+    """Images per second against the batch size, one line for each row, without and with transfers.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    dark : bool
+        On dark paper.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with paper(dark):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, transfers in ((left, False), (right, True)):
+            for row, marker in zip(comparison.rows, cycle(MARKERS), strict=False):
+                if row.measured is None:
+                    continue
+                speeds = [speed for speed in row.measured.speeds if speed.transfers == transfers]
+                axes.loglog(
+                    [speed.batch_size for speed in speeds],
+                    [speed.images_per_second for speed in speeds],
+                    marker=marker,
+                    label=_label(comparison, row),
+                )
+            axes.set_xlabel("images in a batch")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+        left.yaxis.set_major_formatter("{x:,.0f}")
+        left.set_ylabel("images per second")
+        left.set_title("images already on the device")
+        right.set_title("images moved there, outputs moved back")
+        _legend(figure, left)
+        return figure
+
+
+def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
+    """The share of images whose largest error is at most so much, one line for each row.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    dark : bool
+        On dark paper.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with paper(dark):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        axes = figure.subplots()
+        found = [(row, row.parity) for row in comparison.rows if row.parity is not None]
+        for i, (row, parity) in enumerate(found):
+            quantiles = np.maximum(parity.error_quantiles, SMALLEST)
+            width = 1.2 + 1.3 * (len(found) - 1 - i)  # a line under others shows beside them
+            axes.plot(quantiles, np.arange(101), linewidth=width, label=_label(comparison, row))
+        for dtype, atol in sorted({(row.dtype, parity.atol) for row, parity in found}):
+            axes.axvline(atol, color=rcParams["text.color"], linewidth=0.8)
+            axes.text(atol, 100, f"allowed in {dtype}", rotation=90, ha="right", va="top", fontsize="small")
+        axes.set_xscale("log")
+        axes.set_xlabel("largest error of an image's outputs, against NumPy in float64")
+        axes.set_ylabel("% of the images within it")
+        _legend(figure, axes)
+        return figure
+
+
+def confusion(counts: Sequence[Sequence[int]] | NumPyArray, *, title: str = "", dark: bool = False) -> Figure:
+    """How often each true label was predicted as each label.
+
+    Parameters
+    ----------
+    counts : table of int
+        One row for each true label, one column for each predicted one.
+    title : str
+    dark : bool
+        On dark paper.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with paper(dark):
+        table = np.asarray(counts)
+        figure = Figure(figsize=(6.4, 5.8), layout="constrained")
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        shades = axes.imshow(
+            np.ma.masked_equal(table, 0),
+            cmap="cividis" if dark else "Blues",
+            norm=LogNorm(1, max(2, table.max())),
+        )
+        for (i, j), n in np.ndenumerate(table):
+            red, green, blue, _ = shades.to_rgba(n)
+            on_dark = dark if n == 0 else 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            axes.text(
+                j,
+                i,
+                str(n),
+                ha="center",
+                va="center",
+                color="white" if on_dark else "black",
+                alpha=1 if n else 0.3,
+            )
+        axes.set_xticks(range(len(table)))
+        axes.set_yticks(range(len(table)))
+        axes.set_xlabel("predicted label")
+        axes.set_ylabel("true label")
+        axes.set_title(title or f"{share(int(table.trace()), int(table.sum()))} right")
+        return figure
+
+
+def mistakes(
+    images: NumPyArray, truth: NumPyArray, outputs: NumPyArray, *, title: str = "", dark: bool = False
+) -> Figure:
+    """A gallery of misclassified images, the surest mistakes first, at most 24.
+
+    Parameters
+    ----------
+    images : array of shape (N, n * n) or (N, n, n)
+    truth : array of shape (N,), integer
+        The true labels.
+    outputs : array of shape (N, classes)
+        Probabilities; the largest one's place is the label.
+    title : str
+    dark : bool
+        On dark paper.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ShapeError
+        If images are not square.
+    """
+    with paper(dark):
+        predicted = outputs.argmax(axis=1)
+        wrong = np.flatnonzero(predicted != truth)
+        wrong = wrong[np.argsort(-outputs[wrong].max(axis=1), kind="stable")]
+        figure = Figure(figsize=(9, 6.6), layout="constrained")
+        figure.suptitle(title or f"{share(len(wrong), len(truth))} images misread, the surest mistakes first")
+        for axes, i in zip(figure.subplots(4, 6).flat, wrong[:SHOWN], strict=False):
+            axes.imshow(square(images[i]), cmap="gray" if dark else "gray_r", interpolation="nearest")
+            axes.set_title(f"{truth[i]} read as {predicted[i]}\n{outputs[i].max():.0%}", fontsize="small")
+        for axes in figure.axes:
+            axes.set_axis_off()
+        return figure
+
+
+def activations(*, dark: bool = False) -> Figure:
+    """The activation functions of chapter 3 on one sheet.
+
+    Parameters
+    ----------
+    dark : bool
+        On dark paper.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with paper(dark):
+        x = np.linspace(-5, 5, 1001)
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        step, sigmoid, relu, softmax = figure.subplots(2, 2).flat
+        step.plot(x, functions.step(x))
+        step.set_title("step: 1 where x ≥ 0")
+        sigmoid.plot(x, functions.sigmoid(x))
+        sigmoid.plot(x, functions.step(x), linestyle=":", color=rcParams["text.color"], linewidth=1)
+        sigmoid.set_title("sigmoid: 1 / (1 + exp(−x)), a smooth step")
+        relu.plot(x, functions.relu(x))
+        relu.set_title("ReLU: max(x, 0)")
+        scores = np.stack([x, np.zeros_like(x), np.ones_like(x)], axis=-1)
+        for score, probabilities, line in zip("x01", functions.softmax(scores).T, LINES, strict=False):
+            softmax.plot(x, probabilities, linestyle=line, label=f"of the score {score}")
+        softmax.set_title("softmax of three scores: x, 0 and 1")
+        softmax.legend(fontsize="small")
+        for axes in (step, sigmoid, softmax):
+            axes.set_ylim(-0.1, 1.1)
+        for axes in figure.axes:
+            axes.set_xlabel("x")
+            axes.set_ylabel("output")
+        return figure
+
+
+def square(image: NumPyArray) -> NumPyArray:
+    """One image as a square of pixels.
+
+    Raises
+    ------
+    ShapeError
+        If its pixels make no square.
+    """
+    side = isqrt(image.size)
+    if side * side != image.size:
+        raise ShapeError(f"samples of shape {image.shape} are no square images: there is no picture of them")
+    return image.reshape(side, side)
+
+
+def _label(comparison: Comparison, row: Row) -> str:
+    return name(comparison, row) + ("" if row.state == "agrees" else " (differs)")
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))))

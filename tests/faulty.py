@@ -1,0 +1,180 @@
+"""Backends with a fault planted in each, for the comparison to find. They are NumPy but for the fault.
+
+The device None binds a network to whatever NumPy arrays these backends place.
+"""
+
+import os
+import types
+from threading import Event
+from typing import ClassVar
+
+import array_api_compat.numpy
+import numpy as np
+
+from portable_nn.backends import Backend
+
+
+class Faulty(Backend):
+    name: ClassVar[str] = "faulty"
+
+    def device_name(self):
+        return ""
+
+
+class Healthy(Faulty):
+    """No fault: a backend of the caller's own that agrees."""
+
+
+class Transposed(Faulty):
+    """Matrices arrive transposed: the shapes fit where a matrix is square."""
+
+    def place(self, array):
+        square_or_weight = array.ndim == 2 and array.dtype != np.uint8
+        return (array.T if square_or_weight else array).copy()
+
+
+class Rounded(np.ndarray):
+    """An array whose products round their inputs to some bits of the significand."""
+
+    bits: ClassVar[int]
+
+    def __matmul__(self, other):
+        return np.matmul(rounded(self, self.bits), rounded(other, self.bits)).view(type(self))
+
+
+class InTF32(Rounded):
+    bits = 10
+
+
+class InBFloat16(Rounded):
+    bits = 7
+
+
+def rounded(array, bits):
+    """float32 rounded to nearest with that many bits after the leading one."""
+    dropped = 23 - bits
+    words = np.asarray(array, dtype=np.float32).view(np.uint32)
+    return ((words + (1 << dropped - 1)) >> dropped << dropped).view(np.float32)
+
+
+class Rounding(Faulty):
+    """Products in TF32 or bfloat16."""
+
+    array: ClassVar[type]
+
+    def place(self, array):
+        return array.copy().view(self.array)
+
+    def to_numpy(self, array):
+        return np.array(array)
+
+
+class TF32(Rounding):
+    array = InTF32
+
+
+class BFloat16(Rounding):
+    array = InBFloat16
+
+
+class Queued(np.ndarray):
+    """An array whose values are there once the device was synchronised."""
+
+    ready = False
+
+
+class Stale(Faulty):
+    """A device that hands out the memory's old content until it is synchronised."""
+
+    def place(self, array):
+        return array.copy().view(Queued)
+
+    def synchronize(self, array):
+        array.ready = True
+
+    def to_numpy(self, array):
+        return np.array(array) if array.ready else np.zeros(array.shape, array.dtype)
+
+
+class Noisy(Faulty):
+    """Products are off by up to a tenth, so that labels change."""
+
+    def place(self, array):
+        noise = np.random.default_rng(0).uniform(0.9, 1.1, array.shape)
+        return (array * noise).astype(array.dtype) if array.ndim == 2 else array.copy()
+
+
+class Crashing(Faulty):
+    """The process ends while the network computes."""
+
+    def synchronize(self, array):
+        os.abort()
+
+
+class Leaving(Faulty):
+    """The process leaves without a word."""
+
+    def synchronize(self, array):
+        os._exit(3)
+
+
+class Hanging(Faulty):
+    """The device never answers."""
+
+    def synchronize(self, array):
+        Event().wait()
+
+
+class Wrapper:
+    """An array of a library of its own, whose namespace sums along the wrong axis."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array_namespace__(self, api_version=None):
+        return XP
+
+    shape = property(lambda self: self.values.shape)
+    ndim = property(lambda self: self.values.ndim)
+    dtype = property(lambda self: self.values.dtype)
+    device = property(lambda self: None)
+
+    def __getitem__(self, key):
+        return Wrapper(self.values[key])
+
+
+def unwrapped(x):
+    return x.values if isinstance(x, Wrapper) else x
+
+
+def wrapping(function):
+    return lambda *args, **kwargs: Wrapper(function(*map(unwrapped, args), **kwargs))
+
+
+for operator in ("matmul", "add", "radd", "mul", "rmul", "sub", "rsub", "truediv", "neg", "lt", "le", "ge"):
+    setattr(Wrapper, f"__{operator}__", wrapping(getattr(np.ndarray, f"__{operator}__")))
+
+XP = types.ModuleType("faulty_library")
+for function in ("asarray", "astype", "where", "exp", "tanh", "max", "ones_like", "zeros_like"):
+    setattr(XP, function, wrapping(getattr(array_api_compat.numpy, function)))
+for name in ("isdtype", "float16", "float32", "float64", "int64", "result_type", "__array_namespace_info__"):
+    setattr(XP, name, getattr(array_api_compat.numpy, name))
+XP.sum = wrapping(lambda x, axis, keepdims: np.sum(x, axis=axis + 1, keepdims=keepdims))
+
+
+class WrongAxis(Backend):
+    """A softmax that normalises along the batch."""
+
+    def device_name(self):
+        return ""
+
+    def to_numpy(self, array):
+        return array.values
+
+
+HEALTHY, TRANSPOSED, RUNS_TF32, RUNS_BFLOAT16, STALE, NOISY, CRASHING, LEAVING, HANGING = (
+    fault(array_api_compat.numpy, None)
+    for fault in (Healthy, Transposed, TF32, BFloat16, Stale, Noisy, Crashing, Leaving, Hanging)
+)
+WRONG_AXIS = WrongAxis(XP, None)
+NOT_A_BACKEND = "numpy"

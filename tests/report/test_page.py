@@ -1,0 +1,156 @@
+"""The web page, opened in a browser."""
+
+import json
+import re
+from shutil import which
+
+import pytest
+
+for module in ("jinja2", "matplotlib"):
+    pytest.importorskip(module, reason='pip install "portable-nn[plot]"')
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def page(comparison, images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "comparison.html"
+    from portable_nn.report.page import html
+
+    path.write_text(html(comparison, images), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(page, tmp_path_factory):
+    """Chromium with the page open."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
+    chromium, driver = which("chromium"), which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser.get("about:blank")
+    browser.get_log("performance")
+    browser.get(page.as_uri())
+    yield browser
+    browser.quit()
+
+
+def column(browser, i):
+    rows = "[...document.querySelectorAll('table.sortable tbody tr')]"
+    return browser.execute_script(f"return {rows}.map(row => row.cells[{i}].innerText)")
+
+
+def heading(browser, text):
+    """The number of the column with that heading, and its button."""
+    buttons = browser.find_elements("css selector", "table.sortable thead button")
+    return next((i, button) for i, button in enumerate(buttons) if button.text.split() == text.split())
+
+
+def test_nothing_is_asked_of_the_network(browser, page):
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+
+
+def test_no_complaint_on_the_console(browser):
+    assert browser.get_log("browser") == []
+
+
+def test_a_name_stays_text(browser):
+    assert browser.find_element("tag name", "h1").text.startswith("<script>alert(1)</script>")
+    assert len(browser.find_elements("tag name", "script")) == 1
+
+
+def test_the_policy_admits_nothing_but_the_pages_own_code(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page.read_text(encoding="utf-8"))[1]
+    directives = dict(directive.split(maxsplit=1) for directive in policy.replace("&#39;", "'").split("; "))
+    assert directives["default-src"] == "'none'"
+    assert re.fullmatch(r"'sha256-[\w+/]+='", directives["script-src"])
+    assert re.fullmatch(r"'sha256-[\w+/]+='", directives["style-src"])
+
+
+def test_code_that_is_not_the_pages_own_does_not_run(browser):
+    browser.execute_script(
+        "const script = document.createElement('script');"
+        "script.textContent = 'window.intruded = true'; document.body.append(script); script.remove()"
+    )
+    assert browser.execute_script("return window.intruded") is None
+    assert "Content Security Policy" in browser.get_log("browser")[0]["message"]
+
+
+@pytest.mark.parametrize("key", [None, "\ue007", " "], ids=["click", "enter", "space"])
+def test_sorting_by_numbers(browser, comparison, key):
+    browser.refresh()
+    i, button = heading(browser, "max error")
+    press = button.click if key is None else lambda: button.send_keys(key)
+    press()
+    expected = sorted(row.parity.max_abs_error for row in comparison.rows if row.parity)
+    assert column(browser, i) == [*(f"{error:.1e}" for error in expected), ""]
+    press()
+    assert column(browser, i) == [*(f"{error:.1e}" for error in reversed(expected)), ""]
+    assert browser.execute_script("return arguments[0].parentElement.ariaSort", button) == "descending"
+
+
+def test_sorting_by_words(browser, comparison):
+    i, button = heading(browser, "backend")
+    button.click()
+    assert column(browser, i) == sorted(row.backend for row in comparison.rows)
+
+
+def test_each_picture_is_drawn_and_told_in_words(browser):
+    pictures = browser.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt])")
+    assert len(pictures) >= 4
+    assert all(complete and width > 0 and len(alternative) > 5 for complete, width, alternative in pictures)
+
+
+def test_digits_that_a_backend_disagrees_on_are_shown(browser, comparison):
+    noisy = comparison.rows[2]
+    shown = browser.find_elements("css selector", ".digits li")
+    assert len(shown) >= len(noisy.labels.disagreements) > 0
+    first = noisy.labels.disagreements[0]
+    assert f"Image {first.index}, a {first.truth}" == shown[0].find_element("tag name", "img").get_attribute(
+        "alt"
+    )
+    assert f"read as {first.label}" in shown[0].text
+
+
+def test_a_phone_scrolls_tables_not_the_page(browser):
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.refresh()
+    try:
+        wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 390)"
+        outside = f"{wide}.filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
+        assert browser.execute_script(f"return {outside}") == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_colour_scheme(browser, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", colour)[:3]))
+    assert brightness > 600 if scheme == "light" else brightness < 150

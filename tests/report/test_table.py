@@ -1,0 +1,73 @@
+"""The table and the sentences below it."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rich", reason='pip install "portable-nn[cli]"')
+
+from rich.console import Console
+
+from portable_nn.report.table import table
+from portable_nn.report.words import rate, seconds, sentences
+
+
+def printed(comparison, width):
+    console = Console(width=width, markup=False)
+    with console.capture() as capture:
+        console.print(table(comparison, width))
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_each_row_fits_the_terminal(comparison, width):
+    lines = printed(comparison, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    for row in comparison.rows:
+        (line,) = (line for line in lines if line.startswith(row.backend))
+        assert row.state in line
+
+
+def test_a_wide_table_tells_more(comparison):
+    header = printed(comparison, 160).partition("numpy")[0].split()
+    assert {"p90", "flip", "start", "memory"} <= set(header)
+    assert "p90" not in printed(comparison, 80)
+
+
+def test_sentences_name_each_fault_and_the_fastest(comparison):
+    said = list(sentences(comparison))
+    assert said[0].startswith("2 rows of 5 agree with NumPy in float64")
+    assert "0 of 500 labels could flip (an empirical bound)" in said[0]
+    assert [sentence.partition(" ")[0] for sentence in said[1:4]] == [
+        "faulty:NOISY",
+        "faulty:WRONG_AXIS",
+        "faulty:CRASHING",
+    ]
+    assert said[4].startswith("Fastest")
+    assert "faulty" not in said[4] + said[5]
+
+
+@pytest.mark.parametrize(("load", "warned"), [(None, False), (0.9, False), (1.1, True)])
+def test_a_busy_machine_is_told_of(comparison, load, warned):
+    here = replace(comparison.environment, cores=2, load=load)
+    assert ("trust the answers" in list(sentences(replace(comparison, environment=here)))[-1]) is warned
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.7e-6, "3.7 µs"),
+        (9.96e-6, "10 µs"),
+        (9.996e-4, "1.00 ms"),
+        (0.0123, "12.3 ms"),
+        (0.99951, "1.00 s"),
+        (12.3, "12.3 s"),
+    ],
+)
+def test_seconds(value, text):
+    assert seconds(value) == text
+
+
+def test_rate_has_three_digits():
+    assert [rate(value) for value in (0.123, 9_999, 1_234_567)] == ["0", "10,000", "1,230,000"]

@@ -1,0 +1,202 @@
+"""The activation functions on every backend, beside SciPy, NumPy and PyTorch."""
+
+from math import prod
+
+import numpy as np
+import pytest
+from helpers import EPSILON, LARGEST, ORACLES, SMALLEST_NORMAL, check_beside, placed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import portable_nn as pnn
+from portable_nn import activations
+from portable_nn.activations import ACTIVATIONS, STRICTLY_INCREASING
+
+ALONG_AN_AXIS = ("softmax", "log_softmax")
+NUMBERS = np.array([-1000, -100, -20, -8, -2.5, -1, -0.01, -0.0, 0, 0.01, 1, 2.5, 8, 20, 100, 1000])
+INFINITE = np.array(
+    [
+        [0, 1, 2],
+        [np.inf, 1, -np.inf],
+        [-np.inf, 0, 1],
+        [-np.inf, -np.inf, -np.inf],
+        [np.inf, np.inf, np.inf],
+        [np.nan, 0, np.inf],
+    ]
+)
+SHAPES = [(3,), (2, 3), (2, 1, 3), (2, 2, 2, 3), (0, 3), (2, 0, 3)]
+
+few = settings(deadline=None, max_examples=20)
+
+
+def close(result, wanted, dtype, name=""):
+    """Equal to a few roundings: relatively, with 0 for what is subnormal; absolutely where digits cancel."""
+    smallest = EPSILON[dtype] if name in ("gelu", "log_softmax") else SMALLEST_NORMAL[dtype]
+    np.testing.assert_allclose(result, wanted, rtol=8 * EPSILON[dtype], atol=8 * smallest)
+
+
+def rounded(backend, x):
+    """What the backend made of NumPy's numbers, in float64."""
+    return backend.to_numpy(x).astype(np.float64)
+
+
+def default_float(backend):
+    """The dtype that the library itself gives to what has none."""
+    return backend.xp.zeros(1, device=None if backend.name == "dask" else backend.device).dtype
+
+
+def test_the_tables_name_the_public_functions():
+    assert sorted(ACTIVATIONS) == sorted(activations.__all__) == sorted(ORACLES)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_values(backend, dtype, name):
+    x = placed(backend, NUMBERS, dtype)
+    result = ACTIVATIONS[name](x)
+    check_beside(result, x, x.dtype, x.shape)
+    close(rounded(backend, result), ORACLES[name](rounded(backend, x)), dtype, name)
+
+
+# inf - inf is invalid to NumPy, which says so; SciPy's values come all the same
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_infinities_and_nan(backend, dtype, name):
+    x = placed(backend, INFINITE, dtype)
+    wanted = ORACLES[name](rounded(backend, x))
+    close(rounded(backend, ACTIVATIONS[name](x)), wanted, dtype, name)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_largest_numbers_neither_warn_nor_give_nan(backend, dtype, name):
+    largest = LARGEST[dtype] / (2 if name == "log_softmax" else 1)  # a result of twice the largest number is none
+    x = placed(backend, np.array([-largest, -1000, 0, 1000, largest]), dtype)
+    assert not np.isnan(rounded(backend, ACTIVATIONS[name](x))).any()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_shapes(backend, name):
+    for shape in SHAPES if name in ALONG_AN_AXIS else [(), (0,), *SHAPES]:
+        x = placed(backend, np.linspace(-3, 3, num=prod(shape)).reshape(shape), "float32")
+        result = ACTIVATIONS[name](x)
+        check_beside(result, x, x.dtype, shape)
+        if backend.name != "dask" or 0 not in shape:  # Dask's reductions of empty arrays have a shape, no values
+            close(rounded(backend, result), ORACLES[name](rounded(backend, x)), "float32", name)
+
+
+@pytest.mark.dtypes("float32", "float64")
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 3, 4), 1), ((2, 3, 4), -3)]
+)
+@pytest.mark.parametrize("name", ALONG_AN_AXIS)
+def test_along_an_axis(backend, dtype, name, shape, axis):
+    x = placed(backend, np.sin(np.arange(prod(shape))).reshape(shape), dtype)
+    result = ACTIVATIONS[name](x, axis=axis)
+    check_beside(result, x, x.dtype, shape)
+    close(rounded(backend, result), ORACLES[name](rounded(backend, x), axis), dtype, name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "message"),
+    [
+        ((), -1, r"shape \(\) has no axis -1: give at least one dimension"),
+        ((2, 3), 2, r"shape \(2, 3\) has no axis 2: choose one from -2 to 1"),
+        ((2, 3), -3, r"shape \(2, 3\) has no axis -3: choose one from -2 to 1"),
+        ((2, 0), -1, r"softmax over no values: axis -1 of shape \(2, 0\) has length 0"),
+        ((0, 3), 0, r"softmax over no values: axis 0 of shape \(0, 3\) has length 0"),
+    ],
+)
+@pytest.mark.parametrize("name", ALONG_AN_AXIS)
+def test_an_axis_that_is_not_there_or_empty(backend, name, shape, axis, message):
+    x = backend.place(np.zeros(shape, dtype=np.float32))
+    with pytest.raises(pnn.ShapeError, match=message):
+        ACTIVATIONS[name](x, axis=axis)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_integers_become_the_default_float_of_the_device(backend, name):
+    dtype = default_float(backend)
+    for integer in ("int8", "uint8", "int32", "bool"):
+        x = backend.place(np.array([[100, 1], [0, 3]]).astype(integer))
+        result = ACTIVATIONS[name](x)
+        check_beside(result, x, dtype, (2, 2))
+        close(rounded(backend, result), ORACLES[name](rounded(backend, x)), backend.dtype_name(dtype), name)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_complex_numbers_are_refused(backend, name):
+    x = backend.place(np.array([1j], dtype=np.complex64))
+    with pytest.raises(pnn.InputError, match=r"expected real numbers, got dtype .*complex64: take the real part"):
+        ACTIVATIONS[name](x)
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0], 1.0, "1", None], ids=repr)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_is_no_array_is_refused(name, x):
+    with pytest.raises(pnn.InputError, match=rf"got {type(x).__name__}: convert it first, with numpy.asarray"):
+        ACTIVATIONS[name](x)
+
+
+def test_the_derivatives_at_0_in_pytorch(torch):
+    x = torch.zeros(1, requires_grad=True)
+    activations.sigmoid(x).backward()
+    assert x.grad.item() == 0.25
+    x.grad = None
+    activations.relu(x).backward()
+    assert x.grad.item() == 0.0
+
+
+def test_the_derivatives_at_0_in_jax(jax):
+    assert jax.grad(activations.sigmoid)(0.0 * jax.numpy.ones(())) == 0.25
+    assert jax.grad(activations.relu)(0.0 * jax.numpy.ones(())) == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"identity", "step"}))
+def test_derivatives_are_those_of_pytorch(torch, name):
+    options = {"gelu": {"approximate": "tanh"}, "softmax": {"dim": -1}, "log_softmax": {"dim": -1}}
+    x = torch.tensor(NUMBERS, requires_grad=True)
+    weights = torch.cos(torch.arange(len(NUMBERS), dtype=x.dtype))
+    (derivative,) = torch.autograd.grad(ACTIVATIONS[name](x) @ weights, x)
+    of_torch = getattr(torch.nn.functional, name)(x, **options.get(name, {}))
+    (wanted,) = torch.autograd.grad(of_torch @ weights, x)
+    torch.testing.assert_close(derivative, wanted, rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"identity", "step"}))
+def test_derivatives_are_those_of_jax(jax, name):
+    x = jax.numpy.asarray(NUMBERS[NUMBERS != 0], dtype="float32")  # at 0 its leaky_relu is not PyTorch's
+    weights = jax.numpy.cos(jax.numpy.arange(len(x), dtype=x.dtype))
+    derivative = jax.grad(lambda x: ACTIVATIONS[name](x) @ weights)(x)
+    wanted = jax.grad(lambda x: getattr(jax.nn, name)(x) @ weights)(x)
+    np.testing.assert_allclose(derivative, wanted, rtol=1e-5, atol=1e-6)
+
+
+@given(data=st.data())
+@few
+@pytest.mark.dtypes("float32", "float64")
+def test_softmax_is_a_distribution_that_no_shift_changes(backend, dtype, data):
+    shape = data.draw(st.sampled_from([(5,), (1, 5), (3, 2), (2, 1, 3), (2, 1, 2, 2)]))
+    numbers = data.draw(arrays(np.int16, shape, elements=st.integers(-1000, 1000)))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    x = placed(backend, numbers, dtype)
+    result = activations.softmax(x, axis=axis)
+    check_beside(result, x, x.dtype, shape)
+    values = rounded(backend, result)
+    np.testing.assert_allclose(values.sum(axis=axis), 1, rtol=8 * EPSILON[dtype])
+    shift = data.draw(st.integers(-1000, 1000))
+    np.testing.assert_array_equal(rounded(backend, activations.softmax(x + shift, axis=axis)), values)
+    logarithms = rounded(backend, activations.log_softmax(x, axis=axis))
+    np.testing.assert_allclose(
+        np.exp(logarithms), values, rtol=2000 * EPSILON[dtype], atol=SMALLEST_NORMAL[dtype]
+    )
+
+
+@given(numbers=arrays(np.float32, 12, elements=st.floats(-2000, 2000, width=32)))
+@few
+@pytest.mark.dtypes("float32", "float64")
+def test_order_is_kept(backend, dtype, numbers):
+    x = placed(backend, np.sort(numbers), dtype)
+    for name in STRICTLY_INCREASING | {"step", "relu"}:
+        values = rounded(backend, ACTIVATIONS[name](x))
+        roundings = 4 * EPSILON[dtype] * np.abs(values[1:])
+        assert np.all(np.diff(values) >= -roundings), name

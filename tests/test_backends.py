@@ -1,0 +1,322 @@
+"""Backends: specs, what is here and what is not and why, placing and fetching, precision."""
+
+import json
+import os
+import sys
+from textwrap import dedent
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from helpers import check_beside, placed, run_python
+
+import portable_nn as pnn
+from portable_nn import backends
+from portable_nn.backends import BACKENDS, Backend
+
+NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+# Specs
+
+
+def test_a_spec_names_library_and_device(backend):
+    spec = str(backend)
+    assert spec.partition(":")[0] == backend.name
+    assert backends.get(spec) == backend
+    assert backends.get(backend) is backend
+
+
+def test_a_library_alone_means_its_default_device(backend):
+    default = next(status for status in backends.status() if status.name == backend.name).devices[0]
+    assert backends.get(backend.name) == backends.get(f"{backend.name}:{default}")
+
+
+def test_the_backend_of_an_array_is_where_it_was_placed(backend):
+    x = backend.place(NUMBERS)
+    assert backends.of(x, backend.xp) == backend
+    assert backends.device_of(x) == backend.device
+
+
+@pytest.mark.parametrize("spec", ["tensorflow", "", "Torch", " numpy", ":cpu"])
+def test_an_unknown_library(spec):
+    message = f"unknown backend '{spec}': choose one of numpy, torch, cupy, jax, dask, dpnp, array_api_strict"
+    with pytest.raises(pnn.BackendError, match=message):
+        backends.get(spec)
+
+
+def test_a_device_that_is_not_there(backend):
+    devices = next(status for status in backends.status() if status.name == backend.name).devices
+    with pytest.raises(pnn.BackendError, match=f"'{backend.name}.* has no device.*moon:7") as caught:
+        backends.get(f"{backend.name}:moon:7")
+    for device in devices:
+        assert device in str(caught.value)
+
+
+def test_cuda_without_a_gpu(torch):
+    if torch.cuda.is_available():
+        pytest.skip("for machines without an NVIDIA GPU, where the error is to name the devices that are there")
+    for spec in ("torch:cuda", "torch:cuda:0"):
+        with pytest.raises(pnn.BackendError, match=r"backend 'torch' has no device 'cuda.*devices here: cpu"):
+            backends.get(spec)
+
+
+def test_cuda_with_a_number_too_many(torch):
+    if not torch.cuda.is_available():
+        pytest.skip("for machines with an NVIDIA GPU")
+    with pytest.raises(pnn.BackendError, match=r"has no device 'cuda:99'.*cuda:0"):
+        backends.get("torch:cuda:99")
+
+
+# Status
+
+
+class Made(Backend):
+    """A library that a test makes up."""
+
+    namespace: ClassVar[str] = "array_api_compat.numpy"
+    package: ClassVar[str] = "numpy"
+
+
+def register(monkeypatch, name, **attributes):
+    """Add a library, whose name no other test may use: that it cannot be imported is remembered."""
+    made = type("Made", (Made,), attributes | {"name": name})
+    monkeypatch.setitem(BACKENDS, name, made)
+    return lambda: next(status for status in backends.status() if status.name == name)
+
+
+def test_ready(backend):
+    status = next(status for status in backends.status() if status.name == backend.name)
+    assert status.state == "ready"
+    assert status.version
+    assert status.reason == ""
+    assert status.describe() == "ready"
+
+
+def test_status_knows_all_libraries():
+    assert [status.name for status in backends.status()] == list(BACKENDS)
+    assert backends.status()[0] == backends.Status("numpy", "ready", np.__version__, ("cpu",))
+
+
+def test_not_installed(monkeypatch):
+    found = register(monkeypatch, "absent", package="no_such_package", install="'no-such-package[all]'")
+    command = "pip install 'no-such-package[all]'"
+    assert found() == backends.Status("absent", "not installed", reason=command)
+    with pytest.raises(pnn.BackendError, match=r"'absent:cpu': not installed \(pip install 'no-such.*") as caught:
+        backends.get("absent:cpu")
+    others = str(caught.value).partition("; installed here: ")[2].split(", ")
+    assert others == [status.name for status in backends.status() if status.state != "not installed"]
+
+
+def test_a_folder_of_that_name_is_no_installation(monkeypatch, tmp_path):
+    (tmp_path / "mere_folder").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    found = register(monkeypatch, "folder", package="mere_folder", install="mere-folder")
+    assert found() == backends.Status("folder", "not installed", reason="pip install mere-folder")
+
+
+def test_no_device(monkeypatch):
+    found = register(monkeypatch, "idle", devices=classmethod(lambda cls: []))
+    assert found() == backends.Status("idle", "no device", np.__version__, reason="it reports none")
+    with pytest.raises(pnn.BackendError, match="'idle' has no device"):
+        backends.get("idle")
+
+
+def test_no_driver(monkeypatch):
+    def devices(cls):
+        raise OSError("libdriver.so: cannot open\nand more")
+
+    found = register(monkeypatch, "driverless", devices=classmethod(devices))
+    reason = "OSError: libdriver.so: cannot open"
+    assert found() == backends.Status("driverless", "no device", np.__version__, reason=reason)
+    with pytest.raises(pnn.BackendError, match="backend 'driverless' has no device: OSError: libdriver"):
+        backends.get("driverless")
+
+
+def test_a_device_counts_only_once_a_product_ran_on_it(monkeypatch):
+    def place(self, array, **options):
+        if self.device == "broken":
+            raise RuntimeError("no kernel image is available for execution on the device")
+        return array
+
+    found = register(monkeypatch, "halved", devices=classmethod(lambda cls: ["broken", "whole"]), place=place)
+    assert found() == backends.Status("halved", "ready", np.__version__, ("whole",))
+    with pytest.raises(pnn.BackendError, match="no matrix product ran on it: RuntimeError: no kernel image"):
+        backends.get("halved:broken")
+    register(monkeypatch, "broken", devices=classmethod(lambda cls: ["broken"]), place=place)
+    assert backends.status()[-1].state == "no device"
+    assert backends.status()[-1].reason.startswith("broken: RuntimeError: no kernel image")
+
+
+def test_a_package_that_breaks_on_import(tmp_path):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("raise OSError('libxla.so: undefined symbol')")
+    code = """
+        import dataclasses, json, portable_nn as pnn
+        try:
+            pnn.backends.get("jax")
+        except pnn.BackendError as error:
+            print(json.dumps([str(error), *map(dataclasses.asdict, pnn.backends.status())]))
+    """
+    error, *found = json.loads(run_alone(code, PYTHONPATH=str(tmp_path)))
+    (jax,) = (status for status in found if status["name"] == "jax")
+    reason = "OSError: libxla.so: undefined symbol"
+    assert jax == {"name": "jax", "state": "import failed", "version": None, "devices": [], "reason": reason}
+    assert error.startswith(f"backend 'jax': import failed ({reason}); installed here: numpy")
+
+
+# Loading
+
+
+def run_alone(code, **environment):
+    """What a program prints that runs in a process of its own, warnings being errors."""
+    return run_python("-W", "error", "-c", dedent(code), env=os.environ | environment)
+
+
+def test_no_library_is_loaded_before_its_arrays_come():
+    code = """
+        import sys
+        import numpy as np
+        import portable_nn as pnn
+        net = pnn.load("mnist")
+        images, labels = pnn.datasets.mnist("test")
+        net(images), net.predict(images), net.to("numpy")(images)
+        assert pnn.evaluate(net, images, labels).accuracy == 0.9352
+        heavy = {"torch", "jax", "cupy", "dask", "dpnp", "array_api_strict", "ndonnx", "matplotlib", "pandas"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    assert run_alone(code) == "[]\n"
+
+
+def test_one_library_does_not_load_another(backend):
+    code = f"""
+        import sys
+        import portable_nn as pnn
+        backend = pnn.backends.get("{backend}")
+        pnn.load("mnist")(backend.place(pnn.datasets.mnist("test")[0][:2]))
+        heavy = {{"torch", "jax", "cupy", "dask", "dpnp", "array_api_strict", "matplotlib"}}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    assert json.loads(run_alone(code).replace("'", '"')) in ([], [backend.name])
+
+
+# Placing and fetching
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int32", "float32"])
+def test_placing_copies_and_fetching_gives_the_same(backend, kind):
+    numbers = NUMBERS.astype(kind)
+    x = backend.place(numbers)
+    assert x.dtype == getattr(backend.xp, kind)
+    before = numbers.copy()
+    numbers[...] = 1
+    backend.synchronize(x)
+    fetched = backend.to_numpy(x)
+    assert isinstance(fetched, np.ndarray)
+    np.testing.assert_array_equal(fetched, before, strict=True)
+
+
+def test_placing_takes_what_numpy_cannot_write(backend):
+    numbers = NUMBERS.copy()
+    numbers.setflags(write=False)
+    for share in (False, True):
+        x = backend.place(numbers, share=share)
+        np.testing.assert_array_equal(backend.to_numpy(x), NUMBERS)
+        np.testing.assert_array_equal(backend.to_numpy(backend.place(numbers.T, share=share)), NUMBERS.T)
+
+
+def test_dtypes_by_name(backend, dtype):
+    x = placed(backend, NUMBERS, dtype)
+    assert backend.dtype(dtype) == x.dtype
+    assert backend.dtype_name(x.dtype) == dtype
+    fetched = backend.to_numpy(x)
+    np.testing.assert_array_equal(fetched, NUMBERS)
+    assert fetched.dtype == ("float32" if dtype == "bfloat16" else dtype)
+
+
+def test_a_dtype_that_a_device_has_not_becomes_its_default(array_api_strict):
+    for device in ("no_float64", "no_x64"):
+        assert backends.get(f"array_api_strict:{device}").dtype("float64") == array_api_strict.float32
+    assert backends.get("array_api_strict:device1").dtype("float16") == array_api_strict.float64
+    assert backends.get("array_api_strict:device2").dtype("float16") == array_api_strict.float32
+
+
+def test_a_tensor_that_requires_gradients_is_fetched(torch):
+    x = torch.ones(2, requires_grad=True) * 2
+    np.testing.assert_array_equal(backends.get("torch").to_numpy(x), [2, 2])
+
+
+def test_meta_tensors_have_shapes_only(torch):
+    net, x = pnn.load("mnist"), torch.empty((7, 784), device="meta")
+    for outputs in (net(x), net.to("torch:meta")(x)):
+        check_beside(outputs, x, torch.float32, (7, 10))
+    assert tuple(net.predict(x).shape) == (7,)
+    with pytest.raises(pnn.ShapeError, match=r"\(\.\.\., 784\), got \(7, 783\)"):
+        net(x[:, 1:])
+
+
+# What may be kept
+
+
+def test_ordinary_arrays_are_kept(backend):
+    assert backend.keeps(backend.place(NUMBERS))
+
+
+def test_tracers_of_jax_are_not_kept(jax):
+    backend, kept = backends.get("jax"), []
+    jax.jit(lambda x: kept.append(backend.keeps(x)) or x)(NUMBERS)
+    jax.grad(lambda x: kept.append(backend.keeps(x)) or x.sum())(NUMBERS)
+    assert kept == [False, False]
+
+
+def test_wrapped_tensors_of_pytorch_are_not_kept(torch):
+    backend, kept = backends.get("torch"), []
+    torch.func.vmap(lambda x: kept.append(backend.keeps(x)) or x)(torch.ones(2))
+    torch.func.grad(lambda x: kept.append(backend.keeps(x)) or x)(torch.ones(()))
+    assert kept == [False, False]
+
+
+# Precision
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_full_float32_in_pytorch_and_the_users_setting_after_it(torch, precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        settings = [torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
+        with backends.get("torch").full_float32():
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == precision
+        after = [torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
+        assert after == settings
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_full_float32_in_jax_and_the_users_setting_after_it(jax):
+    with jax.default_matmul_precision("bfloat16"):
+        with backends.get("jax").full_float32():
+            assert jax.config.jax_default_matmul_precision == "highest"
+            lowered = jax.jit(lambda x: x @ x).lower(np.ones((2, 2), dtype=np.float32)).as_text()
+            assert "precision = [HIGHEST, HIGHEST]" in lowered
+        assert jax.config.jax_default_matmul_precision == "bfloat16"
+
+
+def test_settings_come_back_after_an_error(backend):
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    before = torch and torch.get_float32_matmul_precision(), jax and jax.config.jax_default_matmul_precision
+    with pytest.raises(ZeroDivisionError), backend.full_float32():
+        raise ZeroDivisionError
+    after = torch and torch.get_float32_matmul_precision(), jax and jax.config.jax_default_matmul_precision
+    assert after == before
+
+
+def test_products_in_full_float32_are_those_of_float64_to_its_roundings(backend):
+    numbers = np.random.default_rng(3).uniform(1, 2, (64, 64)).astype(np.float32)
+    with backend.full_float32():
+        product = backend.to_numpy(backend.place(numbers) @ backend.place(numbers))
+        assert backend.float32_precision() == "float32"
+    exact = numbers.astype(np.float64) @ numbers.astype(np.float64)
+    np.testing.assert_allclose(product, exact, rtol=1e-5)

@@ -1,0 +1,352 @@
+"""The command line: in process where that shows the same, as a process where pipes and signals matter."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from contextlib import suppress
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import pytest
+from commands import MODULE, environment, without_speed
+
+import portable_nn as pnn
+from portable_nn.__main__ import main
+from portable_nn.backends import Status
+from portable_nn.datasets._embedded import embedded
+
+pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+
+EVALUATION = """\
+model     {model}
+backend   {backend}
+device    {device}
+dtype     float32
+speed     N images/s
+correct   9352/10000
+accuracy  0.9352
+"""
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run a command in this process: exit status, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["portable-nn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def script():
+    found = which("portable-nn", path=sysconfig.get_path("scripts"))
+    return [found] if found else pytest.skip("the console script is not installed: pip install -e .")
+
+
+def test_evaluate(cli, backend):
+    status, output, errors = cli("evaluate", "--backend", backend)
+    device = backend.device_name() or "cpu"
+    assert without_speed(output) == EVALUATION.format(model="mnist", backend=backend.name, device=device)
+    assert (status, errors) == (0, "")
+
+
+def test_evaluate_the_books_weights(cli, net):
+    status, output, errors = cli("evaluate", "--model", "book")
+    assert without_speed(output) == EVALUATION.format(model="book", backend="numpy", device="cpu")
+    assert (status, errors) == (0, "")
+
+
+def test_json(cli):
+    status, output, errors = cli("evaluate", "--json", "--batch-size", 999)
+    record = json.loads(output)
+    seconds, speed = record.pop("seconds"), record.pop("images_per_second")
+    assert record == {
+        "model": "mnist",
+        "accuracy": 0.9352,
+        "correct": 9352,
+        "total": 10_000,
+        "backend": "numpy",
+        "device": "cpu",
+        "dtype": "float32",
+        "batch_size": 999,
+    }
+    assert speed == pytest.approx(10_000 / seconds)
+    assert (status, errors) == (0, "")
+
+
+def test_per_sample(cli):
+    record = json.loads(cli("evaluate", "--json", "--per-sample")[1])
+    assert (record["batch_size"], record["accuracy"]) == (0, 0.9352)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pkl", ".safetensors"])
+def test_model_files(cli, tmp_path, suffix):
+    net, path = pnn.load("mnist"), tmp_path / f"net{suffix}"
+    arrays = {
+        f"{letter}{i}": array
+        for i, layer in enumerate(net.layers[1:], 1)
+        for letter, array in zip("Wb", layer.arrays.values(), strict=True)
+    }
+    match suffix:
+        case ".npz":
+            np.savez(path, **arrays)
+        case ".pkl":
+            path.write_bytes(pickle.dumps(arrays))
+        case ".safetensors":
+            pnn.save(net, path)
+    assert cli("evaluate", "--model", path)[1].endswith("accuracy  0.9352\n")
+
+
+def test_summary(cli):
+    status, output, errors = cli("summary")
+    assert output.splitlines()[-1].split() == ["total", "(float32)", "45360", "181440"]
+    assert (status, errors) == (0, "")
+
+
+def test_backends(cli):
+    table = cli("backends")[1]
+    for status, record in zip(pnn.backends.status(), json.loads(cli("backends", "--json")[1]), strict=True):
+        assert list(record) == ["name", "state", "version", "devices", "reason"]
+        assert (record["name"], record["state"]) == (status.name, status.state)
+        assert f"{status.name} " in table
+    assert list(pnn.backends.BACKENDS) == [line.split()[0] for line in table.splitlines()[1:]]
+
+
+def test_the_four_states(cli, monkeypatch):
+    states = (
+        Status("numpy", "ready", "2.4", ("cpu", "other")),
+        Status("torch", "import failed", reason="ImportError: no [/lib/a.so]; " + 50 * "long, "),
+        Status("cupy", "no device", "14.0", reason="no driver [red]"),
+        Status("jax", "not installed", reason="pip install jax"),
+    )
+    monkeypatch.setattr(pnn.backends, "status", lambda: states)
+    assert [re.split(r"\s{2,}", line.strip()) for line in cli("backends")[1].splitlines()] == [
+        ["backend", "state", "version", "devices, or the reason"],
+        ["numpy", "ready", "2.4", "cpu, other"],
+        ["torch", "import failed", states[1].reason.strip()],
+        ["cupy", "no device", "14.0", "no driver [red]"],
+        ["jax", "not installed", "pip install jax"],
+    ]
+    assert [tuple(record.values()) for record in json.loads(cli("backends", "--json")[1])] == [
+        ("numpy", "ready", "2.4", ["cpu", "other"], ""),
+        ("torch", "import failed", None, [], states[1].reason),
+        ("cupy", "no device", "14.0", [], "no driver [red]"),
+        ("jax", "not installed", None, [], "pip install jax"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ([], ["--version", "--help", "evaluate", "backends", "summary"]),
+        (["evaluate"], ["--model", "--backend", "--batch-size", "--per-sample", "--json"]),
+        (["backends"], ["--json"]),
+        (["summary"], ["--model"]),
+    ],
+    ids=["portable-nn", "evaluate", "backends", "summary"],
+)
+def test_help(cli, monkeypatch, command, options):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output, errors = cli(*command, "--help")
+    assert output.startswith(" ".join(["Usage: portable-nn", *command]))
+    assert all(option in output for option in options)
+    assert "..." not in output.removeprefix("Usage: portable-nn [OPTIONS] COMMAND [ARGS]...")
+    assert max(map(len, output.splitlines())) <= 80
+    assert (status, errors) == (0, "")
+
+
+def test_no_arguments(cli):
+    assert cli() == cli("--help")
+
+
+def test_version(cli):
+    assert cli("--version") == (0, f"portable-nn {pnn.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("frob", "No such command 'frob'; see portable-nn --help"),
+        ("evaluate --frob", "No such option: --frob; see portable-nn evaluate --help"),
+        ("evaluate more", "unexpected extra argument"),
+        ("evaluate --batch-size 0", "'--batch-size'"),
+        ("evaluate --batch-size many", "'--batch-size'"),
+        ("evaluate --batch-size 10 --per-sample", "leave --batch-size out"),
+        ("evaluate --backend frob", "unknown backend 'frob': choose one of numpy, torch, .*array_api_strict"),
+        ("evaluate --backend numpy:gpu", "no device 'gpu': devices here: cpu"),
+        ("evaluate --model frob", "unknown model 'frob': give 'mnist', 'book', or a path"),
+        ("evaluate --model frob.npz", "frob.npz cannot be read: No such file"),
+        ("summary --model", "'--model' requires an argument"),
+    ],
+)
+def test_misuse(cli, arguments, message):
+    status, output, errors = cli(*arguments.split())
+    assert re.fullmatch(f"portable-nn: .*{message}.*\n", errors)
+    assert (status, output) == (2, "")
+
+
+def test_a_device_that_is_missing(cli, array_api_strict):
+    status, output, errors = cli("evaluate", "--backend", "array_api_strict:device9")
+    assert re.fullmatch("portable-nn: .*no device 'device9': devices here: CPU_DEVICE, device1, .*\n", errors)
+    assert (status, output) == (2, "")
+
+
+class Harmful:
+    """Unpickled, it makes a folder named `harm`."""
+
+    def __reduce__(self):
+        return os.system, ("mkdir harm",)
+
+
+def harmful_npz(path):
+    np.savez(path, W1=np.array([Harmful()], dtype=object), allow_pickle=True)
+
+
+BROKEN_FILES = {
+    "empty.safetensors": Path.touch,
+    "empty.npz": Path.touch,
+    "empty.pkl": Path.touch,
+    "truncated.safetensors": lambda path: path.write_bytes(embedded("mnist.safetensors").read_bytes()[:-1]),
+    "truncated.npz": lambda path: (np.savez(path, W1=np.eye(9)), path.write_bytes(path.read_bytes()[:99])),
+    "truncated.pkl": lambda path: path.write_bytes(pickle.dumps({"W1": np.eye(9)})[:-9]),
+    "harmful.pkl": lambda path: path.write_bytes(pickle.dumps({"W1": Harmful()})),
+    "harmful.npz": harmful_npz,
+    "pickle.npz": lambda path: path.write_bytes(pickle.dumps({"W1": Harmful()})),
+    "folder.safetensors": Path.mkdir,
+    "folder.npz": Path.mkdir,
+    "folder.pkl": Path.mkdir,
+    "folder": Path.mkdir,
+    "net.h5": Path.touch,
+    "no suffix": Path.touch,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_broken_files(cli, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    BROKEN_FILES[name](tmp_path / name)
+    status, output, errors = cli("evaluate", "--model", name)
+    assert re.fullmatch(f"portable-nn: .*{name}.*\n", errors)
+    assert (status, output) == (2, "")
+    assert not Path("harm").exists()
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("command", ["summary", "--help"])
+class TestOutputThatCannotBeWritten:
+    def run(self, command, buffering, stdout):
+        done = subprocess.run(
+            [*MODULE, command], stdout=stdout, stderr=subprocess.PIPE, text=True,
+            env=environment(**buffering), check=False,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which Linux has")
+    def test_full_disk(self, command, buffering):
+        with open("/dev/full", "w") as full:
+            status, errors = self.run(command, buffering, full)
+        assert re.fullmatch("portable-nn: .*No space left on device\n", errors)
+        assert status == 2
+
+    def test_closed_pipe(self, command, buffering):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as pipe:
+            assert self.run(command, buffering, pipe) == (1, "")
+
+
+# A shell lets commands in the background ignore SIGINT, and what they start ignores it too.
+HEEDING_SIGINT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from portable_nn.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes: run on Linux or macOS")
+def test_ctrl_c(tmp_path):
+    weights = tmp_path / "sample_weight.pkl"
+    os.mkfifo(weights)
+    command = subprocess.Popen(
+        [sys.executable, "-c", HEEDING_SIGINT, "evaluate", "--model", "book"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(PORTABLE_NN_DATA_DIR=str(tmp_path)),
+    )  # fmt: skip
+    with weights.open("wb"):  # opens once the command opens it too, which then waits for bytes
+        command.send_signal(signal.SIGINT)
+        output, errors = command.communicate()
+    assert (command.returncode, output, errors) == (130, "", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals: run on Linux or macOS")
+def test_a_progress_bar_on_a_terminal():
+    master, terminal = os.openpty()
+    command = subprocess.Popen(
+        [*MODULE, "evaluate"], stdout=subprocess.PIPE, stderr=terminal, text=True, env=environment(TERM="xterm")
+    )
+    os.close(terminal)
+    drawn = b""
+    with suppress(OSError):  # how Linux says that the other side is closed
+        while data := os.read(master, 1024):
+            drawn += data
+    os.close(master)
+    output, _ = command.communicate()
+    assert b"images" in drawn
+    assert b"10000/10000" in drawn
+    assert without_speed(output) == EVALUATION.format(model="mnist", backend="numpy", device="cpu")
+    assert command.returncode == 0
+
+
+def test_no_progress_bar_in_a_pipe():
+    for forced in ({}, {"FORCE_COLOR": "1"}):
+        done = subprocess.run(
+            [*MODULE, "evaluate"], capture_output=True, text=True, env=environment(**forced), check=True
+        )
+        assert done.stderr == ""
+
+
+def test_the_script_and_the_module_agree(script):
+    def run(command, *arguments):
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+    for arguments in (["summary"], ["--help"], ["evaluate", "--frob"]):
+        ours, theirs = run(script, *arguments), run(MODULE, *arguments)
+        assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+HIDING = """
+import sys
+
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name == {name!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+@pytest.mark.parametrize("name", ["typer", "rich"])
+@pytest.mark.parametrize("way", ["module", "script"])
+def test_without_the_cli_extra(request, tmp_path, name, way):
+    command = MODULE if way == "module" else request.getfixturevalue("script")
+    (tmp_path / "sitecustomize.py").write_text(HIDING.format(name=name))
+    done = subprocess.run(
+        [*command, "evaluate"],
+        capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=False,
+    )  # fmt: skip
+    assert done.stderr == (
+        f'portable-nn: the command line needs {name}, which is not installed: pip install "portable-nn[cli]"\n'
+    )
+    assert (done.returncode, done.stdout) == (2, "")

@@ -1,0 +1,180 @@
+"""The layers: what they refuse, what they keep, and their forward pass on every backend."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers import TOLERANCE, check_beside, forward, placed
+
+import portable_nn as pnn
+from portable_nn.activations import ACTIVATIONS
+
+WEIGHT = np.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.ones(3),), r"weight must have shape \(n_in, n_out\) with no axis of length 0, got \(3,\)"),
+        ((np.ones((1, 2, 3)),), r"weight must have shape \(n_in, n_out\) .* got \(1, 2, 3\)"),
+        ((np.ones((0, 3)),), r"with no axis of length 0, got \(0, 3\)"),
+        ((np.ones((3, 0)),), r"with no axis of length 0, got \(3, 0\)"),
+        ((WEIGHT, np.ones(2)), r"weight of shape \(2, 3\) takes a bias of shape \(3,\), got \(2,\)"),
+        ((WEIGHT, np.ones((1, 3))), r"takes a bias of shape \(3,\), got \(1, 3\)"),
+        ((WEIGHT, np.ones(3), "sigmoi"), "unknown activation 'sigmoi': choose one of " + ", ".join(ACTIVATIONS)),
+        ((WEIGHT, np.ones(3), np.tanh), "unknown activation <ufunc 'tanh'>: choose one of identity, step"),
+        ((WEIGHT + np.nan,), "Dense: weight has 6 nan of 6 values: was training stable"),
+        ((WEIGHT, np.array([0, np.nan, 0])), "Dense: bias has 1 nan of 3 values"),
+        ((WEIGHT * 1j,), "Dense: weight must be real numbers, got dtype complex128"),
+        ((WEIGHT, np.array(["a", "b", "c"])), "Dense: bias must be real numbers, got dtype <U1"),
+    ],
+)
+def test_dense_refuses(arguments, message):
+    with pytest.raises(pnn.NetworkError, match=message):
+        pnn.Dense(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((float("nan"),), "Rescaling: scale is nan"),
+        ((1.0, np.float32("nan")), "Rescaling: offset is nan"),
+        ((np.ones((2, 2)),), r"scale must be a number or an array of shape \(n,\), got \(2, 2\)"),
+        ((1.0, np.array(1.0)), r"offset must be a number or an array of shape \(n,\), got \(\)"),
+        ((np.ones(2), np.ones(3)), r"scale of shape \(2,\) and offset of shape \(3,\) differ"),
+        ((np.array([1, np.nan]),), "Rescaling: scale has 1 nan of 2 values"),
+        ((np.array([1j]),), "Rescaling: scale must be real numbers, got dtype complex128"),
+    ],
+)
+def test_rescaling_refuses(arguments, message):
+    with pytest.raises(pnn.NetworkError, match=message):
+        pnn.Rescaling(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(), (28, 0), (-1,), "28x28", 28, None, (None, 3)], ids=repr)
+def test_flatten_refuses(shape):
+    with pytest.raises(pnn.NetworkError, match=r"positive lengths such as \(28, 28\), got "):
+        pnn.Flatten(shape)
+
+
+@pytest.mark.parametrize("layer", [pnn.Dense, pnn.Rescaling])
+def test_lists_of_weights_are_refused(layer):
+    with pytest.raises(pnn.InputError, match=r"got list: convert it first, with numpy\.asarray"):
+        layer([[1.0, 2.0]])
+
+
+def test_integer_weights_of_another_library_are_refused(backend):
+    if backend.name == "numpy":
+        assert pnn.Dense(WEIGHT.astype(np.int32)).weight.dtype == np.float64
+        return
+    with pytest.raises(pnn.NetworkError, match=r"Dense: weight must be floating, got dtype .*int32: cast it"):
+        pnn.Dense(backend.place(WEIGHT.astype(np.int32)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64"])
+def test_numpy_integers_become_float64(dtype):
+    layer = pnn.Dense(WEIGHT.astype(dtype), np.zeros(3, dtype=dtype))
+    assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(layer.weight, WEIGHT.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floating_weights_keep_their_dtype_in_native_order(dtype):
+    layer = pnn.Dense(WEIGHT.astype(dtype))
+    assert layer.weight.dtype == np.dtype(dtype).newbyteorder("=")
+    assert layer.bias.dtype == layer.weight.dtype
+    np.testing.assert_array_equal(layer.weight, WEIGHT)
+
+
+def test_a_missing_bias_is_zeros_beside_the_weight(backend):
+    weight = backend.place(WEIGHT.astype(np.float32))
+    layer = pnn.Dense(weight)
+    check_beside(layer.bias, weight, weight.dtype, (3,))
+    np.testing.assert_array_equal(backend.to_numpy(layer.bias), 0)
+
+
+def test_weights_of_a_dtype_in_which_no_network_computes():
+    with pytest.raises(pnn.PortableNNError, match=r"got dtype (longdouble|float128|float96)"):
+        pnn.Network([pnn.Dense(WEIGHT.astype(np.longdouble))])
+
+
+def test_the_callers_arrays_are_copied():
+    weight, bias, scale = WEIGHT.copy(), np.ones(3), np.ones(2)
+    net = pnn.Network([pnn.Rescaling(scale, scale), pnn.Dense(weight, bias, "tanh")])
+    x = np.ones((4, 2))
+    before = net(x)
+    for array in (weight, bias, scale):
+        array[...] = 9
+    np.testing.assert_array_equal(net(x), before)
+    np.testing.assert_array_equal(net(x.astype(np.float32)), forward(net, x).astype(np.float32))
+
+
+def test_weights_are_read_only():
+    for layer in (pnn.Dense(WEIGHT, np.ones(3)), pnn.Rescaling(np.ones(2), np.ones(2))):
+        for array in layer.arrays.values():
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
+
+
+def test_weights_of_another_library_are_kept_as_they_are(torch):
+    weight, bias = torch.nn.Parameter(torch.ones(2, 3)), torch.zeros(3)
+    layer = pnn.Dense(weight, bias)
+    assert layer.weight is weight
+    assert layer.bias is bias
+
+
+@pytest.mark.parametrize(
+    "layer", [pnn.Dense(WEIGHT), pnn.Rescaling(2.0), pnn.Flatten((2, 2))], ids=lambda layer: type(layer).__name__
+)
+def test_layers_are_frozen(layer):
+    for field in dataclasses.fields(layer):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(layer, field.name, None)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (pnn.Dense(WEIGHT, None, "relu"), "Dense(2, 3, 'relu')"),
+        (pnn.Rescaling(1 / 255, -1), "Rescaling(0.00392157, -1)"),
+        (pnn.Rescaling(np.float32(2), np.zeros(3)), "Rescaling(2, <3 values>)"),
+        (pnn.Flatten([28, 28]), "Flatten((28, 28))"),
+    ],
+)
+def test_repr(layer, text):
+    assert repr(layer) == text
+
+
+LEADING = [(), (5,), (2, 3), (0,), (2, 0)]
+
+
+@pytest.mark.parametrize("layer", [
+    pnn.Dense(WEIGHT / 9, np.array([0.1, -0.2, 0.3]), "softmax"),
+    pnn.Rescaling(0.5, -1),
+    pnn.Rescaling(np.array([2.0, 0.5]), 1),
+    pnn.Rescaling(0.5, np.array([1.0, -1.0])),
+    pnn.Rescaling(np.array([2.0, 0.5]), np.array([1.0, -1.0])),
+    pnn.Flatten((2,)),
+], ids=repr)  # fmt: skip
+@pytest.mark.dtypes("float32", "float64")
+def test_forward_with_any_leading_axes(backend, dtype, layer):
+    net = pnn.Network([layer])
+    for leading in LEADING:
+        numbers = np.sin(np.arange(2 * np.prod(leading, dtype=int))).reshape(*leading, 2)
+        x = placed(backend, numbers, dtype)
+        wanted = forward(net, numbers)
+        outputs = net(x)
+        check_beside(outputs, x, x.dtype, wanted.shape)
+        if backend.name != "dask" or 0 not in leading:  # Dask's reductions of empty arrays have no values
+            np.testing.assert_allclose(backend.to_numpy(outputs), wanted, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3), (6,)], ids=str)
+def test_flatten_keeps_the_axes_before_a_sample(backend, shape):
+    net = pnn.Network([pnn.Flatten(shape)])
+    for leading in LEADING:
+        numbers = np.arange(np.prod((*leading, *shape), dtype=np.float32)).reshape(*leading, *shape)
+        x = backend.place(numbers.astype(np.float32))
+        outputs = net(x)
+        check_beside(outputs, x, x.dtype, (*leading, 6))
+        np.testing.assert_array_equal(backend.to_numpy(outputs), numbers.reshape(*leading, 6))

@@ -1,0 +1,219 @@
+"""The package as a whole: what is public, what imports what, what is loaded, what a wheel of it holds."""
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sysconfig
+import zipfile
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from helpers import run_python
+
+import portable_nn as pnn
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "portable_nn"
+
+PUBLIC = [
+    "BackendError",
+    "DataError",
+    "Dense",
+    "Evaluation",
+    "Flatten",
+    "FormatError",
+    "InputError",
+    "Network",
+    "NetworkError",
+    "PlacementError",
+    "PortableNNError",
+    "Rescaling",
+    "ShapeError",
+    "activations",
+    "backends",
+    "compare",
+    "datasets",
+    "evaluate",
+    "load",
+    "predict",
+    "save",
+]
+
+FLOORS = (
+    {"_typing", "activations", "errors"},
+    {"backends", "layers"},
+    {"network", "placing", "rewriting"},
+    {"datasets", "formats"},
+    {"evaluation", "explain", "inference", "metrics", "streams"},
+    {"compare", "comparison", "timing"},
+    {"report"},
+    {"__main__", "cli", "portable_nn"},  # all that is public together is for the command line alone
+)
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def test_public_names():
+    everything = {}
+    exec("from portable_nn import *", everything)
+    assert sorted(everything.keys() - {"__builtins__"}) == PUBLIC
+    assert pnn.__all__ == PUBLIC
+    assert sorted(dir(pnn)) == sorted([*PUBLIC, "__version__"])
+
+
+def documented():
+    """What is public, by name."""
+    for name in PUBLIC:
+        value = getattr(pnn, name)
+        if isinstance(value, ModuleType):
+            yield from ((f"{name}.{inner}", getattr(value, inner)) for inner in value.__all__)
+        else:
+            yield name, value
+
+
+CALLABLES = {name: value for name, value in documented() if callable(value)}
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_docstrings(name):
+    value = CALLABLES[name]
+    text = inspect.getdoc(value)
+    assert re.match(r"[^\n]+\.(\n\n|$)", text), "the first line is a sentence, followed by a blank one"
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return
+    assert re.search(r"^Examples\n-{8}\n(.*\n)*?>>> ", text, re.MULTILINE)
+    for parameter in (name for name in inspect.signature(value).parameters if not name.startswith("_")):
+        assert re.search(rf"^(Parameters|Attributes)\n-+\n(.*\n)*?(\w+, )*{parameter}\b.* : ", text, re.MULTILINE)
+
+
+def imported_rooms(path):
+    """The rooms that a file imports from, in functions too; what is none is of the package itself."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                modules = [alias.name for alias in names]
+            case ast.ImportFrom(module="portable_nn", names=names):
+                modules = [f"portable_nn.{alias.name}" for alias in names]
+            case ast.ImportFrom(module=module, level=0):
+                modules = [module]
+            case ast.ImportFrom():
+                pytest.fail(f"{path}: write imports in full")
+            case _:
+                continue
+        for module in modules:
+            top, room, *_ = [*module.split("."), ""]
+            if top == "portable_nn":
+                yield room if room in FLOOR else top
+
+
+def imports():
+    """Room by room, the other rooms that it imports from."""
+    graph = {}
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        graph.setdefault(room, set()).update(set(imported_rooms(path)) - {room})
+    return graph
+
+
+def test_imports_go_down_or_stay_on_a_floor_without_a_circle():
+    graph = imports()
+    del graph["__init__"]
+    assert graph.keys() <= FLOOR.keys(), "a new file or folder needs a floor"
+    assert [(room, other) for room in graph for other in graph[room] if FLOOR[other] > FLOOR[room]] == []
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_importing_the_package_loads_its_own_dependencies_at_most():
+    code = (
+        "import sys; before = set(sys.modules); import portable_nn; "
+        "print(*{name.partition('.')[0] for name in sys.modules.keys() - before} - sys.stdlib_module_names)"
+    )
+    assert set(run_python("-c", code).split()) <= {"portable_nn", "numpy", "array_api_compat", "safetensors"}
+
+
+def test_there_is_one_softmax():
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+    assert sum(source.count("def softmax") for source in sources) == 1
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    pytest.importorskip("hatchling", reason="pip install hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    return next(folder.iterdir())
+
+
+def test_what_the_wheel_holds(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    information = f"portable_nn-{pnn.__version__}.dist-info"
+    files = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {name for name in names if not name.startswith(information)} == {
+        path.relative_to(ROOT).as_posix() for path in files
+    }
+    assert names > {
+        "portable_nn/py.typed",
+        f"{information}/entry_points.txt",
+        f"{information}/licenses/LICENSE",
+        f"{information}/licenses/portable_nn/datasets/data/LICENSE",
+    }
+    assert {name.rpartition("/")[2] for name in names if "/data/" in name} == {
+        "LICENSE",
+        "mnist.safetensors",
+        "t10k-images-idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz",
+    }
+
+
+def test_the_embedded_weights_are_not_the_books():
+    folder = os.environ.get("PORTABLE_NN_DATA_DIR")
+    if not folder:
+        pytest.skip("the book's weights: set PORTABLE_NN_DATA_DIR to a folder with sample_weight.pkl")
+    for ours, theirs in zip(pnn.load("mnist").layers, pnn.load("book").layers, strict=True):
+        assert all((ours.arrays[name] != theirs.arrays[name]).all() for name in ours.arrays)
+
+
+WITHOUT_NETWORK = """
+import sys
+
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        raise OSError("there is no network")
+
+sys.addaudithook(refuse)
+"""
+
+
+@pytest.fixture
+def installed(wheel, tmp_path):
+    """The scripts of a new virtual environment: the wheel, and what this one has besides; no network."""
+    run_python("-m", "venv", "--without-pip", tmp_path)
+    scripts = tmp_path / "bin"
+    pip = "-m", "pip", "--quiet", "--python", scripts / "python"
+    run_python(*pip, "install", "--no-deps", "--no-index", wheel)
+    (site_packages,) = tmp_path.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    (site_packages / "sitecustomize.py").write_text(WITHOUT_NETWORK)
+    return scripts
+
+
+@pytest.mark.skipif(os.name == "nt", reason="knows where POSIX keeps scripts: run on Linux or macOS")
+def test_the_wheel_runs_without_a_network(installed):
+    def run(*command):
+        return subprocess.run(
+            command, cwd=installed, env=environment, capture_output=True, text=True, check=False
+        )
+
+    ours = ("PYTHON", "PORTABLE_NN")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+    connecting = run(installed / "python", "-c", "import socket; socket.socket()")
+    assert connecting.stderr.endswith("OSError: there is no network\n")
+    location = run(installed / "python", "-c", "import portable_nn; print(portable_nn.__file__)").stdout
+    assert Path(location).is_relative_to(installed.parent)
+    pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+    done = run(installed / "portable-nn", "evaluate")
+    assert done.stdout.endswith("accuracy  0.9352\n"), done.stderr
