@@ -46,9 +46,9 @@ PUBLIC = [
 FLOORS = (
     {"_typing", "activations", "errors"},
     {"backends", "layers"},
-    {"network", "placing", "rewriting"},
+    {"explain", "network", "placing", "rewriting"},
     {"datasets", "formats"},
-    {"evaluation", "explain", "inference", "metrics", "streams"},
+    {"evaluation", "inference", "metrics", "streams"},
     {"compare", "comparison", "timing"},
     {"report"},
     {"__main__", "cli", "portable_nn"},  # all that is public together is for the command line alone

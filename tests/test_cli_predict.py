@@ -1,0 +1,65 @@
+"""`portable-nn predict`: labels of a file on stdout or in a file."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.__main__ import main
+
+pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys, tmp_path):
+    """Run the command in a folder that holds some images: exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    images, _ = pnn.datasets.mnist("test")
+    np.save("images.npy", images[:7])
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["portable-nn", "predict", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def test_a_line_for_each_sample(predict):
+    assert predict("images.npy") == (0, "7\n2\n1\n0\n4\n1\n4\n", "")
+
+
+def test_probabilities_are_those_of_the_network(predict):
+    status, out, _ = predict("images.npy", "--probabilities")
+    found = np.array([line.split() for line in out.splitlines()], dtype=float)
+    assert status == 0
+    np.testing.assert_allclose(found, pnn.load("mnist")(np.load("images.npy")), atol=1e-7)
+
+
+def test_out_writes_a_file(predict):
+    assert predict("images.npy", "--out", "labels.npy") == (0, "7 labels written to labels.npy\n", "")
+    np.testing.assert_array_equal(np.load("labels.npy"), [7, 2, 1, 0, 4, 1, 4])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.npy"], "missing.npy cannot be read: No such file or directory"),
+        (["images.npy", "--out", "labels.txt"], "let --out end in it, got labels.txt"),
+        (["images.npy", "--out", "no/folder.npy"], "No such file or directory"),
+        (["images.npy", "--batch-size", "0"], "--batch-size"),
+        (["images.npy", "--backend", "abacus"], "unknown backend 'abacus'"),
+        (["wrong.npy"], "the network takes arrays of shape (..., 784), got"),
+        (["text.npy"], "text.npy is not a .npy file"),
+        ([], "DATA"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(predict, tmp_path, arguments, message):
+    np.save(tmp_path / "wrong.npy", np.zeros((3, 700), np.uint8))
+    (tmp_path / "text.npy").write_text("no array")
+    status, out, err = predict(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
