@@ -32,6 +32,14 @@ class Evaluation:
         Samples per call as asked for, 0 for one sample at a time without a batch axis.
     seconds : float
         From the first sample on the host to the last label there, weights in place.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> images, labels = pnn.datasets.mnist("test")
+    >>> result = pnn.evaluate(pnn.load("mnist"), images, labels)
+    >>> result.correct, result.total, result.dtype
+    (9352, 10000, 'float32')
     """
 
     accuracy: float

@@ -33,7 +33,25 @@ _BY_NAMESPACE = {backend.namespace: backend for backend in BACKENDS.values()}
 
 
 def device_of(x: Array) -> Device:
-    """Where `x` is: its device, the backend of its chunks for Dask, None under tracing."""
+    """Where `x` is: its device, the backend of its chunks for Dask, None under tracing.
+
+    Parameters
+    ----------
+    x : array
+        Of any library.
+
+    Returns
+    -------
+    object
+        The library's own device object; it can be hashed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> pnn.backends.device_of(np.zeros(3))
+    'cpu'
+    """
     device = getattr(x, "device", None)
     if device is None and array_api_compat.is_dask_array(x):
         return of(x._meta, array_api_compat.array_namespace(x._meta))
@@ -41,7 +59,28 @@ def device_of(x: Array) -> Device:
 
 
 def of(x: Array, xp: Namespace) -> Backend:
-    """The backend of an array whose namespace is `xp`, recognised without importing any library."""
+    """The backend of an array whose namespace is `xp`, recognised without importing any library.
+
+    Parameters
+    ----------
+    x : array
+    xp : namespace
+        Its array API namespace.
+
+    Returns
+    -------
+    Backend
+        With the defaults of the standard where the library has no file here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from array_api_compat import array_namespace
+    >>> import portable_nn as pnn
+    >>> x = np.zeros(3)
+    >>> str(pnn.backends.of(x, array_namespace(x)))
+    'numpy'
+    """
     return _BY_NAMESPACE.get(xp.__name__, Backend)(xp, device_of(x))
 
 
@@ -109,6 +148,12 @@ class Status:
         Those on which a small matrix product ran, the default one first.
     reason : str
         Why it is not ready, with the pip command where it is not installed; "" where it is.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> pnn.backends.Status("cupy", "not installed", reason="pip install cupy-cuda12x").describe()
+    'not installed (pip install cupy-cuda12x)'
     """
 
     name: str

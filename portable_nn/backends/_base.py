@@ -31,6 +31,14 @@ class Backend:
         The library's array API namespace.
     device : object
         The library's own device object, None for "wherever arrays are" (under tracing).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> backend = pnn.backends.get("numpy")
+    >>> backend.to_numpy(backend.place(np.arange(3.0)) + 1)
+    array([1., 2., 3.])
     """
 
     xp: Namespace
