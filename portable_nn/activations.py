@@ -357,8 +357,8 @@ def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
     --------
     >>> import numpy as np
     >>> from portable_nn.activations import softplus
-    >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(6)
-    array([   0.      ,    0.693147, 1000.      ])
+    >>> softplus(np.array([-1000.0, 0.0, 100.0])).round(6)
+    array([  0.      ,   0.693147, 100.      ])
     """
     if xp is None:
         x, xp = _floating(x)

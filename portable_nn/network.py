@@ -308,12 +308,12 @@ class Network:
         --------
         >>> import portable_nn as pnn
         >>> print(pnn.load("mnist").summary())
-        layer                         output  parameters    bytes
-        Rescaling(0.00392157, 0)      (784,)           0        0
-        Dense(784, 50, 'sigmoid')      (50,)       39250   157000
-        Dense(50, 100, 'sigmoid')     (100,)        5100    20400
-        Dense(100, 10, 'softmax')      (10,)        1010     4040
-        total (float32)                            45360   181440
+        layer                        output  parameters    bytes
+        Rescaling(0.00392157, 0)     (784,)           0        0
+        Dense(784, 50, 'sigmoid')     (50,)       39250   157000
+        Dense(50, 100, 'sigmoid')    (100,)        5100    20400
+        Dense(100, 10, 'softmax')     (10,)        1010     4040
+        total (float32)                           45360   181440
         """
         width = FLOATS[self.dtype]
         sizes = [sum(math.prod(array.shape) for array in layer.arrays.values()) for layer in self.layers]
