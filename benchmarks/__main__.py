@@ -1,0 +1,124 @@
+"""The command line: ``python -m benchmarks peers | scale | gpu | report``, from the root of the repository.
+
+What a contender needs and is not installed, the table says, with the pip command. The terminal needs rich, the
+picture matplotlib.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import gpu, peers, scale
+from benchmarks.contenders import CONTENDERS
+from benchmarks.environment import environment
+from benchmarks.ratios import goal_figures
+from benchmarks.report import absentees, results
+from benchmarks.tables import figures_table, race_tables
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PICTURE = RESULTS.with_name("results.svg")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command."""
+    options = parser().parse_args(arguments)
+    options.run(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure portable_nn.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (
+        ("peers", run_peers, "race against other libraries and the hardware"),
+        ("scale", run_scale, "time and memory as the work grows, dispatch, import"),
+        ("gpu", run_gpu, "the race on a CUDA device"),
+        ("report", run_report, "all of it, written to RESULTS.md"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        if name in ("peers", "scale"):
+            command.add_argument("--quick", action="store_true", help="only see that it runs")
+            command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+        if name == "peers":
+            command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
+            command.add_argument("--threads", choices=("one", "all"), help="both if not given")
+            command.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help="these contenders")
+    return top
+
+
+def run_peers(options: argparse.Namespace) -> None:
+    """Race, print, and write what was asked for."""
+    effort = peers.QUICK if options.quick else peers.FULL
+    names = options.only or [name for name in CONTENDERS if not (options.quick and CONTENDERS[name].is_slow)]
+    threads = [options.threads] if options.threads else ["one", "all"]
+    found = measured_peers(effort, names, threads)
+    for table in race_tables(found["results"]):
+        table.print()
+    figures_table("Goals", goal_figures(found["results"])).print()
+    print(*absentees(found["results"]), sep="\n", end="")
+    write_json(options.json, found)
+    if options.plot:
+        from benchmarks.picture import draw
+
+        draw(found["results"], options.plot)
+
+
+def run_scale(options: argparse.Namespace) -> None:
+    """Measure, print, and write what was asked for."""
+    found = measured_scale(scale.QUICK if options.quick else scale.FULL)
+    figures_table("Scale", scale.figures(found["results"])).print()
+    write_json(options.json, found)
+
+
+def run_gpu(_: argparse.Namespace) -> None:
+    """Measure on CUDA, or say that there is none."""
+    found = gpu.devices()
+    if not found:
+        print(gpu.NO_DEVICE)
+        return
+    figures_table("CUDA", gpu.figures(found)).print()
+
+
+def run_report(_: argparse.Namespace) -> None:
+    """Measure everything and write it down."""
+    from benchmarks.picture import draw
+
+    raced = measured_peers(peers.FULL, [*CONTENDERS], ["one", "all"])
+    scaled = measured_scale(scale.FULL)
+    found = gpu.devices()
+    draw(raced["results"], PICTURE)
+    RESULTS.write_text(results(raced, scaled, gpu.figures(found) if found else [], PICTURE.name))
+    print(f"written: {RESULTS.name}, {PICTURE.name}")
+
+
+def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:
+    """The races, with the machine they were run on."""
+    with Console(stderr=True).status("") as status:
+        raced = {amount: peers.race(names, amount, effort, status.update) for amount in threads}
+    return {"kind": "peers", "environment": environment(), "results": raced} | {
+        "figures": [figure.record() for figure in goal_figures(raced)]
+    }
+
+
+def measured_scale(extent: scale.Extent) -> dict[str, Any]:
+    """What grows with the work, with the machine it was run on."""
+    with Console(stderr=True).status("") as status:
+        found = scale.measure(extent, status.update)
+    return {"kind": "scale", "environment": environment(), "results": found} | {
+        "figures": [figure.record() for figure in scale.figures(found)]
+    }
+
+
+def write_json(path: Path | None, found: dict[str, Any]) -> None:
+    """Write what was found, if there is a place for it."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The machine and the versions that figures belong to."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["environment"]
+
+PACKAGES = (
+    "numpy",
+    "array-api-compat",
+    "threadpoolctl",
+    "torch",
+    "jax",
+    "onnxruntime",
+    "scikit-learn",
+    "keras",
+    "cupy-cuda12x",
+)
+
+
+def environment() -> dict[str, object]:
+    """Date, processor, cores, memory, system, and versions of what is installed."""
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "processor": _named("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory": _named("/proc/meminfo", "MemTotal"),
+        "system": f"{platform.system()} {platform.release()}",
+        "BLAS of NumPy": blas(),
+        "versions": {"python": platform.python_version(), "portable_nn": _ours()} | _installed(),
+    }
+
+
+def blas() -> str:
+    """The library under NumPy's products, and the kernels it chose."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ModuleNotFoundError:
+        return "unknown: pip install threadpoolctl"
+    found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return ", ".join(f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}" for pool in found)
+
+
+def _ours() -> str:
+    import portable_nn
+
+    return portable_nn.__version__
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _named(path: str, name: str) -> str:
+    """The value of the first line of that name, "" where there is no such file."""
+    if not Path(path).exists():
+        return ""
+    lines = Path(path).read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

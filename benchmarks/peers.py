@@ -1,0 +1,152 @@
+"""The race: every contender in a process of its own, interleaved in rounds, held to one thread and with all.
+
+Only one process computes at a time. The order turns by one place each round, so that the machine's noise hits
+all alike, and ratios are taken within a round.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from time import sleep
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS, MANY
+from benchmarks.processes import ONE_THREAD, MissingModuleError, Worker, WorkerError
+
+__all__ = ["FULL", "QUICK", "Effort", "race"]
+
+SETTLE = 0.05
+"""Seconds between two contenders, in which idle threads of the one before stop spinning."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes
+    ----------
+    rounds, repeats : int
+        Rounds of a race, and timed repeats of a contender in each.
+    fixed_size : int or None
+        The batch size of all who can choose, None to find each one's best.
+    """
+
+    rounds: int
+    repeats: int
+    fixed_size: int | None = None
+
+
+FULL = Effort(rounds=21, repeats=5)
+QUICK = Effort(rounds=2, repeats=1, fixed_size=1000)
+
+
+@dataclass
+class Entry:
+    """A contender at the start, or the reason why it is not there."""
+
+    name: str
+    worker: Worker
+    sizes: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    cores: dict[str, list[float]] = field(default_factory=dict)
+    problem: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Note what goes wrong meanwhile: the race goes on without this contender."""
+        try:
+            yield
+        except MissingModuleError as error:
+            pip = CONTENDERS[self.name].needs.get(str(error), str(error))
+            self.problem = {"state": "missing", "reason": f"pip install {pip}"}
+        except WorkerError as error:
+            self.problem = {"state": "failed", "reason": str(error)}
+
+    def record(self) -> dict[str, Any]:
+        """What is to be kept, as JSON has it."""
+        if self.problem:
+            return self.problem
+        return {"state": "ready", "batch_sizes": self.sizes, "seconds": self.seconds, "cores": self.cores}
+
+
+def race(
+    names: Iterable[str], threads: str, effort: Effort, tell: Callable[[str], object] = lambda _: None
+) -> dict[str, dict[str, Any]]:
+    """Times of contenders.
+
+    Parameters
+    ----------
+    names : iterable of str
+        From `CONTENDERS`.
+    threads : {"one", "all"}
+    effort : Effort
+    tell : callable
+        Called with what is going on.
+
+    Returns
+    -------
+    dict
+        For each name its state, and where it is ready: the batch sizes chosen, the seconds of each workload in
+        each round, and how many cores it kept busy.
+    """
+    names = list(names)
+    sizes = {} if effort.fixed_size else _best_sizes(names, threads, tell)
+    with ExitStack() as stack:
+        tell("start")
+        entries = [Entry(name, stack.enter_context(_worker(name, threads))) for name in names]
+        for entry in entries:
+            tell(f"check {CONTENDERS[entry.name].title}")
+            with entry.excused():
+                _prepare(entry, sizes.get(entry.name, {}), effort)
+        running = [entry for entry in entries if not entry.problem]
+        for i in range(effort.rounds if running else 0):
+            tell(f"round {i + 1} of {effort.rounds}")
+            turn = i % len(running)
+            for entry in running[turn:] + running[:turn]:
+                _take_turn(entry, effort.repeats)
+    return {entry.name: entry.record() for entry in entries}
+
+
+def _best_sizes(names: list[str], threads: str, tell: Callable[[str], object]) -> dict[str, dict[str, int]]:
+    """The best batch sizes of each contender, found in processes of their own.
+
+    A compiler that has seen several sizes makes slower programs for any size from then on.
+    """
+    found = {}
+    for name in names:
+        tell(f"batch size of {CONTENDERS[name].title}")
+        with _worker(name, threads) as worker:
+            entry = Entry(name, worker)
+            with entry.excused():
+                worker.ready()
+                workloads = [workload for workload in worker.call("workloads") if workload in MANY]
+                found[name] = {workload: worker.call("best_size", workload=workload) for workload in workloads}
+    return found
+
+
+def _worker(name: str, threads: str) -> Worker:
+    environment = dict(CONTENDERS[name].environment) | (ONE_THREAD if threads == "one" else {})
+    return Worker("benchmarks.runner", environment, contender=name, threads=threads)
+
+
+def _prepare(entry: Entry, sizes: dict[str, int], effort: Effort) -> None:
+    """Choose batch sizes, check every answer, and see how often to call."""
+    entry.worker.ready()
+    choices = CONTENDERS[entry.name].batch_sizes
+    for workload in entry.worker.call("workloads"):
+        fixed = effort.fixed_size if effort.fixed_size in choices else choices[0]
+        size = sizes.get(workload, fixed) if workload in MANY else 1
+        entry.worker.call("check", workload=workload, size=size)
+        entry.sizes[workload] = size
+        entry.calls[workload] = entry.worker.call("calls", workload=workload, size=size)
+        entry.seconds[workload], entry.cores[workload] = [], []
+
+
+def _take_turn(entry: Entry, repeats: int) -> None:
+    for workload, size in entry.sizes.items():
+        sleep(SETTLE)
+        calls = entry.calls[workload]
+        took = entry.worker.call("time", workload=workload, size=size, calls=calls, repeats=repeats)
+        entry.seconds[workload].append(took["seconds"])
+        entry.cores[workload].append(took["cores"])

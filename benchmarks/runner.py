@@ -1,0 +1,88 @@
+"""What the process of one contender does: check its answers, find its best batch size, time it."""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders import CONTENDERS, MANY
+from benchmarks.given import TOLERANCE, answers
+
+__all__ = ["functions"]
+
+REPEAT = 0.01
+"""Seconds that one repeat lasts at least, so that a call of microseconds is made many times."""
+
+CALIBRATION_ROUNDS = 5
+
+
+def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
+    """The calls that a race makes, for `Worker`."""
+    tasks = CONTENDERS[contender].tasks(threads)
+    if threads == "one" and "torch" in CONTENDERS[contender].needs:
+        import torch
+
+        torch.set_num_threads(1)
+    task = partial(_task, tasks)
+    return {
+        "workloads": lambda: list(tasks),
+        "check": lambda workload, size: check(workload, task(workload, size)(), CONTENDERS[contender].is_limit),
+        "best_size": lambda workload: best_size(partial(task, workload), CONTENDERS[contender].batch_sizes),
+        "calls": lambda workload, size: calls_in_a_repeat(task(workload, size)),
+        "time": lambda workload, size, calls, repeats: timed(task(workload, size), calls, repeats),
+    }
+
+
+def _task(tasks: dict[str, Callable[..., Any]], workload: str, size: int) -> Callable[[], Any]:
+    return partial(tasks[workload], size) if workload in MANY else tasks[workload]
+
+
+def check(workload: str, came: Any, is_limit: bool) -> None:
+    """Raise an error if an answer is not the right one."""
+    if is_limit:
+        return
+    given = answers()
+    if workload == "probabilities":
+        difference = np.abs(np.asarray(came) - given.probabilities[0]).max()
+        if not difference <= TOLERANCE:
+            raise ValueError(f"probabilities differ by {difference:.1e}")
+        return
+    wrong = np.sum(np.asarray(came) != (given.labels if workload in MANY else given.labels[0]))
+    if wrong:
+        raise ValueError(f"{wrong} labels differ from those in float64")
+
+
+def best_size(task: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...]) -> int:
+    """The batch size at which a task is fastest."""
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for size in sizes:
+        task(size)()
+    for _ in range(CALIBRATION_ROUNDS):
+        for size, taken in seconds.items():
+            taken.append(seconds_of(task(size), 1))
+    return min(sizes, key=lambda size: median(seconds[size]))
+
+
+def calls_in_a_repeat(task: Callable[[], Any]) -> int:
+    """How often a task runs in one repeat."""
+    once = min(seconds_of(task, 1) for _ in range(5))
+    return max(1, round(REPEAT / once))
+
+
+def timed(task: Callable[[], Any], calls: int, repeats: int) -> dict[str, float]:
+    """Seconds of a call, the median over repeats after one to warm up, and how many cores it keeps busy."""
+    seconds_of(task, calls)
+    wall, cpu = perf_counter(), process_time()
+    seconds = median(seconds_of(task, calls) for _ in range(repeats))
+    return {"seconds": seconds, "cores": (process_time() - cpu) / (perf_counter() - wall)}
+
+
+def seconds_of(task: Callable[[], Any], calls: int) -> float:
+    """Seconds of one of several calls in a row."""
+    start = perf_counter()
+    for _ in range(calls):
+        task()
+    return (perf_counter() - start) / calls

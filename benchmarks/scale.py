@@ -1,0 +1,161 @@
+"""How time and memory grow with the work, and what the package itself costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.labelling import write_images
+from benchmarks.memory import AnonymousMemory
+from benchmarks.processes import ONE_THREAD, ROOT, MissingModuleError, Worker
+from benchmarks.ratios import Figure, spread
+
+__all__ = ["FULL", "QUICK", "Extent", "figures", "measure"]
+
+MIB = 2**20
+BYTES_PER_IMAGE = 784
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes
+    ----------
+    streamed : tuple of int
+        Images from a generator.
+    mapped : int
+        Images of a memory-mapped file.
+    rounds : int
+        Of the streams; the shortest is repeated in each as often as makes it last.
+    imports, calls : int
+        Interpreters started for each import, and rounds of calls.
+    """
+
+    streamed: tuple[int, ...]
+    mapped: int
+    rounds: int
+    imports: int
+    calls: int
+
+
+FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=5, imports=25, calls=500)
+QUICK = Extent((10**4, 2 * 10**4), 20_000, rounds=1, imports=2, calls=5)
+
+Tell = Callable[[str], object]
+
+
+def measure(extent: Extent, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    return {
+        "streamed": streams(extent, tell),
+        "mapped": mapped(extent.mapped, tell),
+        "dispatch": {library: dispatch(library, extent.calls, tell) for library in ("numpy", "torch")},
+        "imports": imports(extent.imports, tell),
+    }
+
+
+def streams(extent: Extent, tell: Tell) -> list[dict[str, Any]]:
+    """Microseconds per image in each round, and growth of memory, for each length of a stream.
+
+    Lengths take turns, in a process each; a length is repeated in its turn until a million images are done.
+    """
+    rows: dict[int, dict[str, Any]] = {
+        number: {"images": number, "microseconds": [], "memory": None} for number in extent.streamed
+    }
+    for i in range(extent.rounds):
+        for number, row in rows.items():
+            tell(f"stream of {number:,} images, round {i + 1} of {extent.rounds}")
+            with Worker("benchmarks.labelling") as worker:
+                worker.ready()
+                with AnonymousMemory(worker.pid) as memory:
+                    repeats = max(1, min(10**6, max(extent.streamed)) // number)
+                    seconds = median(worker.call("stream", number=number) for _ in range(repeats))
+            row["microseconds"].append(seconds / number * 1e6)
+            row["memory"] = _most(row["memory"], memory.growth)
+    return list(rows.values())
+
+
+def mapped(number: int, tell: Tell) -> dict[str, Any]:
+    """The growth of memory while a file is labelled, or the reason why it was not."""
+    size = number * BYTES_PER_IMAGE
+    with TemporaryDirectory() as folder:
+        if shutil.disk_usage(folder).free < 1.2 * size:
+            return {"images": number, "problem": f"needs {1.2 * size / 1e9:.1f} GB of free disk"}
+        source = Path(folder) / "images.npy"
+        tell(f"write {number:,} images")
+        write_images(source, number)
+        with Worker("benchmarks.labelling") as worker:
+            worker.ready()
+            tell(f"label {number:,} memory-mapped images")
+            with AnonymousMemory(worker.pid) as memory:
+                seconds = worker.call("mapped", source=str(source))
+    return {"images": number, "seconds": seconds, "memory": memory.growth}
+
+
+def dispatch(library: str, rounds: int, tell: Tell) -> dict[str, Any]:
+    """Microseconds of a call over the bare operations, in each round, on one thread."""
+    tell(f"dispatch on {library}")
+    with Worker("benchmarks.dispatch", ONE_THREAD, library=library) as worker:
+        worker.ready()
+        try:
+            return {"microseconds": worker.call("microseconds", rounds=rounds)}
+        except MissingModuleError:
+            return {"problem": f"pip install {library}"}
+
+
+def imports(number: int, tell: Tell) -> dict[str, list[float]]:
+    """Seconds of imports in fresh interpreters, taking turns after one each, which leaves the bytecode of all."""
+    seconds: dict[str, list[float]] = {"numpy": [], "portable_nn": []}
+    with TemporaryDirectory() as bytecode:
+        for i in range(number + 1):
+            tell(f"import {i} of {number}")
+            for module, taken in seconds.items():
+                taken.append(_import_seconds(module, bytecode))
+    return {module: taken[1:] for module, taken in seconds.items()}
+
+
+def _import_seconds(module: str, bytecode: str) -> float:
+    code = f"from time import perf_counter as now; start = now(); import {module}; print(now() - start)"
+    command = [sys.executable, "-X", f"pycache_prefix={bytecode}", "-c", code]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    return float(done.stdout)
+
+
+def _most(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def figures(found: dict[str, Any]) -> list[Figure]:
+    """The figures, those with a goal held against it."""
+    shortest, longest = found["streamed"][0], found["streamed"][-1]
+    rows = [
+        spread(
+            f"time per image, {longest['images']:,} streamed images / {shortest['images']:,}",
+            [a / b for a, b in zip(longest["microseconds"], shortest["microseconds"], strict=True)],
+            1.1,
+        )
+    ]
+    memory = found["mapped"].get("memory")
+    if memory is not None:
+        what = f"peak anonymous memory over baseline, {found['mapped']['images']:,} memory-mapped images"
+        rows.append(spread(what, [memory / MIB], 64, "MiB"))
+    imported = [a / b for a, b in zip(found["imports"]["portable_nn"], found["imports"]["numpy"], strict=True)]
+    rows.append(spread("import portable_nn / import numpy", imported, 1.4))
+    for library, at_most in (("numpy", 3), ("torch", 5)):
+        if "microseconds" in found["dispatch"][library]:
+            values = found["dispatch"][library]["microseconds"]
+            rows.append(spread(f"a call over its bare operations, {library}", values, at_most, "µs"))
+    for row in found["streamed"]:
+        rows.append(spread(f"time per image, {row['images']:,} streamed", row["microseconds"], unit="µs"))
+        if row["memory"] is not None:
+            what = f"peak anonymous memory over baseline, {row['images']:,} streamed, labels returned"
+            rows.append(spread(what, [row["memory"] / MIB], unit="MiB"))
+    return rows

@@ -1,0 +1,105 @@
+"""Figures as tables, on the terminal and in Markdown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks.contenders import AUTOMATIC, CONTENDERS, MANY, WORKLOADS
+from benchmarks.ratios import OURS, Figure, Results, ratios, spread
+
+__all__ = ["Table", "figures_table", "number", "race_tables"]
+
+COLOURS = {"met": "green", "missed": "red"}
+AMOUNTS = {"one": "one thread", "all": "all cores", "": ""}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def print(self) -> None:
+        """Print it on the terminal, verdicts in colour."""
+        table = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False)
+        for i, header in enumerate(self.headers):
+            table.add_column(header, justify="right" if i else "left")
+        for row in self.rows:
+            table.add_row(*(f"[{COLOURS[cell]}]{cell}" if cell in COLOURS else cell for cell in row))
+        console = Console()
+        console.print(table)
+        console.print()
+
+    def markdown(self) -> str:
+        """The table in Markdown, without its title."""
+        rule = ["---", *["---:"] * (len(self.headers) - 1)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in [self.headers, rule, *self.rows])
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three digits and the unit, nothing for None."""
+    if value is None:
+        return ""
+    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{digits} {unit}".rstrip()
+
+
+def between(figure: Figure) -> str:
+    """Its spread, nothing where it was measured once."""
+    return f"{number(figure.p10)} to {number(figure.p90)}" if figure.p10 < figure.p90 else ""
+
+
+def figures_table(title: str, figures: Iterable[Figure]) -> Table:
+    """A row for each figure, with its goal."""
+    rows = [
+        (
+            figure.what,
+            AMOUNTS[figure.threads],
+            number(figure.median, figure.unit),
+            between(figure),
+            number(figure.at_most, figure.unit),
+            figure.verdict,
+        )
+        for figure in figures
+    ]
+    return Table(title, ("what", "threads", "median", "10 % to 90 %", "at most", ""), rows)
+
+
+def race_tables(results: Results) -> Iterator[Table]:
+    """For each workload and number of threads every contender's time, and the ratios of ours to it."""
+    for workload, title in WORKLOADS.items():
+        for threads, entries in results.items():
+            ours = [name for name in OURS if workload in entries.get(name, {}).get("seconds", {})]
+            rows = [
+                (
+                    *_times(name, entry, workload),
+                    *("" if name == our else _ratio(entries[our], entry, workload) for our in ours),
+                )
+                for name, entry in entries.items()
+                if workload in entry.get("seconds", {})
+            ]
+            titles = [f"{CONTENDERS[our].title} / it" for our in ours]
+            headers = ["contender", "batch size", "time", "cores busy", *titles]
+            yield Table(f"{title}, {AMOUNTS[threads]}", headers, rows)
+
+
+def _times(name: str, entry: dict, workload: str) -> tuple[str, ...]:
+    many = workload in MANY
+    size = entry["batch_sizes"][workload]
+    seconds = spread("", entry["seconds"][workload]).median
+    cores = spread("", entry["cores"][workload]).median
+    return (
+        CONTENDERS[name].title,
+        "automatic" if size == AUTOMATIC else number(size),
+        number(seconds * 1e3, "ms") if many else number(seconds * 1e6, "µs"),
+        f"{cores:.1f}",
+    )
+
+
+def _ratio(ours: dict, entry: dict, workload: str) -> str:
+    found = spread("", ratios(ours, entry, workload))
+    return f"{number(found.median)} ({between(found)})" if between(found) else number(found.median)
