@@ -1,10 +1,17 @@
-"""What tests of the command line as a process share."""
+"""What tests of the command line and of the package share."""
 
 import os
 import re
 import sys
 
+import pytest
+
 MODULE = [sys.executable, "-m", "portable_nn"]
+
+needs_the_books_weights = pytest.mark.skipif(
+    not os.environ.get("PORTABLE_NN_DATA_DIR"),
+    reason="the book's weights: set PORTABLE_NN_DATA_DIR to a folder with sample_weight.pkl",
+)
 
 
 def environment(**changes):

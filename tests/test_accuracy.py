@@ -8,7 +8,7 @@ from helpers import TOLERANCE, check_beside, forward, placed, predicted, run_pyt
 
 ACCURACY = 0.9352
 SAMPLE = 100
-"""Images to take one at a time where each call costs a millisecond and more."""
+"""Images to take where one at a time costs a millisecond and more, or a dtype is emulated."""
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def test_one_vector_at_a_time(backend, dtype, net, probabilities, mnist_test):
 
 @pytest.mark.dtypes("float16", "bfloat16")
 def test_half_precision(backend, dtype, net, probabilities, mnist_test):
-    images, wanted = mnist_test[0][:1000], probabilities[:1000]
+    images, wanted = mnist_test[0][:SAMPLE], probabilities[:SAMPLE]
     x = placed(backend, images, dtype)
     outputs = net(x)
     check_beside(outputs, x, x.dtype, wanted.shape)

@@ -14,7 +14,7 @@ from shutil import which
 
 import numpy as np
 import pytest
-from commands import MODULE, environment, without_speed
+from commands import MODULE, environment, needs_the_books_weights, without_speed
 
 import portable_nn as pnn
 from portable_nn.__main__ import main
@@ -60,7 +60,8 @@ def test_evaluate(cli, backend):
     assert (status, errors) == (0, "")
 
 
-def test_evaluate_the_books_weights(cli, net):
+@needs_the_books_weights
+def test_evaluate_the_books_weights(cli):
     status, output, errors = cli("evaluate", "--model", "book")
     assert without_speed(output) == EVALUATION.format(model="book", backend="numpy", device="cpu")
     assert (status, errors) == (0, "")

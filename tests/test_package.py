@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from commands import needs_the_books_weights
 from helpers import run_python
 
 import portable_nn as pnn
@@ -168,10 +169,8 @@ def test_what_the_wheel_holds(wheel):
     }
 
 
+@needs_the_books_weights
 def test_the_embedded_weights_are_not_the_books():
-    folder = os.environ.get("PORTABLE_NN_DATA_DIR")
-    if not folder:
-        pytest.skip("the book's weights: set PORTABLE_NN_DATA_DIR to a folder with sample_weight.pkl")
     for ours, theirs in zip(pnn.load("mnist").layers, pnn.load("book").layers, strict=True):
         assert all((ours.arrays[name] != theirs.arrays[name]).all() for name in ours.arrays)
 

@@ -57,6 +57,12 @@ class JAX(Backend):
 
         return jax.jit(function)  # type: ignore[no-any-return]
 
+    def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
+        """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`."""
+        import jax
+
+        return jax.device_put(array, self.device) if share else super().place(array)
+
     def is_out_of_memory(self, error: Exception) -> bool:
         """XLA has one error class, and a status in its message."""
         return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
