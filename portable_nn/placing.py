@@ -9,15 +9,14 @@ from portable_nn._typing import Array, DType
 from portable_nn.activations import namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputError, NetworkError
-from portable_nn.layers import Dense, Layer
+from portable_nn.layers import Layer
 
 __all__ = ["beside", "common_backend", "common_dtype", "place", "placed"]
 
 
 def placed(layer: Layer, backend: Backend, dtype: DType) -> Layer:
     """A layer of NumPy weights on a backend."""
-    new = layer.map(partial(place, backend, dtype))
-    return new.adding_in_place() if backend.in_place and isinstance(new, Dense) else new
+    return backend.prepared(layer.map(partial(place, backend, dtype)))
 
 
 def place(backend: Backend, dtype: DType, array: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from portable_nn._typing import Array, Device, DType, Namespace
 from portable_nn.errors import InputError
+from portable_nn.layers import Layer
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """The floating dtypes that a network computes in, with the bytes of each."""
@@ -48,7 +49,6 @@ class Backend:
     namespace: ClassVar[str] = ""  # module that is the library's array API namespace
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
-    in_place: ClassVar[bool] = False  # a product that nobody else holds may be added to in place, and it pays
 
     def __str__(self) -> str:
         device = self.device_name()
@@ -100,6 +100,10 @@ class Backend:
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A NumPy array in this library, on this device: a copy, unless sharing the memory is allowed."""
         return self.xp.asarray(array, device=self.device, copy=None if share else True)
+
+    def prepared(self, layer: Layer) -> Layer:
+        """A layer whose weights were placed here, as the library runs it best."""
+        return layer
 
     def has_labels(self) -> bool:
         """Whether the device has the integers that argmax gives."""
