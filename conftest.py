@@ -4,9 +4,6 @@ import os
 from functools import cache
 from importlib import import_module
 
-# A second CPU device shows what is placed on the default one by mistake; JAX reads this when it is first used.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
