@@ -8,6 +8,7 @@ import numpy as np
 
 from portable_nn import backends, metrics
 from portable_nn._typing import Array
+from portable_nn.activations import namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
 from portable_nn.inference import brought, on_device, predict, where
@@ -105,6 +106,7 @@ def evaluate(
     >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
     0.9352
     """
+    namespace(images)
     truth = brought(labels, backends.get("numpy"))
     total = images.shape[0]
     if total == 0 or truth.shape != (total,):

@@ -3,10 +3,11 @@
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from math import prod
 from threading import local
 from typing import Any, TypeAlias
@@ -17,8 +18,8 @@ from portable_nn import backends
 from portable_nn._typing import Array
 from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
-from portable_nn.errors import InputError, ShapeError
-from portable_nn.layers import Dense
+from portable_nn.errors import BackendError, InputError, ShapeError
+from portable_nn.layers import Dense, Shape, check_input
 from portable_nn.network import Network, labels_of
 from portable_nn.streams import NpyWriter, batches, opened
 
@@ -65,8 +66,8 @@ def predict(
     outputs : bool
         Give the outputs of the network instead of labels.
     out : path-like, optional
-        A .npy file to write instead. It appears when it is whole; the same call goes on where a killed one
-        stopped.
+        A .npy file to write instead. It appears when it is whole. With a path for data, the same call goes on
+        where a killed one stopped.
     progress : callable, optional
         Called with the number of samples done.
 
@@ -82,7 +83,7 @@ def predict(
     FormatError
         If a file is not what it should be.
     BackendError
-        If the backend is not there.
+        If the backend is not there, or threadpoolctl for several workers is not.
 
     Examples
     --------
@@ -94,8 +95,12 @@ def predict(
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value is not None and value < 1:
             raise ShapeError(f"{name} must be at least 1, got {value}")
-    source = _reshaped(opened(data), net) if isinstance(data, (str, os.PathLike)) else data
-    target = where(net, source, backend)
+    if workers is not None and workers > 1 and _blas() is None:
+        raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
+    is_path = isinstance(data, (str, os.PathLike))
+    source, first = _first(_reshaped(opened(data), net) if is_path else data)
+    _check_samples(first, net.input_shape)
+    target = where(net, first, backend)
     net = net if net.backend == target else net.to_numpy()
 
     def results(start: int) -> Iterator[NumPyArray]:
@@ -111,7 +116,7 @@ def predict(
 
     if out is None:
         return np.concatenate([*results(0)] or [_nothing(net, outputs)])
-    with NpyWriter(out, _identity(net, data, source, outputs)) as writer:
+    with NpyWriter(out, _identity(net, data, target, outputs) if is_path else None) as writer:
         for part in results(writer.rows):
             writer.append(part)
         if writer.is_empty:
@@ -127,13 +132,14 @@ def where(net: Network, data: Any, backend: str | Backend | None = None) -> Back
         return net.backend
     try:
         return backends.of(data, namespace(data))
-    except InputError:  # a zarr array, an iterable: NumPy's until more is known
+    except InputError:  # a zarr array, or no batch at all
         return backends.get("numpy")
 
 
 def on_device(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
     """The function from a batch, wherever it is, to results on the host, computed on the target.
 
+    Results are fetched batch by batch: what is not fetched would fill the device.
     What does not fit the device is halved until it does, and so are the batches after it.
     """
     most: int | None = None
@@ -179,7 +185,8 @@ def _on_numpy(net: Network, outputs: bool) -> Callable[[Array], NumPyArray]:
             if buffer is None or len(buffer) < len(x) or buffer.shape[1:] != x.shape[1:]:
                 buffer = buffers.array = np.empty(x.shape, net.dtype)
             np.copyto(buffer[: len(x)], x)
-            x = buffer[: len(x)]
+            found = forward(buffer[: len(x)])
+            return found.copy() if np.may_share_memory(found, buffer) else found
         return forward(x)
 
     return run
@@ -229,6 +236,28 @@ def brought(batch: Array, target: Backend) -> Array:
     return batch if home == target else brought(home.to_numpy(batch), target)
 
 
+def _first(source: Any) -> tuple[Any, Any]:
+    """The source again, and its first array: itself, or the first batch of an iterable."""
+    if hasattr(source, "shape") or not isinstance(source, Iterable):
+        return source, source
+    rest = iter(source)
+    first = next(rest, None)
+    return (source, None) if first is None else (chain([first], rest), first)
+
+
+def _check_samples(first: Any, shape: Shape | None) -> None:
+    """Raise a `ShapeError` about the caller's own array, before it is cut into batches."""
+    if not hasattr(first, "shape"):
+        return
+    if len(first.shape) <= len(shape or ()):
+        raise ShapeError(
+            f"data have samples along their first axis, got shape {tuple(first.shape)}: for one sample call "
+            "net.predict(x)"
+        )
+    if shape and tuple(first.shape[-len(shape) :]) != shape:
+        check_input(first, shape)
+
+
 def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
     """What a file holds, each sample in the shape that the network takes if it has as many values."""
     shape = net.input_shape
@@ -250,13 +279,13 @@ def _nothing(net: Network, outputs: bool) -> NumPyArray:
     return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
 
 
-def _identity(net: Network, data: Any, source: Any, outputs: bool) -> str:
-    """What results depend on, in words that are the same in the next process."""
+def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outputs: bool) -> str:
+    """What the results for a file depend on, in words that are the same in the next process."""
     weights = sha256()
     for layer in net.to_numpy().layers:
         weights.update(repr(layer).encode())
         for array in layer.arrays.values():
-            weights.update(array.tobytes())
-    origin = os.stat(data) if isinstance(data, (str, os.PathLike)) else None
-    file = (origin.st_size, origin.st_mtime_ns) if origin else ()
-    return repr((weights.hexdigest(), getattr(source, "shape", None), file, outputs))
+            weights.update(array.dtype.str.encode() + array.tobytes())
+    file = os.stat(path)
+    origin = os.path.realpath(path), file.st_size, file.st_mtime_ns
+    return repr((weights.hexdigest(), origin, str(target), outputs))

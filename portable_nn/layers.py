@@ -240,8 +240,8 @@ class Flatten:
 
     def __post_init__(self) -> None:
         try:
-            shape = tuple(int(n) for n in self.sample_shape)
-        except (TypeError, ValueError):
+            shape = tuple(operator.index(n) for n in self.sample_shape)
+        except TypeError:
             shape = ()
         if not shape or min(shape) < 1:
             raise NetworkError(

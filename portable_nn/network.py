@@ -1,27 +1,34 @@
 """`Network`: layers in order, run on the arrays of any library."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self, TypeAlias, final
-
-import numpy as np
+from typing import Any, Self, final
 
 from portable_nn import backends
-from portable_nn._typing import A, Array, DType, Namespace
+from portable_nn._typing import A, Array
 from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.explain import Explanation, explain
 from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
-from portable_nn.placing import beside, common_backend, common_dtype, place, placed
+from portable_nn.placing import (
+    Forward,
+    Result,
+    beside,
+    common_backend,
+    common_dtype,
+    fetched,
+    forward_in,
+    forward_pass,
+    labels_of,
+    place,
+    placed,
+)
 from portable_nn.rewriting import rewritten, without_last_activation
 
 __all__ = ["Network", "labels_of"]
-
-Result: TypeAlias = Literal["outputs", "logits", "labels"]
-Forward: TypeAlias = Callable[[Array], Array]
 
 
 @final
@@ -40,6 +47,8 @@ class Network:
     ----------
     layers : iterable of Dense, Rescaling and Flatten
         What one layer gives, the next one must take.
+    backend : Backend, optional
+        Bind it to this library and device; `to` does so and places the weights there.
 
     Attributes
     ----------
@@ -70,6 +79,7 @@ class Network:
     _optimized: bool
     _compiled: bool
     _placed: dict[Any, Forward]
+    _source: tuple[Layer, ...] | None  # NumPy's, to rewrite and to place; None if a bound network runs as it is
 
     def __init__(
         self,
@@ -94,6 +104,8 @@ class Network:
         object.__setattr__(self, "_optimized", _optimized)
         object.__setattr__(self, "_compiled", _compiled)
         object.__setattr__(self, "_placed", {})
+        source = layers if backend is None else fetched(layers, backend) if _optimized else None
+        object.__setattr__(self, "_source", source)
 
     def __call__(self, x: A) -> A:
         """The outputs of the last layer.
@@ -197,16 +209,13 @@ class Network:
         """
         backend = backends.get(spec)
         on_backend = partial(place, backend, backend.dtype(self.dtype))
-        return type(self)(
-            [layer.map(on_backend) for layer in self.to_numpy().layers], backend=backend, _compiled=self._compiled
-        )
+        return self._with((layer.map(on_backend) for layer in self.to_numpy().layers), backend)
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
         if self.backend is None:
             return self
-        fetch = self.backend.to_numpy
-        return type(self)([layer.map(lambda array: np.array(fetch(array))) for layer in self.layers])
+        return self._with(fetched(self.layers, self.backend), None)
 
     def astype(self, dtype: str) -> Self:
         """The same network with its weights in another dtype, where it is.
@@ -231,21 +240,21 @@ class Network:
         new = backend.dtype(dtype)
         if backend.dtype_name(new) != dtype:
             raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
-        layers = [layer.map(lambda array: backend.xp.astype(array, new)) for layer in self.layers]
-        return type(self)(layers, backend=self.backend)
+        layers = (layer.map(lambda array: backend.xp.astype(array, new)) for layer in self.layers)
+        return self._with(layers, self.backend)
 
     def optimized(self) -> Self:
         """The same network, rewritten exactly into less work wherever it runs.
 
         Rescaling is folded into the weights, hidden sigmoids become tanh, linear layers are merged where that
-        saves products, and a softmax whose logits are provably bounded drops its maximum, each where it pays
-        for the library, and nothing in float16 that would leave its range. `predict` does this by itself.
+        saves products, and a softmax whose logits are provably bounded drops its maximum; nothing in float16
+        that would leave its range. `predict` does this by itself, unless the network is bound.
 
         Returns
         -------
         Network
-            With the same layers, rewritten when they are placed. Of a bound network, weights as they are now
-            are rewritten and placed where they were.
+            With the same layers, rewritten when they are placed. Of a bound network, the weights as they are
+            now: what is trained later does not change it.
 
         Examples
         --------
@@ -255,12 +264,7 @@ class Network:
         >>> bool(abs(net.optimized()(images) - net(images)).max() < 1e-5)
         True
         """
-        if self.backend is None:
-            return type(self)(self.layers, _optimized=True, _compiled=self._compiled)
-        backend = self.backend
-        layers = rewritten(self.to_numpy().layers, self.dtype)
-        on_backend = partial(place, backend, backend.dtype(self.dtype))
-        return type(self)([layer.map(on_backend) for layer in layers], backend=backend, _compiled=self._compiled)
+        return self._with(self.layers, self.backend, optimized=True)
 
     def compile(self) -> Self:
         """The optimized network, compiled by the library it runs on: `jax.jit`, `torch.compile`.
@@ -278,8 +282,7 @@ class Network:
         >>> int((pnn.load("mnist").compile().predict(images) == labels).sum())
         9352
         """
-        net = self.optimized()
-        return type(self)(net.layers, backend=net.backend, _optimized=net._optimized, _compiled=True)
+        return self._with(self.layers, self.backend, optimized=True, compiled=True)
 
     def explain(self, x: Array) -> Explanation:
         """What calling the network on `x` moves, casts and copies: see `portable_nn.explain`.
@@ -337,7 +340,9 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         spec = str(self.backend) if self.backend and self.backend.name else None
-        return _rebuilt, (self.layers, spec, self._optimized, self._compiled)
+        native = self.backend is None or self.backend.pickles
+        layers = self.layers if native else self.to_numpy().layers
+        return _rebuilt, (layers, spec, self._optimized, self._compiled)
 
     @property
     def dtype(self) -> str:
@@ -367,9 +372,9 @@ class Network:
 
     def _placed_beside(self, x: Array, result: Result) -> Forward:
         """The forward pass with weights in the library, on the device and in the dtype of `x`."""
-        if result != "outputs":
-            self._check_labels()
         xp = namespace(x)
+        if result != "outputs":
+            self._check_labels(x)
         backend = backends.of(x, xp)
         key = result, type(x), backend.device, x.dtype
         if key in self._placed:  # of a library whose arrays have no attribute `device`
@@ -382,30 +387,44 @@ class Network:
         else:
             raise InputError(f"the network takes real numbers, got dtype {x.dtype}")
         name = backend.dtype_name(dtype)
-        layers = self._layers_for(result, backend, name)
-        if self.backend is None:
-            layers = tuple(placed(layer, backend, dtype) for layer in layers)
-            keep = all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
+        layers = self.layers if self._source is None else self._source
+        if result != "outputs":
+            layers = without_last_activation(layers)
+        if self._source is None:
+            forward = forward_in(layers, xp, dtype, cast_to, result)
         else:
-            keep = name == self._dtype
-            if not keep:  # cast anew at each call: the weights may be trained meanwhile
-                layers = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
-        forward = _forward(layers, xp, cast_to, result)
+            if (self._optimized or result == "labels") and not backend.tracing:
+                layers = rewritten(layers, name)
+            layers = tuple(placed(layer, backend, dtype) for layer in layers)
+            forward = forward_pass(layers, xp, cast_to, result)
+        forward = backend.entered(forward)
         if self._compiled:
             forward = backend.compiled(forward)
-        if keep:
+        if self._source is None or all(
+            backend.keeps(array) for layer in layers for array in layer.arrays.values()
+        ):
             self._placed[key] = forward
         return forward
 
-    def _layers_for(self, result: Result, backend: Backend, dtype: str) -> tuple[Layer, ...]:
-        layers = self.layers if result == "outputs" else without_last_activation(self.layers)
-        wanted = self._optimized or result == "labels"
-        foldable = self.backend is None and not backend.tracing
-        return rewritten(layers, dtype) if wanted and foldable else layers
+    def _with(
+        self,
+        layers: Iterable[Layer],
+        backend: Backend | None,
+        *,
+        optimized: bool | None = None,
+        compiled: bool | None = None,
+    ) -> Self:
+        """Other layers elsewhere, run in the same way but for what is given."""
+        return type(self)(
+            layers,
+            backend=backend,
+            _optimized=self._optimized if optimized is None else optimized,
+            _compiled=self._compiled if compiled is None else compiled,
+        )
 
-    def _check_labels(self) -> None:
-        last = self.layers[-1]
-        if self._shapes[-1] == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
+    def _check_labels(self, x: Array) -> None:
+        last, outputs = self.layers[-1], self._shapes[-1] or tuple(x.shape[-1:])
+        if outputs == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
             raise NetworkError(
                 "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
             )
@@ -418,27 +437,6 @@ class Network:
             f"the network is bound to {bound}, and the input is on {came}: "
             f"call net.to({str(came)!r}), or bring the input to {bound}"
         )
-
-
-def labels_of(logits: Array, xp: Namespace) -> Array:
-    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
-    if logits.shape[-1] == 1:
-        index = xp.__array_namespace_info__().default_dtypes()["indexing"]
-        return xp.astype(logits[..., 0] >= 0, index)
-    return xp.argmax(logits, axis=-1)
-
-
-def _forward(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, result: Result) -> Forward:
-    """The forward pass: the one loop over the layers."""
-
-    def forward(x: Array) -> Array:
-        if cast_to is not None:
-            x = xp.astype(x, cast_to)
-        for layer in layers:
-            x = layer(x, xp)
-        return labels_of(x, xp) if result == "labels" else x
-
-    return forward
 
 
 def _architecture(layer: Layer) -> tuple[Any, ...]:

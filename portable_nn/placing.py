@@ -1,17 +1,69 @@
-"""Weights where they are needed: beside an input, on a backend a user asked for, all in one place."""
+"""Weights where they are needed, and the forward pass with them there."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array, DType
+from portable_nn._typing import Array, DType, Namespace
 from portable_nn.activations import namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputError, NetworkError
 from portable_nn.layers import Layer
 
-__all__ = ["beside", "common_backend", "common_dtype", "place", "placed"]
+__all__ = [
+    "Forward",
+    "Result",
+    "beside",
+    "common_backend",
+    "common_dtype",
+    "fetched",
+    "forward_in",
+    "forward_pass",
+    "labels_of",
+    "place",
+    "placed",
+]
+
+Result: TypeAlias = Literal["outputs", "logits", "labels"]
+Forward: TypeAlias = Callable[[Array], Array]
+
+
+def labels_of(logits: Array, xp: Namespace) -> Array:
+    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
+    if logits.shape[-1] == 1:
+        index = xp.__array_namespace_info__().default_dtypes()["indexing"]
+        return xp.astype(logits[..., 0] >= 0, index)
+    return xp.argmax(logits, axis=-1)
+
+
+def forward_pass(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, result: Result) -> Forward:
+    """The forward pass: the one loop over the layers, of the dtype that the input is cast to."""
+
+    def forward(x: Array) -> Array:
+        if cast_to is not None:
+            x = xp.astype(x, cast_to)
+        for layer in layers:
+            x = layer(x, xp)
+        return labels_of(x, xp) if result == "labels" else x
+
+    return forward
+
+
+def forward_in(
+    layers: tuple[Layer, ...], xp: Namespace, dtype: DType, cast_to: DType | None, result: Result
+) -> Forward:
+    """The forward pass with weights that are cast at each call where they must: they may be trained meanwhile."""
+    if all(array.dtype == dtype for layer in layers for array in layer.arrays.values()):
+        return forward_pass(layers, xp, cast_to, result)
+
+    def forward(x: Array) -> Array:
+        cast = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
+        return forward_pass(cast, xp, cast_to, result)(x)
+
+    return forward
 
 
 def placed(layer: Layer, backend: Backend, dtype: DType) -> Layer:
@@ -28,13 +80,18 @@ def place(backend: Backend, dtype: DType, array: Array) -> Array:
 
 
 def beside(backend: Backend | None, array: Array) -> Array:
-    """An array as it is where there is no backend, or on it already; one of NumPy placed there, or read-only."""
+    """An array of another library as it is; one of NumPy read-only, or placed where the backend is another."""
     if not isinstance(array, np.ndarray):
         return array
-    if backend is not None:
+    if backend is not None and backend.name != "numpy":
         return backend.place(array)
     array.setflags(write=False)
     return array
+
+
+def fetched(layers: tuple[Layer, ...], backend: Backend) -> tuple[Layer, ...]:
+    """The layers with copies of their weights in NumPy."""
+    return tuple(layer.map(lambda array: np.array(backend.to_numpy(array))) for layer in layers)
 
 
 def common_backend(layers: tuple[Layer, ...]) -> Backend | None:

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
     if not isinstance(data, Iterable):
         raise FormatError(f"data must be an array, a path, or an iterable of batches, got {type(data).__name__}")
     for batch in data:
-        if not hasattr(batch, "shape") or len(batch.shape) < 1:
+        if not getattr(batch, "shape", None):
             raise ShapeError("an iterable of data gives batches, arrays with samples along the first axis")
         skipped = min(start, batch.shape[0])
         start -= skipped
@@ -81,13 +82,14 @@ class NpyWriter:
     Parameters
     ----------
     path : str or path-like
-    identity : str
-        What the rows depend on: only the same work is gone on with.
+    identity : str or None
+        What the rows depend on: only the same work is gone on with, none if it cannot be told.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], identity: str | None) -> None:
         self.path = Path(path)
-        digest = sha256(identity.encode()).hexdigest()[:16]
+        self.resumable = identity is not None
+        digest = sha256((identity or uuid4().hex).encode()).hexdigest()[:16]
         self.partial = self.path.with_name(f"{self.path.name}.{digest}.partial")
         self.rows = 0
         self._row: tuple[np.dtype[Any], tuple[int, ...]] | None = None
@@ -104,11 +106,13 @@ class NpyWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._file:
-            if kind is not None:
-                return
-            self._write_header()
-            os.fsync(self._file.fileno())
-        os.replace(self.partial, self.path)
+            if kind is None:
+                self._write_header()
+                os.fsync(self._file.fileno())
+        if kind is None:
+            os.replace(self.partial, self.path)
+        elif not self.resumable:
+            self.partial.unlink()
 
     def append(self, rows: np.ndarray[Any, Any]) -> None:
         """Write rows after those before."""

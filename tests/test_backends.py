@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from textwrap import dedent
 from typing import ClassVar
@@ -55,7 +56,7 @@ def test_a_device_that_is_not_there(backend):
 
 def test_cuda_without_a_gpu(torch):
     if torch.cuda.is_available():
-        pytest.skip("for machines without an NVIDIA GPU, where the error is to name the devices that are there")
+        pytest.skip("an NVIDIA GPU is here: CUDA_VISIBLE_DEVICES= hides it")
     for spec in ("torch:cuda", "torch:cuda:0"):
         with pytest.raises(pnn.BackendError, match=r"backend 'torch' has no device 'cuda.*devices here: cpu"):
             backends.get(spec)
@@ -63,7 +64,7 @@ def test_cuda_without_a_gpu(torch):
 
 def test_cuda_with_a_number_too_many(torch):
     if not torch.cuda.is_available():
-        pytest.skip("for machines with an NVIDIA GPU")
+        pytest.skip("no NVIDIA GPU: run it where torch.cuda.is_available()")
     with pytest.raises(pnn.BackendError, match=r"has no device 'cuda:99'.*cuda:0"):
         backends.get("torch:cuda:99")
 
@@ -163,6 +164,14 @@ def test_a_package_that_breaks_on_import(tmp_path):
     reason = "OSError: libxla.so: undefined symbol"
     assert jax == {"name": "jax", "state": "import failed", "version": None, "devices": [], "reason": reason}
     assert error.startswith(f"backend 'jax': import failed ({reason}); installed here: numpy")
+
+
+def test_a_backend_that_is_named_to_pytest_and_missing_fails():
+    options = ["-p", "no:cacheprovider", "--backend", "tensorflow", "-k", "test_ready"]
+    command = [sys.executable, "-m", "pytest", *options, __file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "unknown backend 'tensorflow': choose one of numpy" in done.stdout
 
 
 # Loading

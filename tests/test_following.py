@@ -219,7 +219,9 @@ def test_transforms_of_jax_and_ordinary_calls_after(jax, fresh, images, wanted, 
 def test_an_array_over_two_devices_of_jax(jax, fresh, images, wanted, axes):
     devices = jax.devices("cpu")[:2]
     if len(devices) < 2:
-        pytest.skip("one CPU device: XLA_FLAGS=--xla_force_host_platform_device_count=2 gives two")
+        pytest.skip(
+            "one CPU device: XLA_FLAGS=--xla_force_host_platform_device_count=2 gives two, as in test_accuracy.py"
+        )
     mesh = jax.sharding.Mesh(np.array(devices), ["samples"])
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
     x = jax.device_put(images.astype(np.float32), sharding)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from weakref import WeakSet
 
@@ -191,9 +190,8 @@ def test_a_sample_that_does_not_fit_alone_is_an_error(mnist, images, small, monk
         raise MemoryError("device is full")
 
     monkeypatch.setattr(Small, "place", full)
-    with warnings.catch_warnings(), pytest.raises(MemoryError):
-        warnings.simplefilter("ignore", RuntimeWarning)
-        pnn.predict(mnist, images[:8], backend=small)
+    with pytest.raises(MemoryError):
+        pnn.predict(mnist, images[:1], backend=small)
 
 
 KILLED = """
@@ -239,11 +237,48 @@ def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        pnn.predict(
-            mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop
-        )
+        pnn.predict(mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop)
     pnn.predict(other, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
+
+
+def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
+    """What an iterator or an array of the same shape would give cannot be told: each starts anew."""
+
+    def stopping():
+        yield images[:500]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pnn.predict(mnist, stopping(), out=tmp_path / "y.npy")
+    assert list(tmp_path.iterdir()) == []
+    found = pnn.predict(mnist, iter([images[500:1000]]), out=tmp_path / "y.npy")
+    np.testing.assert_array_equal(found, mnist.predict(images[500:1000]))
+
+
+def test_outputs_are_not_the_buffer_that_integers_are_cast_into():
+    x = np.arange(12).reshape(3, 2, 2)
+    found = pnn.predict(pnn.Network([pnn.Flatten((2, 2))]), x, outputs=True, batch_size=1)
+    np.testing.assert_array_equal(found, x.reshape(3, 4))
+
+
+def test_an_iterator_is_computed_where_its_batches_are(backend, mnist, images, expected, monkeypatch):
+    batches = [backend.place(images[:1000]), backend.place(images[1000:])]
+    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), iter(batches)), expected)
+    found = inference.where(mnist, inference._first(iter(batches))[1])
+    assert found == backend
+
+
+@pytest.mark.parametrize("shape", [(), (784,)])
+def test_one_sample_is_no_batch(mnist, shape):
+    with pytest.raises(pnn.ShapeError, match="samples along their first axis"):
+        pnn.predict(mnist, np.zeros(shape, np.uint8))
+
+
+def test_several_workers_need_what_holds_the_blas_back(mnist, images, monkeypatch):
+    monkeypatch.setattr(inference, "_blas", lambda: None)
+    with pytest.raises(pnn.BackendError, match="pip install threadpoolctl"):
+        pnn.predict(mnist, images, workers=2)
 
 
 def test_memory_stays_bounded(mnist):

@@ -1,5 +1,7 @@
 """Rewriting computes the same: each pass in float64 exactly, all together in float32 as accurately as before."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers import EPSILON, forward, placed
@@ -47,7 +49,7 @@ def networks(draw, dtype=np.float64):
         elif kind == "flatten":
             layers += [pnn.Rescaling(0.5), pnn.Flatten((n,))]
     hidden = st.sampled_from([*ACTIVATIONS, "sigmoid", "identity"])
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         layers.append(dense(rng, n_in, n_out, draw(hidden), dtype))
         if draw(st.booleans()):
             layers.append(pnn.Rescaling(2.0, draw(st.sampled_from([0.0, 0.25]))))
@@ -148,7 +150,7 @@ def test_infinite_weights_are_left_alone():
 @pytest.mark.parametrize(("widths", "merged"), [((8, 8, 8), True), ((8, 1, 8), False), ((2, 30, 3), True)])
 def test_linear_layers_merge_where_that_saves_products(widths, merged):
     rng = np.random.default_rng(0)
-    layers = tuple(dense(rng, *pair, "identity") for pair in zip(widths, widths[1:], strict=False))
+    layers = tuple(dense(rng, *pair, "identity") for pair in pairwise(widths))
     assert len(rewriting.with_merged_linear(layers)) == (1 if merged else 2)
 
 
@@ -177,7 +179,7 @@ def test_other_activations_decide_the_label(activation):
 # PyTorch's compiler uses what PyTorch deprecates.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_networks_compute_the_same(backend, net, mnist_test):
-    images, labels = mnist_test
+    images, _ = mnist_test
     x = backend.place(images[:1000])
     compiled = net.compile()
     np.testing.assert_allclose(backend.to_numpy(compiled(x)), net(images[:1000].astype(np.float64)), atol=1e-5)
@@ -192,6 +194,22 @@ def test_an_optimized_bound_network_stays_where_it_was(backend, net, mnist_test)
     assert bound.backend == backend
     found = backend.to_numpy(bound(backend.place(images[:100])))
     np.testing.assert_allclose(found, net(images[:100].astype(np.float64)), atol=1e-5)
+
+
+def test_an_optimized_bound_network_keeps_the_range_of_float16(net, mnist_test):
+    x = mnist_test[0][:100].astype(np.float16)
+    exact = net(x.astype(np.float64))
+    for bound in (net.to("numpy").optimized(), net.to("numpy").optimized().astype("float16")):
+        np.testing.assert_allclose(bound(x), exact, atol=1e-2)
+
+
+def test_how_a_network_runs_goes_with_it(backend, net, tmp_path):
+    for how in ("optimized", "compile"):
+        new = getattr(net, how)()
+        for moved in (new.to(backend), new.to(backend).to_numpy(), new.astype("float32")):
+            assert (moved._optimized, moved._compiled) == (True, how == "compile")
+    pnn.save(net.to(backend).optimized(), tmp_path / "net.safetensors")
+    assert pnn.load(tmp_path / "net.safetensors").same_architecture(net)
 
 
 def test_repr_says_how_it_runs(net):

@@ -49,6 +49,7 @@ class Backend:
     namespace: ClassVar[str] = ""  # module that is the library's array API namespace
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
+    pickles: ClassVar[bool] = True  # whether its arrays can be pickled
 
     def __str__(self) -> str:
         device = self.device_name()
@@ -121,6 +122,10 @@ class Backend:
     def tracing(self) -> bool:
         """Whether even NumPy's arrays are placeholders now, whose values nothing may depend on."""
         return False
+
+    def entered(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """The same function, on this device even where another is the current one."""
+        return function
 
     def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
         """The same function, through the library's compiler if it has one."""

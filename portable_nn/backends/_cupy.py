@@ -5,7 +5,7 @@ CuPy allocates on the current device whatever the arrays beside it, so placing a
 TF32 is off unless the environment variable CUPY_TF32 turns it on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -48,6 +48,15 @@ class CuPy(Backend):
         """A copy on this GPU."""
         with self.device:
             return self.xp.asarray(array, copy=True)
+
+    def entered(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """With this GPU the current one: CuPy allocates results there."""
+
+        def on_this_gpu(x: Array) -> Array:
+            with self.device:
+                return function(x)
+
+        return on_this_gpu
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched from the GPU explicitly."""

@@ -1,7 +1,7 @@
 """Dask: arrays in chunks, lazy. The device of a Dask array is the backend of its chunks (``x._meta``).
 
-Weights become Dask arrays of one chunk, held by the library that holds the chunks of `x`. A spec may name it:
-`dask:torch:cpu`; without, chunks are NumPy's.
+Weights become Dask arrays of one chunk, held by the library that holds the chunks of `x`. A spec may name it,
+`dask:cupy:0`; without, chunks are NumPy's. Dask takes no library whose dtypes are not NumPy's.
 """
 
 from typing import Any, final

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from portable_nn._typing import Array, Device
+from portable_nn._typing import Array, Device, DType
 from portable_nn.backends._base import Backend
 
 
@@ -20,6 +20,7 @@ class Dpnp(Backend):
     namespace = "dpnp"
     package = "dpnp"
     install = "dpnp"
+    pickles = False
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -44,6 +45,16 @@ class Dpnp(Backend):
     def device_name(self) -> str:
         """The device's filter string."""
         return str(self.device.sycl_device.filter_string)
+
+    def dtype(self, name: str) -> DType:
+        """Not float16, for which its products are not made."""
+        return super().dtype("float32" if name == "float16" else name)
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """SYCL's allocator has an error class of its own."""
+        import dpctl.memory
+
+        return isinstance(error, (MemoryError, dpctl.memory.USMAllocationError))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched explicitly: dpnp refuses implicit copies."""

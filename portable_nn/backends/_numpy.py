@@ -4,7 +4,7 @@ from typing import final
 
 import numpy as np
 
-from portable_nn._typing import Array
+from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Backend
 from portable_nn.layers import Dense, Layer
 
@@ -23,6 +23,10 @@ class NumPy(Backend):
     def device_name(self) -> str:
         """Nothing: there is one device."""
         return ""
+
+    def dtype_name(self, dtype: DType) -> str:
+        """In whatever byte order."""
+        return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 
     def prepared(self, layer: Layer) -> Layer:
         """The bias added in place, and a tall weight held by columns."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn._typing import Array, Device
 from portable_nn.backends._base import Backend
+from portable_nn.errors import BackendError
 
 
 @final
@@ -61,10 +62,12 @@ class Torch(Backend):
         return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     def keeps(self, array: Array) -> bool:
-        """Only plain tensors, none that a compiler or a transform of `torch.func` traces."""
+        """Only plain tensors: none of inference mode, none that a compiler or a transform traces."""
         import torch
 
-        return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array))
+        if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
+            return False
+        return not array.is_inference()
 
     @property
     def tracing(self) -> bool:
@@ -83,6 +86,8 @@ class Torch(Backend):
         """Detached, fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
         import torch
 
+        if array.device.type == "meta":
+            raise BackendError("arrays on torch:meta have shapes and no values: compute on another device")
         host = array.detach().cpu()
         return np.asarray(host.float() if host.dtype == torch.bfloat16 else host)
 
@@ -90,8 +95,10 @@ class Torch(Backend):
         """Wait for the device's queue; the CPU has none."""
         import torch
 
-        if array.device.type in ("cuda", "xpu", "mps"):
-            getattr(torch, array.device.type).synchronize()
+        if array.device.type in ("cuda", "xpu"):
+            getattr(torch, array.device.type).synchronize(array.device)
+        elif array.device.type == "mps":
+            torch.mps.synchronize()
 
     def peak_memory(self) -> int | None:
         """What the allocator counts on CUDA and XPU devices."""
