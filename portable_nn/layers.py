@@ -252,6 +252,8 @@ class Flatten:
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
         leading = x.shape[: x.ndim - len(self.sample_shape)]
+        if any(n != n for n in leading):
+            raise ShapeError("Dask flattens no chunks of unknown size: call x.compute_chunk_sizes() first")
         return xp.reshape(x, (*(-1 if n is None else n for n in leading), prod(self.sample_shape)))
 
     def __repr__(self) -> str:

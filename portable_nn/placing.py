@@ -102,11 +102,12 @@ def common_backend(layers: tuple[Layer, ...]) -> Backend | None:
         for array in layer.arrays.values()
         if not isinstance(array, np.ndarray)
     }
-    if len(found) > 1:
+    placed = [backend for backend in found if backend.device is not None]  # the others are traced: anywhere
+    if len(placed) > 1 or len({backend.name or backend.xp for backend in found}) > 1:
         raise NetworkError(
             f"weights are on {' and '.join(map(str, found))}: bring them to one library and device first"
         )
-    return next(iter(found), None)
+    return next(iter(placed or found), None)
 
 
 def common_dtype(layers: tuple[Layer, ...], backend: Backend) -> str:
