@@ -45,7 +45,7 @@ class Extent:
     calls: int
 
 
-FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=5, imports=25, calls=500)
+FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=3, imports=25, calls=500)
 QUICK = Extent((10**4, 2 * 10**4), 20_000, rounds=1, imports=2, calls=5)
 
 Tell = Callable[[str], object]

@@ -98,6 +98,10 @@ def compare(
     from portable_nn.comparison import Task, run  # only now: importing the package stays quick
 
     sizes = tuple(sorted({1, *batch_sizes}))
+    dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
+    backends = [backends] if isinstance(backends, (str, Backend)) else backends
+    if not dtypes or (backends is not None and not backends):
+        raise BackendError("nothing to compare: give at least one backend and one dtype")
     _check(sizes, dtypes, warm_up, iterations, budget, time_limit)
     specs = list(libraries.BACKENDS) if backends is None else [_spec(backend, in_process) for backend in backends]
     tasks = [Task(spec, dtype, sizes, warm_up, iterations, budget) for spec in specs for dtype in dtypes]

@@ -12,6 +12,8 @@ __all__ = [
     "Disagreement",
     "LabelParity",
     "Parity",
+    "check_labels",
+    "confidence",
     "confusion",
     "count_correct",
     "label_parity",
@@ -293,3 +295,41 @@ def label_parity(
         confusion=None if truth is None else tuple(map(tuple, confusion(predicted, truth).tolist())),
         disagreements=tuple(disagreements),
     )
+
+
+def confidence(outputs: NumPyArray) -> NumPyArray:
+    """Return the probability of each row's label.
+
+    Parameters
+    ----------
+    outputs : array of shape (N, n)
+        Probabilities; one column is that of the second of two classes.
+
+    Returns
+    -------
+    array of shape (N,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.metrics import confidence
+    >>> confidence(np.array([[0.25, 0.75], [0.5, 0.5]])), confidence(np.array([[0.25]]))
+    (array([0.75, 0.5 ]), array([0.75]))
+    """
+    both = outputs if outputs.shape[1] > 1 else np.concatenate([outputs, 1 - outputs], axis=1)
+    return np.asarray(both.max(axis=1))
+
+
+def check_labels(truth: NumPyArray, images: int, classes: int) -> None:
+    """Raise a `ShapeError` unless there is one label for each image, among those that the network gives."""
+    if classes == 0:
+        raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
+    if truth.shape != (images,) or not np.isdtype(truth.dtype, "integral"):
+        raise ShapeError(
+            f"{images} images, labels of shape {truth.shape} and dtype {truth.dtype}: give one integer for each"
+        )
+    if images and (truth.min() < 0 or truth.max() >= classes):
+        raise ShapeError(
+            f"labels run from {truth.min()} to {truth.max()}, the network gives 0 to {classes - 1}: "
+            "give the labels that it was trained on"
+        )

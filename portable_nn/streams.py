@@ -25,10 +25,20 @@ def opened(data: Any) -> Any:
     ------
     FormatError
         If the file is neither a .npy of real numbers nor an IDX file.
+    ShapeError
+        If it holds a single number.
     """
     if not isinstance(data, (str, os.PathLike)):
         return data
-    path = Path(data)
+    found = _mapped(Path(data))
+    if found.ndim < 1:
+        raise ShapeError(f"{data} holds one number: data have samples along their first axis")
+    return found
+
+
+def _mapped(path: Path) -> np.ndarray[Any, Any]:
+    if path.suffix.lower() not in (".npy", "", ".gz") and "idx" not in path.name:
+        raise FormatError(f"{path} is of a kind that is not read: give a .npy or IDX file")
     if path.suffix.lower() != ".npy":
         return open_idx(path)
     try:

@@ -110,6 +110,8 @@ def get(spec: str | Backend) -> Backend:
     """
     if isinstance(spec, Backend):
         return spec
+    if not isinstance(spec, str):
+        raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {spec!r}")
     return _get(spec)
 
 
@@ -117,7 +119,8 @@ def get(spec: str | Backend) -> Backend:
 def _get(spec: str) -> Backend:
     name, _, device = spec.partition(":")
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {spec!r}: choose one of {', '.join(BACKENDS)}")
+        hint = f"; did you mean torch:{spec}?" if name in ("cpu", "cuda", "gpu", "mps") else ""
+        raise BackendError(f"unknown backend {spec!r}: choose one of {', '.join(BACKENDS)}{hint}")
     library = BACKENDS[name]
     if problem := _import_problem(name):
         others = ", ".join(other for other, backend in BACKENDS.items() if not _missing(backend))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 import portable_nn as pnn
 from portable_nn.cli.comparing import compare
-from portable_nn.cli.options import BackendSpec, Model, progress_bar
+from portable_nn.cli.options import BackendSpec, Model, progress_bar, read_data
 from portable_nn.cli.plotting import plot
 from portable_nn.cli.predicting import predict
 from portable_nn.explain import explain
@@ -75,10 +75,12 @@ def evaluate(
 
     Example: portable-nn evaluate --model book --backend torch:cpu --batch-size 100
     """
+    if explained and as_json:
+        raise typer.BadParameter("--explain is in words: leave --json out")
     if per_sample and batch_size is not None:
         raise typer.BadParameter("--per-sample takes images one at a time: leave --batch-size out")
     net = pnn.load(model)
-    images, labels = pnn.datasets.mnist("test")
+    images, labels = read_data(None, net)
     with progress_bar("images", len(images)) as progress:
         result = pnn.evaluate(
             net,

@@ -61,6 +61,9 @@ def compare(
     style = report("style") if plot_file else None
     if style and plot_file:
         style.check_suffix(plot_file)
+    for file in filter(None, (json_file, html_file, plot_file)):
+        if not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}")
     net = pnn.load(model)
     images, labels = read_data(data, net)
     with progress_bars() as progress:
@@ -81,13 +84,13 @@ def compare(
             model=model,
             progress=progress,
         )
+    show(found)
     if json_file:
         json_file.write_text(report("interchange").to_json(found) + "\n", encoding="utf-8")
     if page and html_file:
         html_file.write_text(page.html(found, images), encoding="utf-8")
     if style and plot_file:
         style.save(report("pictures").throughput(found), plot_file)
-    show(found)
     return 0 if found.holds else DIFFERS
 
 

@@ -1,7 +1,6 @@
 """What several commands share: options, data from files, and modules of an extra."""
 
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import portable_nn as pnn
+from portable_nn.formats.npz import read_arrays
 from portable_nn.streams import opened
 
 STDERR = 2  # file descriptor
@@ -64,6 +64,8 @@ Data = Annotated[
 def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
     """Images, each in the shape that the network takes, and their labels where the file has them."""
     images, labels = _read(path)
+    if images.ndim < 1:
+        raise pnn.ShapeError(f"{path} holds one number: data have samples along their first axis")
     shape = net.input_shape
     if shape and images.shape[1:] != shape and np.prod(images.shape[1:]) == np.prod(shape):
         images = images.reshape(len(images), *shape)
@@ -75,11 +77,7 @@ def _read(path: Path | None) -> tuple[NumPyArray, NumPyArray | None]:
         return pnn.datasets.mnist("test")
     if path.suffix.lower() != ".npz":
         return np.asarray(opened(path)), None
-    try:
-        with np.load(path) as file:
-            found = dict(file)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise pnn.FormatError(f"{path} is no .npz file: {error}") from error
+    found = read_arrays(path)
     if "images" not in found:
         raise pnn.FormatError(f"{path} holds {', '.join(found) or 'nothing'}: name the arrays images and labels")
     return found["images"], found.get("labels")

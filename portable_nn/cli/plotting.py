@@ -30,33 +30,40 @@ def plot(
 
     Example: portable-nn plot mistakes --out mistakes.png
     """
+    compares = picture in ("errors", "sweep")
+    if backend and (not compares or source):
+        raise typer.BadParameter("--backend is for errors and sweep, measured now: leave it out")
+    if source and not compares:
+        raise typer.BadParameter("--from is for errors and sweep: leave it out")
     style = report("style")
     style.check_suffix(out)
     pictures = report("pictures")
     if picture == "activations":
         figure = pictures.activations()
     elif picture in ("confusion", "mistakes"):
-        images, labels, outputs = read_outputs(model, data)
+        net = pnn.load(model)
+        images, labels = read_labelled(data, net)
+        predicted = pnn.predict(net, images)
         if picture == "mistakes":
-            figure = pictures.mistakes(images, labels, outputs)
+            figure = pictures.mistakes(images, labels, predicted, metrics.confidence(net(images)))
         else:
-            figure = pictures.confusion(metrics.confusion(outputs.argmax(axis=1), labels))
+            figure = pictures.confusion(metrics.confusion(predicted, labels))
     else:
         if source is not None:
-            found = report("interchange").from_json(source.read_text(encoding="utf-8"))
+            found = report("interchange").from_json(source.read_bytes())
         else:
             found = compared(model, data, backend, SWEEP if picture == "sweep" else ())
         figure = pictures.throughput(found) if picture == "sweep" else pictures.errors(found)
     style.save(figure, out)
 
 
-def read_outputs(model: str, data: Path | None) -> tuple[NumPyArray, NumPyArray, NumPyArray]:
-    """Images, their true labels, and the outputs that NumPy gives."""
-    net = pnn.load(model)
+def read_labelled(data: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray]:
+    """Images, and their true labels, which are checked."""
     images, labels = read_data(data, net)
     if labels is None:
         raise typer.BadParameter("this picture needs true labels: give a .npz with images and labels")
-    return images, labels, net(images)
+    metrics.check_labels(labels, len(images), max(2, (net.output_shape or (2,))[-1]))
+    return images, labels
 
 
 def compared(

@@ -8,7 +8,7 @@ import numpy as np
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.metrics import TOLERANCES, LabelParity, NumPyArray, Parity, label_parity, parity
+from portable_nn.metrics import TOLERANCES, LabelParity, NumPyArray, Parity, check_labels, label_parity, parity
 from portable_nn.network import Network
 
 __all__ = ["Reference", "reference", "verdict"]
@@ -54,22 +54,8 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     except NetworkError:
         labels = None
     if truth is not None:
-        _check(truth, len(images), 0 if labels is None else max(2, outputs.shape[1]))
+        check_labels(truth, len(images), 0 if labels is None else max(2, outputs.shape[1]))
     return Reference(outputs, labels, truth)
-
-
-def _check(truth: NumPyArray, images: int, classes: int) -> None:
-    if classes == 0:
-        raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
-    if truth.shape != (images,) or not np.isdtype(truth.dtype, "integral"):
-        raise ShapeError(
-            f"{images} images, labels of shape {truth.shape} and dtype {truth.dtype}: give one integer for each"
-        )
-    if truth.min() < 0 or truth.max() >= classes:
-        raise ShapeError(
-            f"labels run from {truth.min()} to {truth.max()}, the network gives 0 to {classes - 1}: "
-            "give the labels that it was trained on"
-        )
 
 
 def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None, rtol: float) -> Row:

@@ -13,7 +13,7 @@ from portable_nn.errors import FormatError
 from portable_nn.formats.book import book_network
 from portable_nn.network import Network
 
-__all__ = ["read_npz"]
+__all__ = ["read_arrays", "read_npz"]
 
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADER_READERS = {
@@ -53,13 +53,42 @@ def read_npz(path: str | os.PathLike[str]) -> Network:
     ...     read_npz(path).layers
     (Rescaling(0.00392157, 0), Dense(2, 2, 'softmax'))
     """
+    return book_network(read_arrays(path), path)
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Read the arrays of an .npz by name, as carefully as `read_npz`.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict of str to array
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not an .npz of arrays of real numbers.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from portable_nn.formats.npz import read_arrays
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "data.npz")
+    ...     np.savez(path, labels=np.array([7, 2]))
+    ...     read_arrays(path)
+    {'labels': array([7, 2])}
+    """
     try:
-        arrays = _read(Path(path))
+        return _read(Path(path))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # on damaged bytes zipfile and numpy.lib.format raise a dozen types
         raise FormatError(f"{path} is not an .npz of arrays: {error}; write it anew with numpy.savez") from error
-    return book_network(arrays, path)
 
 
 def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -43,12 +43,12 @@ def to_json(comparison: Comparison) -> str:
     return json.dumps(_finite(record), indent=2, allow_nan=False)
 
 
-def from_json(text: str) -> Comparison:
+def from_json(text: str | bytes) -> Comparison:
     """Read a comparison that `to_json` wrote.
 
     Parameters
     ----------
-    text : str
+    text : str or bytes
 
     Returns
     -------
@@ -67,7 +67,7 @@ def from_json(text: str) -> Comparison:
                 f"{SCHEMA_VERSION}: write it anew with portable-nn compare --json"
             )
         return rebuilt(Comparison, record)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(

@@ -141,7 +141,13 @@ def confusion(counts: Sequence[Sequence[int]] | NumPyArray, *, title: str = "", 
 
 
 def mistakes(
-    images: NumPyArray, truth: NumPyArray, outputs: NumPyArray, *, title: str = "", dark: bool = False
+    images: NumPyArray,
+    truth: NumPyArray,
+    predicted: NumPyArray,
+    confidence: NumPyArray,
+    *,
+    title: str = "",
+    dark: bool = False,
 ) -> Figure:
     """A gallery of misclassified images, the surest mistakes first, at most 24.
 
@@ -150,8 +156,10 @@ def mistakes(
     images : array of shape (N, n * n) or (N, n, n)
     truth : array of shape (N,), integer
         The true labels.
-    outputs : array of shape (N, classes)
-        Probabilities; the largest one's place is the label.
+    predicted : array of shape (N,), integer
+        The labels that the network gives.
+    confidence : array of shape (N,)
+        Their probabilities.
     title : str
     dark : bool
         On dark paper.
@@ -166,14 +174,13 @@ def mistakes(
         If images are not square.
     """
     with paper(dark):
-        predicted = outputs.argmax(axis=1)
         wrong = np.flatnonzero(predicted != truth)
-        wrong = wrong[np.argsort(-outputs[wrong].max(axis=1), kind="stable")]
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
         figure = Figure(figsize=(9, 6.6), layout="constrained")
         figure.suptitle(title or f"{share(len(wrong), len(truth))} images misread, the surest mistakes first")
         for axes, i in zip(figure.subplots(4, 6).flat, wrong[:SHOWN], strict=False):
             axes.imshow(square(images[i]), cmap="gray" if dark else "gray_r", interpolation="nearest")
-            axes.set_title(f"{truth[i]} read as {predicted[i]}\n{outputs[i].max():.0%}", fontsize="small")
+            axes.set_title(f"{truth[i]} read as {predicted[i]}\n{confidence[i]:.0%}", fontsize="small")
         for axes in figure.axes:
             axes.set_axis_off()
         return figure

@@ -79,7 +79,7 @@ def sentences(comparison: Comparison) -> Iterator[str]:
 
 def _agreement(comparison: Comparison) -> Iterator[str]:
     agreeing = [row for row in comparison.rows if row.state == "agrees" and row.parity]
-    wrong = [row for row in comparison.rows if row.state in ("differs", "failed")]
+    wrong = [row for row in comparison.rows if row.state != "agrees"]
     if agreeing:
         worst = max(row.parity.max_abs_error for row in agreeing if row.parity)
         risk = [row.labels.at_risk for row in agreeing if row.labels]

@@ -61,7 +61,7 @@ def test_confusion_shows_every_count(comparison, dark):
 def test_mistakes_tell_both_labels_and_the_probability(images, dark):
     truth = pnn.datasets.mnist("test")[1][:500]
     outputs = pnn.load("mnist")(images)
-    figure = pictures.mistakes(images, truth, outputs, dark=dark)
+    figure = pictures.mistakes(images, truth, outputs.argmax(axis=1), outputs.max(axis=1), dark=dark)
     wrong = np.flatnonzero(outputs.argmax(axis=1) != truth)
     surest = max(wrong, key=lambda i: outputs[i].max())
     first = figure.axes[0]
@@ -72,7 +72,7 @@ def test_mistakes_tell_both_labels_and_the_probability(images, dark):
 
 def test_images_that_are_no_squares_are_refused():
     with pytest.raises(pnn.ShapeError, match="no square"):
-        pictures.mistakes(np.zeros((1, 3)), np.array([0]), np.array([[0.0, 1.0]]))
+        pictures.mistakes(np.zeros((1, 3)), np.array([0]), np.array([1]), np.array([1.0]))
 
 
 def test_activations_are_a_labelled_sheet_of_four(dark):

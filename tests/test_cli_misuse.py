@@ -1,0 +1,78 @@
+"""Files and options that do not fit `compare` and `plot`: one line, exit 2, no traceback."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn import metrics
+from portable_nn.__main__ import main
+
+pytest.importorskip("matplotlib", reason='pip install "portable-nn[plot]"')
+pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    images, labels = pnn.datasets.mnist("test")
+    np.savez("short.npz", images=images[:9], labels=labels[:8])
+    np.savez("negative.npz", images=images[:9], labels=-labels[:9])
+    np.savez("floats.npz", images=images[:9], labels=labels[:9] / 2)
+    np.save("number.npy", np.array(3.0))
+    (tmp_path / "really.npz").write_bytes((tmp_path / "number.npy").read_bytes())
+    (tmp_path / "latin1.json").write_bytes(b"\xff\xfe")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["portable-nn", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("plot confusion --out c.png --data short.npz", "give one integer for each"),
+        ("plot mistakes --out c.png --data negative.npz", "labels run from -"),
+        ("plot mistakes --out c.png --data floats.npz", "give one integer for each"),
+        ("plot confusion --out c.png --data really.npz", "is not an .npz of arrays"),
+        ("plot sweep --out c.png --from latin1.json", "not a comparison"),
+        ("plot confusion --out c.png --backend numpy", "--backend is for errors and sweep"),
+        ("plot confusion --out c.png --from latin1.json", "--from is for errors and sweep"),
+        ("compare --backend numpy --data number.npy", "samples along their first axis"),
+        ("compare --backend numpy --json no/such.json", "there is no folder no"),
+        ("predict number.npy", "samples along their first axis"),
+        ("predict short.npz", "give a .npy or IDX file"),
+        ("evaluate --explain --json", "leave --json out"),
+        ("evaluate --backend cuda:0", "did you mean torch:cuda:0?"),
+    ],
+)
+def test_one_line(cli, command, message):
+    status, output = cli(*command.split())
+    assert status == 2
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_one_sigmoid_output_is_two_labels_in_a_picture(cli, tmp_path, monkeypatch):
+    net = pnn.Network([pnn.Dense(np.array([[1.0], [0.0]]), None, "sigmoid")])
+    pnn.save(net, tmp_path / "net.safetensors")
+    x = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    np.savez(tmp_path / "data.npz", images=x, labels=np.array([0, 1]))
+    drawn = []
+    monkeypatch.setattr(
+        metrics, "confusion", lambda predicted, labels: drawn.append(predicted) or np.eye(2, dtype=int)
+    )
+    cli("plot", "confusion", "--model", "net.safetensors", "--data", "data.npz", "--out", "c.svg")
+    np.testing.assert_array_equal(drawn[0], [0, 1])
+
+
+@pytest.mark.parametrize("arguments", [{"backends": []}, {"dtypes": []}])
+def test_nothing_to_compare(arguments):
+    images, labels = pnn.datasets.mnist("test")
+    with pytest.raises(pnn.BackendError, match="nothing to compare"):
+        pnn.compare(pnn.load("mnist"), images, labels, **arguments)
