@@ -36,7 +36,7 @@ class Effort:
     fixed_size: int | None = None
 
 
-FULL = Effort(rounds=11, repeats=3)
+FULL = Effort(rounds=9, repeats=3)
 QUICK = Effort(rounds=2, repeats=1, fixed_size=1000)
 
 

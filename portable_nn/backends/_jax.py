@@ -58,10 +58,14 @@ class JAX(Backend):
         return jax.jit(function)  # type: ignore[no-any-return]
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
-        """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`."""
+        """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`.
+
+        Beside an array that is spread over devices it is committed to none, so that JAX may spread it too.
+        """
         import jax
 
-        return jax.device_put(array, self.device) if share else super().place(array)
+        device = self.device if isinstance(self.device, jax.Device) else None
+        return jax.device_put(array, device) if share else self.xp.array(array, device=device, copy=True)
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """XLA has one error class, and a status in its message."""
