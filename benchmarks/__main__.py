@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
         if name in ("peers", "scale"):
             command.add_argument("--quick", action="store_true", help="only see that it runs")
             command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+        if name == "report":
+            command.add_argument(
+                "--from", dest="measured", nargs="+", type=Path, help="what peers and scale wrote with --json"
+            )
         if name == "peers":
             command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
             command.add_argument("--threads", choices=("one", "all"), help="both if not given")
@@ -84,16 +88,28 @@ def run_gpu(_: argparse.Namespace) -> None:
     figures_table("CUDA", gpu.figures(found)).print()
 
 
-def run_report(_: argparse.Namespace) -> None:
-    """Measure everything and write it down."""
+def run_report(options: argparse.Namespace) -> None:
+    """Write everything down, measured now or before."""
     from benchmarks.picture import draw
 
-    raced = measured_peers(peers.FULL, [*CONTENDERS], ["one", "all"])
-    scaled = measured_scale(scale.FULL)
+    if options.measured:
+        raced, scaled = measured_before(options.measured)
+    else:
+        raced = measured_peers(peers.FULL, [*CONTENDERS], ["one", "all"])
+        scaled = measured_scale(scale.FULL)
     found = gpu.devices()
     draw(raced["results"], PICTURE)
     RESULTS.write_text(results(raced, scaled, gpu.figures(found) if found else [], PICTURE.name))
     print(f"written: {RESULTS.name}, {PICTURE.name}")
+
+
+def measured_before(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The races of some files as one, and the scale of another."""
+    records = [json.loads(path.read_text()) for path in paths]
+    (scaled,) = (record for record in records if record["kind"] == "scale")
+    races = [record for record in records if record["kind"] == "peers"]
+    results = {threads: entries for race in races for threads, entries in race["results"].items()}
+    return races[0] | {"results": results}, scaled
 
 
 def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def environment() -> dict[str, object]:
         "processor": _named("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": _named("/proc/meminfo", "MemTotal"),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "BLAS of NumPy": blas(),
         "versions": {"python": platform.python_version(), "portable_nn": _ours()} | _installed(),
     }
