@@ -83,4 +83,4 @@ def test_jax_with_x64_on_a_second_device(jax):
         env=os.environ | second,
     )
     assert " passed" in output
-    assert " skipped" not in output
+    assert "one CPU device" not in output  # the reason for which the tests on two devices are skipped elsewhere
