@@ -1,22 +1,18 @@
 """The race: every contender in a process of its own, interleaved in rounds, held to one thread and with all.
 
-Only one process computes at a time. The order turns by one place each round, so that the machine's noise hits
-all alike, and ratios are taken within a round.
+Only one process computes at a time. Each round takes one workload after the other, and all contenders in turn,
+in an order that turns by one place, so that the machine's noise hits all alike. Ratios are taken within a round.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from time import sleep
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, MANY
+from benchmarks.contenders import CONTENDERS, MANY, WORKLOADS
 from benchmarks.processes import ONE_THREAD, MissingModuleError, Worker, WorkerError
 
 __all__ = ["FULL", "QUICK", "Effort", "race"]
-
-SETTLE = 0.05
-"""Seconds between two contenders, in which idle threads of the one before stop spinning."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +21,18 @@ class Effort:
 
     Attributes
     ----------
-    rounds, repeats : int
-        Rounds of a race, and timed repeats of a contender in each.
+    rounds : int
+        In each of which every contender is timed once.
     fixed_size : int or None
         The batch size of all who can choose, None to find each one's best.
     """
 
     rounds: int
-    repeats: int
     fixed_size: int | None = None
 
 
-FULL = Effort(rounds=9, repeats=3)
-QUICK = Effort(rounds=2, repeats=1, fixed_size=1000)
+FULL = Effort(rounds=41)
+QUICK = Effort(rounds=2, fixed_size=1000)
 
 
 @dataclass
@@ -103,8 +98,10 @@ def race(
         for i in range(effort.rounds if running else 0):
             tell(f"round {i + 1} of {effort.rounds}")
             turn = i % len(running)
-            for entry in running[turn:] + running[:turn]:
-                _take_turn(entry, effort.repeats)
+            for workload in WORKLOADS:
+                for entry in running[turn:] + running[:turn]:
+                    if workload in entry.sizes:
+                        _take_turn(entry, workload)
     return {entry.name: entry.record() for entry in entries}
 
 
@@ -143,10 +140,8 @@ def _prepare(entry: Entry, sizes: dict[str, int], effort: Effort) -> None:
         entry.seconds[workload], entry.cores[workload] = [], []
 
 
-def _take_turn(entry: Entry, repeats: int) -> None:
-    for workload, size in entry.sizes.items():
-        sleep(SETTLE)
-        calls = entry.calls[workload]
-        took = entry.worker.call("time", workload=workload, size=size, calls=calls, repeats=repeats)
-        entry.seconds[workload].append(took["seconds"])
-        entry.cores[workload].append(took["cores"])
+def _take_turn(entry: Entry, workload: str) -> None:
+    size, calls = entry.sizes[workload], entry.calls[workload]
+    took = entry.worker.call("time", workload=workload, size=size, calls=calls)
+    entry.seconds[workload].append(took["seconds"])
+    entry.cores[workload].append(took["cores"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from benchmarks.given import TOLERANCE, answers
 
 __all__ = ["functions"]
 
-REPEAT = 0.01
-"""Seconds that one repeat lasts at least, so that a call of microseconds is made many times."""
+TURN = 0.02
+"""Seconds that a turn lasts at least, so that a call of microseconds is made many times."""
 
-CALIBRATION_ROUNDS = 5
+REST = 0.2
+"""Share of a core that a process at rest may still take."""
+
+CALIBRATION_ROUNDS = 9
 
 
 def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
@@ -31,8 +34,8 @@ def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
         "workloads": lambda: list(tasks),
         "check": lambda workload, size: check(workload, task(workload, size)(), CONTENDERS[contender].is_limit),
         "best_size": lambda workload: best_size(partial(task, workload), CONTENDERS[contender].batch_sizes),
-        "calls": lambda workload, size: calls_in_a_repeat(task(workload, size)),
-        "time": lambda workload, size, calls, repeats: timed(task(workload, size), calls, repeats),
+        "calls": lambda workload, size: calls_in_a_turn(task(workload, size)),
+        "time": lambda workload, size, calls: timed(task(workload, size), calls),
     }
 
 
@@ -66,18 +69,29 @@ def best_size(task: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...]) 
     return min(sizes, key=lambda size: median(seconds[size]))
 
 
-def calls_in_a_repeat(task: Callable[[], Any]) -> int:
-    """How often a task runs in one repeat."""
+def calls_in_a_turn(task: Callable[[], Any]) -> int:
+    """How often a task runs in one turn."""
     once = min(seconds_of(task, 1) for _ in range(5))
-    return max(1, round(REPEAT / once))
+    return max(1, round(TURN / once))
 
 
-def timed(task: Callable[[], Any], calls: int, repeats: int) -> dict[str, float]:
-    """Seconds of a call, the median over repeats after one to warm up, and how many cores it keeps busy."""
+def timed(task: Callable[[], Any], calls: int) -> dict[str, float]:
+    """Seconds of a call, after as many to warm up, and how many cores it keeps busy."""
     seconds_of(task, calls)
-    wall, cpu = perf_counter(), process_time()
-    seconds = median(seconds_of(task, calls) for _ in range(repeats))
-    return {"seconds": seconds, "cores": (process_time() - cpu) / (perf_counter() - wall)}
+    cpu = process_time()
+    seconds = seconds_of(task, calls)
+    cores = (process_time() - cpu) / (seconds * calls)
+    _come_to_rest()
+    return {"seconds": seconds, "cores": cores}
+
+
+def _come_to_rest() -> None:
+    """Wait until no thread here computes: OpenBLAS's idle ones spin on, on a core that the next turn may need."""
+    busy = 1.0
+    while busy > REST:
+        cpu, wall = process_time(), perf_counter()
+        sleep(0.01)
+        busy = (process_time() - cpu) / (perf_counter() - wall)
 
 
 def seconds_of(task: Callable[[], Any], calls: int) -> float:

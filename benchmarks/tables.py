@@ -79,7 +79,7 @@ def race_tables(results: Results) -> Iterator[Table]:
                     *_times(name, entry, workload),
                     *("" if name == our else _ratio(entries[our], entry, workload) for our in ours),
                 )
-                for name, entry in entries.items()
+                for name, entry in sorted(entries.items(), key=lambda item: item[0] not in OURS)
                 if workload in entry.get("seconds", {})
             ]
             titles = [f"{CONTENDERS[our].title} / it" for our in ours]

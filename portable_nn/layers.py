@@ -20,6 +20,7 @@ from portable_nn.errors import NetworkError, ShapeError
 __all__ = ["Dense", "Flatten", "Layer", "Rescaling"]
 
 Shape: TypeAlias = tuple[int, ...]
+Operator: TypeAlias = Callable[[Array, Array], Array]
 
 
 def _weights(layer: str, name: str, array: Array) -> Array:
@@ -80,6 +81,7 @@ class Dense:
     bias: Array = None  # (n_out,)
     activation: str = "identity"
 
+    _multiply = staticmethod(operator.matmul)
     _add = staticmethod(operator.add)
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class Dense:
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
-        return FUNCTIONS[self.activation](self._add(x @ self.weight, self.bias), xp=xp)
+        return FUNCTIONS[self.activation](self._add(self._multiply(x, self.weight), self.bias), xp=xp)
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]}, {self.activation!r})"
@@ -124,9 +126,9 @@ class Dense:
         """The same layer with another activation."""
         return _replaced(self, activation=activation)  # type: ignore[no-any-return]
 
-    def adding_in_place(self) -> Self:
-        """The same layer, the bias added to the product in place, which no transformation must be watching."""
-        return _replaced(self, _add=operator.iadd)  # type: ignore[no-any-return]
+    def with_operators(self, multiply: Operator, add: Operator) -> Self:
+        """The same layer, its product and its sum computed as suits a library best."""
+        return _replaced(self, _multiply=multiply, _add=add)  # type: ignore[no-any-return]
 
     @property
     def input_shape(self) -> Shape:

@@ -365,10 +365,21 @@ class Network:
             forward = self._placed[result, type(x), x.device, x.dtype]
         except (AttributeError, KeyError):
             forward = self._placed_beside(x, result)
+        self._check_shape(x)
+        return forward
+
+    def _forward_from_numpy(self, result: Result, x: Array, backend: Backend) -> Forward:
+        """The compiled function from NumPy arrays like `x`, which the backend takes, to a result there."""
+        key = result, type(x), backend.device, x.dtype
+        if key not in self._placed:
+            self._placed[key] = self._forward(result, backend.place(x[:1], share=True))
+        self._check_shape(x)
+        return self._placed[key]
+
+    def _check_shape(self, x: Array) -> None:
         shape = self._shapes[0]
         if shape is not None and x.shape[-len(shape) :] != shape:
             check_input(x, shape)
-        return forward
 
     def _placed_beside(self, x: Array, result: Result) -> Forward:
         """The forward pass with weights in the library, on the device and in the dtype of `x`."""

@@ -82,27 +82,28 @@ def _keras(backend: str, how: str, needs: Mapping[str, str]) -> Contender:
 
 CONTENDERS = {
     "portable-numpy": _ours("NumPy", "numpy", {}),
-    "portable-torch": _ours("PyTorch", "torch", TORCH),
-    "portable-torch-compiled": _ours("PyTorch compiled", "torch compiled", TORCH, is_slow=True),
-    "portable-jax": _ours("JAX compiled", "jax compiled", JAX),
+    "products": Contender("the matrix products alone", "products", is_limit=True),
+    "peak": Contender("a square product of as many operations", "products", "square", is_limit=True),
     "book": Contender("the book's way", "book"),
     "book-100": Contender("the book's way by 100", "book", "batches", batch_sizes=(100,)),
-    "torch-nn": Contender("torch.nn.Sequential", "torch_nn", needs=TORCH),
-    "torch-nn-compiled": Contender("torch.nn.Sequential compiled", "torch_nn", "compiled", TORCH, is_slow=True),
     "onnxruntime": Contender(
         "ONNX Runtime", "onnx_runtime", needs={"onnx": "onnx", "onnxruntime": "onnxruntime"}
     ),
-    "jax-jit": Contender("hand-written jax.jit", "jax_jit", needs=JAX),
-    "scikit-learn": Contender("scikit-learn MLPClassifier", "mlp_classifier", needs={"sklearn": "scikit-learn"}),
     "keras-numpy-predict": _keras("NumPy", "predict", {}),
     "keras-numpy-default": Contender(
         "Keras predict by 32 (default), NumPy", "keras3", "predict", KERAS, {"KERAS_BACKEND": "numpy"}, (32,)
     ),
     "keras-numpy-call": _keras("NumPy", "call", {}),
+    "scikit-learn": Contender("scikit-learn MLPClassifier", "mlp_classifier", needs={"sklearn": "scikit-learn"}),
+    "portable-torch": _ours("PyTorch", "torch", TORCH),
+    "torch-nn": Contender("torch.nn.Sequential", "torch_nn", needs=TORCH),
+    "portable-torch-compiled": _ours("PyTorch compiled", "torch compiled", TORCH, is_slow=True),
+    "torch-nn-compiled": Contender("torch.nn.Sequential compiled", "torch_nn", "compiled", TORCH, is_slow=True),
     "keras-torch-predict": _keras("torch", "predict", TORCH),
     "keras-torch-call": _keras("torch", "call", TORCH),
+    "portable-jax": _ours("JAX compiled", "jax compiled", JAX),
+    "jax-jit": Contender("hand-written jax.jit", "jax_jit", needs=JAX),
     "keras-jax-predict": _keras("JAX", "predict", JAX),
     "keras-jax-call": _keras("JAX", "call", JAX),
-    "products": Contender("the matrix products alone", "products", is_limit=True),
-    "peak": Contender("a square product of as many operations", "products", "square", is_limit=True),
 }
+"""In the order of their turns: those that are compared follow one another, and the machine's noise hits both."""

@@ -1,7 +1,6 @@
 """portable_nn, as its documentation says to use it."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import portable_nn as pnn
@@ -15,30 +14,20 @@ def tasks(given: Given) -> dict[str, Callable[..., Any]]:
     library, _, compiled = given.how.partition(" ")
     net = given.net.compile() if compiled else given.net
     for_outputs = net if compiled else net.optimized()
-    backend = pnn.backends.get(library)
-    image = backend.place(given.image)
+    image = pnn.backends.get(library).place(given.image)
     workers = 1 if given.threads == "one" else None
 
     def labels_of(images: Any, size: int) -> Any:
         return pnn.predict(net, images, backend=library, batch_size=size or None, workers=workers)
 
-    def waited_for(array: Any) -> Any:
-        backend.synchronize(array)
-        return array
-
-    inference = nullcontext
-    if library == "torch":
-        from torch import inference_mode as inference
-
     def alone(function: Callable[[Any], Any]) -> Callable[[], Any]:
-        if library == "numpy":
-            return lambda: function(image)
+        if library == "torch":
+            from torch import inference_mode
 
-        def run() -> Any:
-            with inference():
-                return waited_for(function(image))
-
-        return run
+            return inference_mode()(lambda: function(image))  # type: ignore[no-any-return]
+        if library == "jax":
+            return lambda: function(image).block_until_ready()
+        return lambda: function(image)
 
     return {
         "labels": lambda size: labels_of(given.images, size),

@@ -131,6 +131,10 @@ class Backend:
         """The same function, through the library's compiler if it has one."""
         return function
 
+    def takes_numpy(self) -> bool:
+        """Whether what is compiled takes NumPy's arrays to this device by itself, faster than `place` does."""
+        return False
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The same values in NumPy, once they are computed."""
         return np.asarray(array)

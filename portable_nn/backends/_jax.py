@@ -57,6 +57,12 @@ class JAX(Backend):
 
         return jax.jit(function)  # type: ignore[no-any-return]
 
+    def takes_numpy(self) -> bool:
+        """On the default device, where `jax.jit` runs what is committed to none."""
+        import jax
+
+        return bool(self.device == (jax.config.jax_default_device or jax.devices()[0]))
+
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`.
 

@@ -1,12 +1,13 @@
 """NumPy: the default, and with float64 the reference that others are measured against."""
 
+import operator
 from typing import final
 
 import numpy as np
 
 from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Backend
-from portable_nn.layers import Dense, Layer
+from portable_nn.layers import Dense, Layer, Operator
 
 TALL = 256
 
@@ -29,11 +30,18 @@ class NumPy(Backend):
         return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 
     def prepared(self, layer: Layer) -> Layer:
-        """The bias added in place, and a tall weight held by columns."""
-        new = layer.map(_by_columns)
-        return new.adding_in_place() if isinstance(new, Dense) else new
+        """The bias added in place, and a tall weight held by columns too, for single samples."""
+        if not isinstance(layer, Dense):
+            return layer
+        is_tall = len(layer.weight) >= TALL
+        return layer.with_operators(_product(layer.weight) if is_tall else operator.matmul, operator.iadd)
 
 
-def _by_columns(array: Array) -> Array:
-    """A tall matrix in Fortran's order: one sample times it takes a third less time, a batch no more."""
-    return np.asfortranarray(array) if array.ndim == 2 and len(array) >= TALL else array
+def _product(weight: Array) -> Operator:
+    """The product by a weight: in Fortran's order one sample takes a third less time, a batch some more."""
+    by_columns = np.asfortranarray(weight)
+
+    def multiply(x: Array, weight: Array) -> Array:
+        return x @ (by_columns if x.ndim == 1 else weight)
+
+    return multiply
