@@ -1,5 +1,6 @@
 """Ratios of times within rounds, and the goals that they are held against."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from benchmarks.contenders import CONTENDERS, WORKLOADS
 
-__all__ = ["GOALS", "OURS", "Figure", "Goal", "Results", "goal_figures", "ratios", "spread"]
+__all__ = ["GOALS", "OURS", "Figure", "Goal", "Results", "goal_figures", "held", "ratios", "spread"]
 
 Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """The record of each contender, by threads."""
@@ -99,14 +100,17 @@ def ratios(ours: dict[str, Any], against: dict[str, Any], workload: str) -> np.n
     return None if None in both else np.divide(*both)
 
 
-def goal_figures(results: Results) -> list[Figure]:
-    """The ratios that have goals, where both contenders are there."""
-    figures = []
+def held(results: Results) -> Iterator[tuple[Goal, Figure]]:
+    """The goals for which both contenders are there, each with its ratio."""
     for goal in GOALS:
         what = f"{WORKLOADS[goal.workload]}: {CONTENDERS[goal.ours].title} / {CONTENDERS[goal.against].title}"
         for threads, at_most in goal.at_most.items():
             entries = results.get(threads, {})
             values = ratios(entries.get(goal.ours, {}), entries.get(goal.against, {}), goal.workload)
             if values is not None:
-                figures.append(spread(what, values, at_most, threads=threads))
-    return figures
+                yield goal, spread(what, values, at_most, threads=threads)
+
+
+def goal_figures(results: Results) -> list[Figure]:
+    """The ratios that have goals, where both contenders are there."""
+    return [figure for _, figure in held(results)]

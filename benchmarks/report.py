@@ -7,13 +7,13 @@ from benchmarks import scale
 from benchmarks.contenders import CONTENDERS
 from benchmarks.gpu import NO_DEVICE
 from benchmarks.ratios import Figure, Results, goal_figures
-from benchmarks.tables import Table, figures_table, race_tables
+from benchmarks.tables import Table, figures_table, race_tables, shortfall_table
 
 __all__ = ["absentees", "results"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
-order that turns by one place, those that are compared one after the other, each for at least 20 ms and after as
+order that turns by one place, those that are compared one after the other, each for at least 60 ms and after as
 long to warm up. No turn starts before the idle threads of the one before have stopped spinning. A ratio is our
 time over theirs in the same round; given are the median over rounds, and the 10th and 90th percentile.
 Contenders that work in batches do so at their own
@@ -26,6 +26,14 @@ array of the library already, for this package on PyTorch and JAX as for those l
 
 "One thread" holds the BLAS, OpenMP, XLA, PyTorch and ONNX Runtime to one thread each by their settings, and this
 package to one worker. "Cores busy" is processor time over time, which shows who goes beyond that.\
+"""
+
+STEPS = """\
+What is above holds the missed goals against the arithmetic: the three matrix products of float32 images by the
+weights, nothing else done, at their best batch size; and one square product of as many operations, which is what
+the machine can do. Below, the steps of `predict` are written by hand and timed one by one, in batches of 1,000 on
+one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out of reach for whoever
+calls them.\
 """
 
 MEMORY = """\
@@ -50,6 +58,8 @@ def results(peers: dict[str, Any], scaled: dict[str, Any], gpu: Sequence[Figure]
         f"## Goals: {met} of {len(goals)} met",
         figures_table("Goals", goals).markdown(),
         f"![Ratios of times]({picture})",
+        f"## Where the time goes\n\n{shortfall_table(peers['results']).markdown()}\n\n{STEPS}",
+        figures_table("Steps", scale.step_figures(scaled["results"])).markdown(),
         f"## Races\n\n{HOW}",
         *races,
         *(["### Not in the races", "\n".join(absent)] if absent else []),

@@ -13,7 +13,7 @@ from benchmarks.given import TOLERANCE, answers
 
 __all__ = ["functions"]
 
-TURN = 0.02
+TURN = 0.06
 """Seconds that a turn lasts at least, so that a call of microseconds is made many times."""
 
 REST = 0.2

@@ -16,7 +16,7 @@ from benchmarks.memory import AnonymousMemory
 from benchmarks.processes import ONE_THREAD, ROOT, MissingModuleError, Worker
 from benchmarks.ratios import Figure, spread
 
-__all__ = ["FULL", "QUICK", "Extent", "figures", "measure"]
+__all__ = ["FULL", "QUICK", "Extent", "figures", "measure", "step_figures"]
 
 MIB = 2**20
 BYTES_PER_IMAGE = 784
@@ -45,7 +45,7 @@ class Extent:
     calls: int
 
 
-FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=3, imports=25, calls=500)
+FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=5, imports=25, calls=500)
 QUICK = Extent((10**4, 2 * 10**4), 20_000, rounds=1, imports=2, calls=5)
 
 Tell = Callable[[str], object]
@@ -58,6 +58,7 @@ def measure(extent: Extent, tell: Tell = lambda _: None) -> dict[str, Any]:
         "mapped": mapped(extent.mapped, tell),
         "dispatch": {library: dispatch(library, extent.calls, tell) for library in ("numpy", "torch")},
         "imports": imports(extent.imports, tell),
+        "steps": steps(extent.calls // 5, tell),
     }
 
 
@@ -110,6 +111,14 @@ def dispatch(library: str, rounds: int, tell: Tell) -> dict[str, Any]:
             return {"problem": f"pip install {library}"}
 
 
+def steps(passes: int, tell: Tell) -> dict[str, list[float]]:
+    """Milliseconds of each step of labelling the test images on one thread, in each pass."""
+    tell("steps")
+    with Worker("benchmarks.steps", ONE_THREAD) as worker:
+        worker.ready()
+        return worker.call("milliseconds", passes=passes)  # type: ignore[no-any-return]
+
+
 def imports(number: int, tell: Tell) -> dict[str, list[float]]:
     """Seconds of imports in fresh interpreters, taking turns after one each, which leaves the bytecode of all."""
     seconds: dict[str, list[float]] = {"numpy": [], "portable_nn": []}
@@ -131,6 +140,11 @@ def _import_seconds(module: str, bytecode: str) -> float:
 
 def _most(one: int | None, other: int | None) -> int | None:
     return max((value for value in (one, other) if value is not None), default=None)
+
+
+def step_figures(found: dict[str, Any]) -> list[Figure]:
+    """The time of each step."""
+    return [spread(step, taken, unit="ms", threads="one") for step, taken in found["steps"].items()]
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from benchmarks.contenders import AUTOMATIC, CONTENDERS, MANY, WORKLOADS
-from benchmarks.ratios import OURS, Figure, Results, ratios, spread
+from benchmarks.ratios import OURS, Figure, Results, held, ratios, spread
 
-__all__ = ["Table", "figures_table", "number", "race_tables"]
+__all__ = ["Table", "figures_table", "number", "race_tables", "shortfall_table"]
 
 COLOURS = {"met": "green", "missed": "red"}
 AMOUNTS = {"one": "one thread", "all": "all cores", "": ""}
@@ -67,6 +67,28 @@ def figures_table(title: str, figures: Iterable[Figure]) -> Table:
         for figure in figures
     ]
     return Table(title, ("what", "threads", "median", "10 % to 90 %", "at most", ""), rows)
+
+
+def shortfall_table(results: Results) -> Table:
+    """For each goal that is missed, the time that would meet it beside what arithmetic alone takes."""
+    rows = []
+    for goal, figure in held(results):
+        if figure.verdict == "missed":
+            times = {
+                name: {workload: spread("", taken).median for workload, taken in entry["seconds"].items()}
+                for name, entry in results[figure.threads].items()
+                if "seconds" in entry
+            }
+            theirs = times[goal.against][goal.workload]
+            shown = (
+                theirs,
+                theirs * goal.at_most[figure.threads],
+                times[goal.ours][goal.workload],
+                *(times.get(limit, {}).get("labels of floats") for limit in ("products", "peak")),
+            )
+            rows.append((figure.what, AMOUNTS[figure.threads], *(number(s and s * 1e3, "ms") for s in shown)))
+    headers = ("what", "threads", "theirs", "meets the goal", "ours", "products alone", "a square product")
+    return Table("Missed", headers, rows)
 
 
 def race_tables(results: Results) -> Iterator[Table]:

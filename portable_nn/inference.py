@@ -34,8 +34,11 @@ CACHE = 3 * 2**20
 Products reach their full speed in batches of about 1,000; a few megabytes still lie in a core's caches.
 """
 
+HOST = 2**24
+"""The same for other libraries on the CPU, whose calls cost more."""
+
 DEVICE = 2**26
-"""Bytes that a batch may take elsewhere: large enough to keep a device busy, small enough for any."""
+"""The same on a device: large enough to keep it busy, small enough for any."""
 
 
 def predict(
@@ -64,7 +67,7 @@ def predict(
     backend : str or Backend, optional
         Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
-        Samples per call; by default as many as fit the cache, or a share of a device.
+        Samples per call; by default as many as are fast on the backend.
     workers : int, optional
         Threads on NumPy; by default one for each core, if threadpoolctl is there to hold the BLAS back.
     outputs : bool
@@ -108,7 +111,7 @@ def predict(
     net = net if net.backend == target else net.to_numpy()
 
     def results(start: int) -> Iterator[NumPyArray]:
-        size = batch_size or max(1, (CACHE if target.name == "numpy" else DEVICE) // _bytes_per_sample(net))
+        size = batch_size or max(1, _bytes_of_a_batch(target) // _bytes_per_sample(net))
         parts = batches(source, size, start)
         run = _on_numpy(net, outputs) if target.name == "numpy" else on_device(net, target, outputs)
         done = start
@@ -281,6 +284,12 @@ def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
     if shape is None or prod(data.shape[1:]) != prod(shape):
         return data
     return data.reshape(len(data), *shape)
+
+
+def _bytes_of_a_batch(target: Backend) -> int:
+    if target.name == "numpy":
+        return CACHE
+    return HOST if target.device_name().startswith("cpu") else DEVICE
 
 
 def _bytes_per_sample(net: Network) -> int:

@@ -86,13 +86,14 @@ def test_scale_measures_everything(scale):
     assert measured["mapped"]["images"] == 20_000
     assert all(min(taken) > 0 for taken in measured["imports"].values())
     assert "microseconds" in measured["dispatch"]["numpy"]
+    assert all(min(taken) > 0 for taken in measured["steps"].values())
     assert "Scale" in printed
 
 
 def test_the_report_has_all_sections(peers, scale):
     text = results(peers[1], scale[1], [], "results.svg")
     assert [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")] == [
-        "## Goals", "## Races", "## Scale", "## GPU",
+        "## Goals", "## Where the time goes", "## Races", "## Scale", "## GPU",
     ]  # fmt: skip
     assert "No CUDA device" in text
     assert (

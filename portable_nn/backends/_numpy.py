@@ -42,6 +42,6 @@ def _product(weight: Array) -> Operator:
     by_columns = np.asfortranarray(weight)
 
     def multiply(x: Array, weight: Array) -> Array:
-        return x @ (by_columns if x.ndim == 1 else weight)
+        return x @ (by_columns if x.size == len(by_columns) else weight)
 
     return multiply
