@@ -19,7 +19,7 @@ TURN = 0.06
 REST = 0.2
 """Share of a core that a process at rest may still take."""
 
-CALIBRATION_ROUNDS = 9
+CALIBRATION_ROUNDS = 11
 
 
 def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
@@ -61,11 +61,10 @@ def check(workload: str, came: Any, is_limit: bool) -> None:
 def best_size(task: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...]) -> int:
     """The batch size at which a task is fastest."""
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for size in sizes:
-        task(size)()
     for _ in range(CALIBRATION_ROUNDS):
         for size, taken in seconds.items():
-            taken.append(seconds_of(task(size), 1))
+            task(size)()
+            taken.append(seconds_of(task(size), 2))
     return min(sizes, key=lambda size: median(seconds[size]))
 
 

@@ -189,10 +189,11 @@ def on_device(net: Network, target: Backend, outputs: bool) -> Callable[[Array],
 def _on_numpy(net: Network, outputs: bool) -> Callable[[Array], NumPyArray]:
     """The function from a batch to results, integers being cast into a buffer that each thread keeps."""
     forward = net if outputs else net.predict
+    here = backends.get("numpy")
     buffers = local()
 
     def run(batch: Array) -> NumPyArray:
-        x = brought(batch, backends.get("numpy"))
+        x = nearest(batch, here)
         if x.dtype.kind in "iub" and len(x):
             buffer = getattr(buffers, "array", None)
             if buffer is None or len(buffer) < len(x) or buffer.shape[1:] != x.shape[1:]:

@@ -10,6 +10,10 @@ from portable_nn.backends._base import Backend
 from portable_nn.layers import Dense, Layer, Operator
 
 TALL = 256
+"""Rows from which a weight is held by columns too."""
+
+ROWS, BYTES = 1024, 2**19
+"""How much of a bias repeated is held at most."""
 
 
 @final
@@ -30,11 +34,11 @@ class NumPy(Backend):
         return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 
     def prepared(self, layer: Layer) -> Layer:
-        """The bias added in place, and a tall weight held by columns too, for single samples."""
+        """Products that suit one sample and many, biases added in place."""
         if not isinstance(layer, Dense):
             return layer
-        is_tall = len(layer.weight) >= TALL
-        return layer.with_operators(_product(layer.weight) if is_tall else operator.matmul, operator.iadd)
+        multiply = _product(layer.weight) if len(layer.weight) >= TALL else operator.matmul
+        return layer.with_operators(multiply, _sum(layer.bias))
 
 
 def _product(weight: Array) -> Operator:
@@ -45,3 +49,14 @@ def _product(weight: Array) -> Operator:
         return x @ (by_columns if x.size == len(by_columns) else weight)
 
     return multiply
+
+
+def _sum(bias: Array) -> Operator:
+    """The sum with a bias: a batch adds one that lies there repeated in less than half the time."""
+    repeated = np.tile(bias, (min(ROWS, BYTES // bias.nbytes), 1))
+
+    def add(product: Array, bias: Array) -> Array:
+        product += repeated[: len(product)] if product.ndim == 2 and len(product) <= len(repeated) else bias
+        return product
+
+    return add
