@@ -6,8 +6,11 @@ signatures use the type variable `A`: an array of some library comes in, one of 
 
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 A = TypeVar("A", bound=Any)
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 Device: TypeAlias = Any
 DType: TypeAlias = Any
+NumPyArray: TypeAlias = np.ndarray[Any, Any]

@@ -49,6 +49,7 @@ def compare(
     Parameters
     ----------
     net : Network
+        Optimized and compiled ones are measured as such, against the network itself.
     images : array of shape (N, ...)
         Of any library. A floating dtype is cast to each of `dtypes`; integers stay what they are.
     labels : array of shape (N,), integer, optional
@@ -104,7 +105,8 @@ def compare(
         raise BackendError("nothing to compare: give at least one backend and one dtype")
     _check(sizes, dtypes, warm_up, iterations, budget, time_limit)
     specs = list(libraries.BACKENDS) if backends is None else [_spec(backend, in_process) for backend in backends]
-    tasks = [Task(spec, dtype, sizes, warm_up, iterations, budget) for spec in specs for dtype in dtypes]
+    how = net._optimized, net._compiled
+    tasks = [Task(spec, dtype, sizes, warm_up, iterations, budget, *how) for spec in specs for dtype in dtypes]
     return run(
         tasks,
         net,

@@ -10,12 +10,12 @@ from hashlib import sha256
 from itertools import chain
 from math import prod
 from threading import local
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array
+from portable_nn._typing import Array, NumPyArray
 from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import BackendError, InputError, ShapeError
@@ -26,16 +26,14 @@ from portable_nn.streams import NpyWriter, batches, opened
 
 __all__ = ["predict"]
 
-NumPyArray: TypeAlias = np.ndarray[Any, Any]
+BATCH, CACHE = 1000, 2**22
+"""Samples of a batch on NumPy, and the bytes that they may take before and after the widest layer.
 
-CACHE = 3 * 2**20
-"""Bytes that a batch may take on NumPy, before and after the widest layer.
-
-Products reach their full speed in batches of about 1,000; a few megabytes still lie in a core's caches.
+Products of 1,000 rows run at full speed, and a few megabytes lie in a core's caches.
 """
 
 HOST = 2**24
-"""The same for other libraries on the CPU, whose calls cost more."""
+"""The bytes for other libraries on the CPU, whose calls cost more."""
 
 DEVICE = 2**26
 """The same on a device: large enough to keep it busy, small enough for any."""
@@ -111,7 +109,7 @@ def predict(
     net = net if net.backend == target else net.to_numpy()
 
     def results(start: int) -> Iterator[NumPyArray]:
-        size = batch_size or max(1, _bytes_of_a_batch(target) // _bytes_per_sample(net))
+        size = batch_size or _samples_of_a_batch(net, target)
         parts = batches(source, size, start)
         run = _on_numpy(net, outputs) if target.name == "numpy" else on_device(net, target, outputs)
         done = start
@@ -211,7 +209,7 @@ def _on_threads(
 ) -> Iterator[NumPyArray]:
     """Results in order, a few batches ahead of what is asked for."""
     controller = _blas()
-    workers = workers or (_cores() if controller is not None else 1)
+    workers = workers or (cores() if controller is not None else 1)
     if workers == 1 or controller is None:
         yield from map(run, parts)
         return
@@ -235,7 +233,8 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -287,16 +286,13 @@ def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
     return data.reshape(len(data), *shape)
 
 
-def _bytes_of_a_batch(target: Backend) -> int:
+def _samples_of_a_batch(net: Network, target: Backend) -> int:
+    """As many as are fast on the backend."""
+    widths = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
+    bytes_of_one = FLOATS[net.dtype] * max(widths, default=prod(net.input_shape or (1,)))
     if target.name == "numpy":
-        return CACHE
-    return HOST if target.device_name().startswith("cpu") else DEVICE
-
-
-def _bytes_per_sample(net: Network) -> int:
-    """Bytes of one sample before and after the widest layer."""
-    sizes = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
-    return FLOATS[net.dtype] * max(sizes, default=prod(net.input_shape or (1,)))
+        return min(BATCH, max(1, CACHE // bytes_of_one))
+    return max(1, (HOST if target.device_name().startswith("cpu") else DEVICE) // bytes_of_one)
 
 
 def _nothing(net: Network, outputs: bool) -> NumPyArray:

@@ -5,7 +5,7 @@ so that gradients flow through them.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Self, TypeAlias, final
@@ -83,6 +83,7 @@ class Dense:
 
     _multiply = staticmethod(operator.matmul)
     _add = staticmethod(operator.add)
+    _activations = FUNCTIONS
 
     def __post_init__(self) -> None:
         weight = _weights("Dense", "weight", self.weight)
@@ -108,7 +109,7 @@ class Dense:
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
-        return FUNCTIONS[self.activation](self._add(self._multiply(x, self.weight), self.bias), xp=xp)
+        return self._activations[self.activation](self._add(self._multiply(x, self.weight), self.bias), xp=xp)
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]}, {self.activation!r})"
@@ -126,9 +127,11 @@ class Dense:
         """The same layer with another activation."""
         return _replaced(self, activation=activation)  # type: ignore[no-any-return]
 
-    def with_operators(self, multiply: Operator, add: Operator) -> Self:
-        """The same layer, its product and its sum computed as suits a library best."""
-        return _replaced(self, _multiply=multiply, _add=add)  # type: ignore[no-any-return]
+    def computed_by(
+        self, multiply: Operator, add: Operator, activations: Mapping[str, Callable[..., Array]]
+    ) -> Self:
+        """The same layer, its product, sum and activation computed as suits a library best."""
+        return _replaced(self, _multiply=multiply, _add=add, _activations=activations)  # type: ignore[no-any-return]
 
     @property
     def input_shape(self) -> Shape:

@@ -1,10 +1,10 @@
 """What is measured of outputs and labels, on NumPy arrays."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 
+from portable_nn._typing import NumPyArray
 from portable_nn.errors import ShapeError
 
 __all__ = [
@@ -20,8 +20,6 @@ __all__ = [
     "margins",
     "parity",
 ]
-
-NumPyArray: TypeAlias = np.ndarray[Any, Any]
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 """The largest absolute error of a probability that each dtype's rounding explains."""
@@ -138,8 +136,8 @@ class Parity:
     Attributes
     ----------
     max_abs_error, max_rel_error : float
-        The largest difference of an output, as it is and relative to the reference; infinite where an output
-        is nan or infinite and the reference is not.
+        The largest difference of an output, as it is and relative to the reference; infinite where one of them
+        is nan or infinite and the other is not the same.
     atol, rtol : float
         What is allowed: ``atol + rtol * |reference|``.
     within_tolerance : bool
@@ -189,19 +187,20 @@ def parity(
     """
     if outputs.shape != reference.shape:
         raise ShapeError(f"outputs have shape {outputs.shape}, the reference has {reference.shape}")
-    comparable = np.isfinite(reference)
-    lost = comparable & ~np.isfinite(outputs)
+    finite, lost = np.isfinite(reference), ~np.isfinite(outputs)
+    same = (outputs == reference) | (np.isnan(outputs) & np.isnan(reference))
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.where(comparable, np.abs(outputs.astype(np.float64) - reference), 0.0)
-        error[lost] = np.inf
-        relative = np.where(error == 0, 0.0, error / np.abs(reference))
+        difference = np.abs(outputs.astype(np.float64) - reference)
+        error = np.select([same, finite & ~lost], [0.0, difference], np.inf)
+        relative = np.select([same, finite & ~lost], [0.0, difference / np.abs(reference)], np.inf)
+        within = same | (finite & (error <= atol + rtol * np.abs(reference)))
     return Parity(
         max_abs_error=float(error.max()),
         max_rel_error=float(relative.max()),
         atol=atol,
         rtol=rtol,
-        within_tolerance=bool((error <= atol + rtol * np.abs(reference))[comparable].all()),
-        non_finite=int(lost.sum()),
+        within_tolerance=bool(within.all()),
+        non_finite=int((finite & lost).sum()),
         error_quantiles=tuple(np.percentile(error.max(axis=1), np.arange(101), method="inverted_cdf").tolist()),
     )
 

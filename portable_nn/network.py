@@ -405,7 +405,7 @@ class Network:
             forward = forward_in(layers, xp, dtype, cast_to, result)
         else:
             if (self._optimized or result == "labels") and not backend.tracing:
-                layers = rewritten(layers, name)
+                layers = rewritten(layers, name, backend.units)
             layers = tuple(placed(layer, backend, dtype) for layer in layers)
             forward = forward_pass(layers, xp, cast_to, result)
         forward = backend.entered(forward)

@@ -5,6 +5,7 @@ that passes may be applied in any order; `rewritten` applies those that pay.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -18,11 +19,14 @@ __all__ = ["rewritten", "without_last_activation"]
 
 Layers: TypeAlias = tuple[Layer, ...]
 
+NARROW = 16
+"""Units of a layer that stays as it is, a few more being a large part of it."""
+
 LARGEST_EXPONENT = {"bfloat16": 87.3, "float32": 87.3, "float64": 708.3}
 """exp of it and of its negative are finite and normal; float16, whose range folding may leave, is not here."""
 
 
-def rewritten(layers: Layers, dtype: str) -> Layers:
+def rewritten(layers: Layers, dtype: str, units: int = 1) -> Layers:
     """The layers as they are best run.
 
     Parameters
@@ -31,6 +35,8 @@ def rewritten(layers: Layers, dtype: str) -> Layers:
         Of NumPy weights.
     dtype : str
         Of the computation; in float16 no pass that changes the range of values is applied.
+    units : int
+        Hidden layers get multiples of so many.
 
     Returns
     -------
@@ -41,6 +47,7 @@ def rewritten(layers: Layers, dtype: str) -> Layers:
     if dtype not in LARGEST_EXPONENT or not finite:
         return layers
     layers = with_tanh_for_sigmoid(with_merged_linear(with_folded_rescaling(layers)))
+    layers = with_multiples(layers, units)
     return with_bounded_softmax(layers, LARGEST_EXPONENT[dtype])
 
 
@@ -76,6 +83,15 @@ def with_merged_linear(layers: Layers) -> Layers:
 def with_tanh_for_sigmoid(layers: Layers) -> Layers:
     """``sigmoid(a) = (1 + tanh(a / 2)) / 2`` between two Dense layers, the halves folded into their weights."""
     return _merged_neighbours(layers, _sigmoid_replaced)
+
+
+def with_multiples(layers: Layers, units: int) -> Layers:
+    """Bounded hidden layers widened to a multiple of so many units, by copies of units, which nothing reads.
+
+    A BLAS computes columns of a product some at a time, and those that are left over cost as much. Zeros for
+    copies would turn an infinite input into nan.
+    """
+    return _merged_neighbours(layers, partial(_widened, units))
 
 
 def with_bounded_softmax(layers: Layers, largest_exponent: float) -> Layers:
@@ -128,6 +144,18 @@ def _sigmoid_replaced(layer: Layer, after: Layer) -> Layers | None:
             weight = _f64(after.weight)
             halved = layer.map(lambda array: _f64(array) / 2).with_activation("tanh")
             return halved, Dense(weight / 2, after.bias + weight.sum(axis=0) / 2, after.activation)
+    return None
+
+
+def _widened(units: int, layer: Layer, after: Layer) -> Layers | None:
+    match layer, after:
+        case Dense(activation="sigmoid" | "tanh" | "step"), Dense() if len(layer.bias) > NARROW:
+            copies = np.arange(-len(layer.bias) % units)
+            if len(copies):
+                weight, bias = (np.concatenate([a, a[..., copies]], axis=-1) for a in (layer.weight, layer.bias))
+                unread = np.zeros((len(copies), len(after.bias)))
+                rows = np.concatenate([after.weight, unread])
+                return Dense(weight, bias, layer.activation), Dense(rows, after.bias, after.activation)
     return None
 
 

@@ -78,8 +78,8 @@ def test_jax_with_x64_on_a_second_device(jax):
     second = {"JAX_ENABLE_X64": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     output = run_python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--backend", "jax:cpu:1"),
-        *("-k", "jax and (float64 or test_network) or two_devices"),
-        *(f"tests/test_{name}.py" for name in ("accuracy", "activations", "following", "network")),
+        *("-k", "jax and (float64 or test_network) or two_devices or jax_compiled"),
+        *(f"tests/test_{name}.py" for name in ("accuracy", "activations", "following", "network", "predict")),
         env=os.environ | second,
     )
     assert " passed" in output

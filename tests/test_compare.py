@@ -7,6 +7,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.records import ColdStart, Comparison, Measured, Row, Speed
+from portable_nn.metrics import parity
 
 QUICK = {"batch_sizes": [64], "iterations": 1, "warm_up": 0}
 
@@ -52,6 +53,26 @@ def test_numpy_agrees(mnist):
     assert single.measured.precision == "float32"
     assert [speed.batch_size for speed in single.measured.speeds] == [1, 1, 64, 64]
     assert single.measured.host_memory > 10 << 20
+
+
+def test_how_a_network_runs_is_what_is_measured(mnist):
+    net, images, labels = mnist
+    for how in (net.optimized(), net.compile()):
+        found = pnn.compare(how, images, labels, backends=["numpy"], **QUICK)
+        here = pnn.compare(how, images, labels, backends=["numpy"], in_process=True, **QUICK)
+        assert found.network == here.network == repr(how)
+        assert found.holds
+        assert found.rows[0].parity == here.rows[0].parity
+        assert found.rows[0].parity != pnn.compare(*mnist, backends=["numpy"], **QUICK).rows[0].parity
+
+
+def test_what_the_reference_leaves_infinite_must_be_the_same():
+    reference = np.array([[np.inf, 1.0], [np.nan, 2.0]])
+    same = parity(reference.astype(np.float32), reference)
+    assert (same.within_tolerance, same.max_abs_error, same.non_finite) == (True, 0.0, 0)
+    for other in ([[-np.inf, 1.0], [np.nan, 2.0]], [[np.inf, 1.0], [0.0, 2.0]], [[1e300, 1.0], [np.nan, 2.0]]):
+        found = parity(np.array(other), reference, rtol=0.5)
+        assert (found.within_tolerance, found.max_abs_error, found.max_rel_error) == (False, np.inf, np.inf)
 
 
 def test_a_backend_of_ones_own_agrees(faults):

@@ -57,6 +57,35 @@ def test_outputs_are_those_of_the_network(backend, mnist, images):
     np.testing.assert_allclose(found, mnist(images.astype(np.float64)), atol=1e-5)
 
 
+@pytest.mark.parametrize("outputs", [False, True])
+def test_what_jax_compiled_is_fed_by_numpy(jax, mnist, images, expected, outputs):
+    net = mnist.compile()
+    wanted = mnist(images.astype(np.float64)) if outputs else expected
+    for data in (images, images.astype(np.float32), images.astype(np.float64), jax.numpy.asarray(images)):
+        batches = (data[i:j] for i, j in ((0, 700), (700, 703), (703, 2000)))
+        found = pnn.predict(net, batches, backend="jax", outputs=outputs)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert isinstance(net(jax.numpy.asarray(images[0])), jax.Array)
+    assert isinstance(net(images[0]), np.ndarray)
+
+
+def test_what_jax_compiled_takes_samples_of_one_shape(jax, mnist, images):
+    batches = iter([images[:5], images[5:9, :700]])
+    with pytest.raises(pnn.ShapeError, match=r"got \(4, 700\)"):
+        pnn.predict(mnist.compile(), batches, backend="jax")
+
+
+def test_what_jax_compiled_runs_on_the_device_that_was_named(jax, mnist, images, expected, monkeypatch):
+    target = pnn.backends.get("jax")
+    seen = []
+    monkeypatch.setattr(type(target), "to_numpy", lambda _, array: seen.append(array.device) or np.asarray(array))
+    for default in (None, *jax.devices("cpu")):
+        with jax.default_device(default):
+            found = pnn.predict(mnist.compile(), images, backend=target)
+        np.testing.assert_array_equal(found, expected)
+    assert set(seen) == {target.device}
+
+
 def test_floats_keep_their_dtype(mnist, images):
     assert pnn.predict(mnist, images.astype(np.float64), outputs=True).dtype == np.float64
 

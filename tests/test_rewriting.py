@@ -18,8 +18,9 @@ PASSES = {
     "rescaling": rewriting.with_folded_rescaling,
     "linear": rewriting.with_merged_linear,
     "sigmoid": rewriting.with_tanh_for_sigmoid,
+    "multiples": lambda layers: rewriting.with_multiples(layers, 4),
     "softmax": lambda layers: rewriting.with_bounded_softmax(layers, 708.3),
-    "all": lambda layers: rewriting.rewritten(layers, "float64"),
+    "all": lambda layers: rewriting.rewritten(layers, "float64", 4),
 }
 
 
@@ -34,7 +35,7 @@ def dense(rng, n_in, n_out, activation, dtype=np.float64):
 def networks(draw, dtype=np.float64):
     """A network of a few layers, as images or standardised features would have it, and samples for it."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    widths = draw(st.lists(st.integers(1, 12), min_size=2, max_size=5))
+    widths = draw(st.lists(st.integers(1, 12) | st.integers(17, 21), min_size=2, max_size=5))
     layers = []
     for n in widths[:1]:
         kind = draw(st.sampled_from(["none", "scalar", "features", "identity", "flatten"]))
@@ -166,6 +167,27 @@ def test_labels_need_no_activation_that_keeps_the_order(activation):
     assert rewriting.without_last_activation(net.layers)[-1].activation == "identity"
     x = rng.normal(size=(100, 5))
     np.testing.assert_array_equal(net.predict(x), net(x).argmax(axis=-1))
+
+
+@pytest.mark.parametrize(("n", "widened"), [(16, 16), (17, 20), (18, 20), (20, 20), (50, 52)])
+def test_hidden_layers_get_multiples_of_units(n, widened):
+    rng = np.random.default_rng(0)
+    net = pnn.Network([dense(rng, 5, n, "tanh"), dense(rng, n, n, "tanh"), dense(rng, n, 18, "tanh")])
+    new = pnn.Network(rewriting.with_multiples(net.layers, 4))
+    assert [layer.weight.shape for layer in new.layers] == [(5, widened), (widened, widened), (widened, 18)]
+    x = rng.normal(size=(30, 5))
+    x[:5, 2], x[5:8, 3], x[8:10, 4] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):  # a BLAS may set the flag for any product with an infinity
+        found, wanted = new(x), net(x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert np.isfinite(wanted[:8]).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "softmax", "identity"])
+def test_unbounded_or_coupled_units_are_not_copied(activation):
+    rng = np.random.default_rng(0)
+    layers = dense(rng, 5, 18, activation), dense(rng, 18, 3, "softmax")
+    assert rewriting.with_multiples(layers, 4) == layers
 
 
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - STRICTLY_INCREASING))

@@ -50,6 +50,7 @@ class Backend:
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
+    units: ClassVar[int] = 1  # hidden layers run best with a multiple of so many
 
     def __str__(self) -> str:
         device = self.device_name()

@@ -5,15 +5,24 @@ from typing import final
 
 import numpy as np
 
-from portable_nn._typing import Array, DType
+from portable_nn._typing import Array, DType, Namespace
+from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend
 from portable_nn.layers import Dense, Layer, Operator
 
 TALL = 256
 """Rows from which a weight is held by columns too."""
 
-ROWS, BYTES = 1024, 2**19
-"""How much of a bias repeated is held at most."""
+REPEATS = 50
+"""How often a bias is repeated for batches that are multiples of it."""
+
+
+def _tanh(x: Array, *, xp: Namespace) -> Array:
+    """Hyperbolic tangent, in place."""
+    return xp.tanh(x, out=x)
+
+
+ACTIVATIONS = FUNCTIONS | {"tanh": _tanh}
 
 
 @final
@@ -24,6 +33,7 @@ class NumPy(Backend):
     namespace = "array_api_compat.numpy"
     package = "numpy"
     install = "numpy"
+    units = 4  # OpenBLAS multiplies by 49 to 51 columns no faster than by 52, by 31 more slowly than by 32
 
     def device_name(self) -> str:
         """Nothing: there is one device."""
@@ -34,11 +44,11 @@ class NumPy(Backend):
         return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 
     def prepared(self, layer: Layer) -> Layer:
-        """Products that suit one sample and many, biases added in place."""
+        """Products that suit one sample and many; the bias is added, and tanh taken, in place."""
         if not isinstance(layer, Dense):
             return layer
         multiply = _product(layer.weight) if len(layer.weight) >= TALL else operator.matmul
-        return layer.with_operators(multiply, _sum(layer.bias))
+        return layer.computed_by(multiply, _sum(layer.bias), ACTIVATIONS)
 
 
 def _product(weight: Array) -> Operator:
@@ -52,11 +62,15 @@ def _product(weight: Array) -> Operator:
 
 
 def _sum(bias: Array) -> Operator:
-    """The sum with a bias: a batch adds one that lies there repeated in less than half the time."""
-    repeated = np.tile(bias, (min(ROWS, BYTES // bias.nbytes), 1))
+    """The sum with a bias: in long rows, of many samples, a batch takes less than half the time."""
+    repeated = np.tile(bias, REPEATS)
 
     def add(product: Array, bias: Array) -> Array:
-        product += repeated[: len(product)] if product.ndim == 2 and len(product) <= len(repeated) else bias
+        if product.ndim == 2 and len(product) % REPEATS == 0:
+            rows = product.reshape(-1, len(repeated))
+            rows += repeated
+        else:
+            product += bias
         return product
 
     return add

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import portable_nn as pnn
+from portable_nn._typing import NumPyArray
 from portable_nn.formats.npz import read_arrays
 from portable_nn.streams import opened
 
 STDERR = 2  # file descriptor
-
-NumPyArray: TypeAlias = np.ndarray[Any, Any]
 
 Model = Annotated[
     str,

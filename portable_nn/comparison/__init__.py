@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array
+from portable_nn._typing import Array, NumPyArray
 from portable_nn.activations import namespace
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
@@ -17,7 +17,6 @@ from portable_nn.comparison.measuring import Finding, Task, find
 from portable_nn.comparison.records import Comparison
 from portable_nn.comparison.verdicts import reference, verdict
 from portable_nn.formats import save
-from portable_nn.metrics import NumPyArray
 from portable_nn.network import Network
 
 __all__ = ["Task", "run"]

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from portable_nn.inference import cores
+
 __all__ = ["Environment", "environment", "thread_pools"]
 
 PACKAGES = (
@@ -68,7 +70,7 @@ def environment() -> Environment:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         platform=platform.platform(),
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         versions={name: version for name in PACKAGES if (version := _version(name))},
         settings={name: os.environ[name] for name in SETTINGS if name in os.environ},

@@ -20,6 +20,7 @@ import numpy as np
 from portable_nn.comparison.measuring import Finding, Task, find
 from portable_nn.comparison.records import Measured, rebuilt
 from portable_nn.formats import load
+from portable_nn.network import Network
 
 __all__ = ["find_apart", "main"]
 
@@ -92,7 +93,8 @@ def main() -> None:
     os.dup2(2, 1)
     task = rebuilt(Task, json.loads((folder / "task.json").read_text()))
     images = np.load(folder / "images.npy", mmap_mode="r")
-    net = load(folder / "network.safetensors")
+    layers = load(folder / "network.safetensors").layers
+    net = Network(layers, _optimized=task.optimized, _compiled=task.compiled)
     found = find(net, images, task, lambda step: print(step, file=steps, flush=True))
     for name, array in (("outputs", found.outputs), ("labels", found.labels)):
         (folder / f"{name}.npy").unlink(missing_ok=True)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from importlib import import_module
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array
+from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
 from portable_nn.comparison.records import ColdStart, Measured, Speed
@@ -18,8 +18,6 @@ from portable_nn.network import Network, labels_of
 from portable_nn.timing import measure, peak_memory
 
 __all__ = ["Finding", "Task", "find", "resolve"]
-
-NumPyArray: TypeAlias = np.ndarray[Any, Any]
 
 WHOLE = 10_000  # images in the largest batch whose outputs are compared
 PROBED = 21  # images whose outputs are compared between batch sizes: a multiple of 7
@@ -39,6 +37,8 @@ class Task:
     iterations : int or None
     budget : float
         Seconds for each measurement of speed.
+    optimized, compiled : bool
+        How the network runs.
     """
 
     backend: str | Backend
@@ -47,6 +47,8 @@ class Task:
     warm_up: int
     iterations: int | None
     budget: float
+    optimized: bool = False
+    compiled: bool = False
 
     @property
     def steps(self) -> int:

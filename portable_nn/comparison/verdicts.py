@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from portable_nn._typing import NumPyArray
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.metrics import TOLERANCES, LabelParity, NumPyArray, Parity, check_labels, label_parity, parity
+from portable_nn.metrics import TOLERANCES, LabelParity, Parity, check_labels, label_parity, parity
 from portable_nn.network import Network
 
 __all__ = ["Reference", "reference", "verdict"]
@@ -44,7 +45,7 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     """
     if len(images) == 0:
         raise ShapeError("no images to compare on: give at least one")
-    net = net.astype("float64")
+    net = Network(net.layers).astype("float64")
     if not np.isdtype(images.dtype, ("bool", "integral")):
         images = images.astype(np.float64, copy=False)
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]

@@ -1,6 +1,5 @@
 """A comparison as one web page that needs nothing beside itself, under a strict content security policy."""
 
-import math
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from portable_nn._typing import NumPyArray
 from portable_nn.comparison.records import Comparison
-from portable_nn.metrics import NumPyArray
+from portable_nn.errors import ShapeError
 from portable_nn.report import pictures
 from portable_nn.report.columns import columns
 from portable_nn.report.style import svg
@@ -130,14 +130,14 @@ def _picture(title: str, alternative: str, draw: Callable[..., Figure]) -> Pictu
 
 
 def _digits(comparison: Comparison, images: NumPyArray) -> dict[int, str]:
-    """The images that a row disagrees on, as data URLs by index; none if they are not square."""
-    size = math.prod(images.shape[1:])
-    if math.isqrt(size) ** 2 != size:
-        return {}
+    """The images that a row disagrees on, as data URLs by index; none if they are no square images."""
     wanted = {
         found.index for row in comparison.rows if row.labels is not None for found in row.labels.disagreements
     }
-    return {i: _data_url("png", _png(pictures.square(images[i]))) for i in sorted(wanted)}
+    try:
+        return {i: _data_url("png", _png(pictures.square(images[i]))) for i in sorted(wanted)}
+    except ShapeError:
+        return {}
 
 
 def _png(image: NumPyArray) -> bytes:

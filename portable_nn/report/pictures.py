@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import cycle
 from math import isqrt
-from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib import rcParams
@@ -12,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from portable_nn import activations as functions
+from portable_nn._typing import NumPyArray
 from portable_nn.comparison.records import Comparison, Row
 from portable_nn.errors import ShapeError
 from portable_nn.report.style import paper
@@ -19,11 +19,11 @@ from portable_nn.report.words import name, share
 
 __all__ = ["activations", "confusion", "errors", "mistakes", "square", "throughput"]
 
-NumPyArray: TypeAlias = np.ndarray[Any, Any]
-
 MARKERS = "osD^vPX*"
 LINES = "-", "--", "-.", ":"
 SHOWN = 24
+
+LEAST_SIDE = 8
 SMALLEST = 1e-18  # what no error at all is drawn as: a logarithmic axis has no 0
 
 
@@ -228,11 +228,14 @@ def square(image: NumPyArray) -> NumPyArray:
     Raises
     ------
     ShapeError
-        If its pixels make no square.
+        If its pixels make no square, or one so small that samples may be no images at all.
     """
     side = isqrt(image.size)
-    if side * side != image.size:
-        raise ShapeError(f"samples of shape {image.shape} are no square images: there is no picture of them")
+    if side * side != image.size or side < LEAST_SIDE:
+        raise ShapeError(
+            f"samples of shape {image.shape} are no square images, {LEAST_SIDE} pixels wide or more: "
+            "there is no picture of them"
+        )
     return image.reshape(side, side)
 
 

@@ -70,9 +70,10 @@ def test_mistakes_tell_both_labels_and_the_probability(images, dark):
     assert sum(len(axes.images) for axes in figure.axes) == min(24, len(wrong))
 
 
-def test_images_that_are_no_squares_are_refused():
+@pytest.mark.parametrize("features", [3, 16])
+def test_images_that_are_no_squares_are_refused(features):
     with pytest.raises(pnn.ShapeError, match="no square"):
-        pictures.mistakes(np.zeros((1, 3)), np.array([0]), np.array([1]), np.array([1.0]))
+        pictures.mistakes(np.zeros((1, features)), np.array([0]), np.array([1]), np.array([1.0]))
 
 
 def test_activations_are_a_labelled_sheet_of_four(dark):
