@@ -64,9 +64,9 @@ def one_image() -> np.ndarray:
     return pnn.datasets.mnist("test")[0][:1].astype(np.float32)
 
 
-def optimized_weights() -> list[tuple[np.ndarray, np.ndarray]]:
+def optimized_weights(units: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
     """Weight and bias of each layer of the rewritten network, float32: tanh, tanh, softmax without a maximum."""
-    layers = rewritten(pnn.load("mnist").layers, "float32")
+    layers = rewritten(pnn.load("mnist").layers, "float32", units)
     return [(layer.weight.astype(np.float32), layer.bias.astype(np.float32)) for layer in layers]
 
 
