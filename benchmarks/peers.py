@@ -31,7 +31,7 @@ class Effort:
     fixed_size: int | None = None
 
 
-FULL = Effort(rounds=31)
+FULL = Effort(rounds=21)
 QUICK = Effort(rounds=2, fixed_size=1000)
 
 
