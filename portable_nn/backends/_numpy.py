@@ -67,7 +67,7 @@ def _sum(bias: Array) -> Operator:
 
     def add(product: Array, bias: Array) -> Array:
         if product.ndim == 2 and len(product) % REPEATS == 0:
-            rows = product.reshape(-1, len(repeated))
+            rows = product.reshape(-1, len(repeated), copy=False)
             rows += repeated
         else:
             product += bias
