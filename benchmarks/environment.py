@@ -1,10 +1,11 @@
 """The machine and the versions that figures belong to."""
 
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from portable_nn.inference import cores
 
 __all__ = ["environment"]
 
@@ -26,7 +27,7 @@ def environment() -> dict[str, object]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "processor": _named("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory": _named("/proc/meminfo", "MemTotal"),
         "system": platform.system(),
         "BLAS of NumPy": blas(),

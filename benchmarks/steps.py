@@ -8,10 +8,9 @@ import numpy as np
 
 import portable_nn as pnn
 from benchmarks.dispatch import optimized_weights
+from portable_nn.inference import BATCH
 
 __all__ = ["WHOLE", "functions"]
-
-BATCH = 1000
 
 WHOLE = "all of predict"
 

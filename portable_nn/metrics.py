@@ -100,9 +100,7 @@ def margins(outputs: NumPyArray) -> NumPyArray:
     >>> margins(np.array([[0.125, 0.75, 0.125], [0.5, 0.5, 0.0]]))
     array([0.625, 0.   ])
     """
-    if outputs.shape[1] == 1:
-        outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    second, first = np.partition(outputs, -2, axis=1)[:, -2:].T
+    second, first = np.partition(_by_class(outputs), -2, axis=1)[:, -2:].T
     return np.asarray(first - second)
 
 
@@ -315,8 +313,12 @@ def confidence(outputs: NumPyArray) -> NumPyArray:
     >>> confidence(np.array([[0.25, 0.75], [0.5, 0.5]])), confidence(np.array([[0.25]]))
     (array([0.75, 0.5 ]), array([0.75]))
     """
-    both = outputs if outputs.shape[1] > 1 else np.concatenate([outputs, 1 - outputs], axis=1)
-    return np.asarray(both.max(axis=1))
+    return np.asarray(_by_class(outputs).max(axis=1))
+
+
+def _by_class(outputs: NumPyArray) -> NumPyArray:
+    """A column for each class, two where outputs are the probability of the second alone."""
+    return outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
 
 
 def check_labels(truth: NumPyArray, images: int, classes: int) -> None:
