@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import chain
 from math import prod
-from threading import local
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,8 @@ def predict(
         parts = batches(source, size, start)
         run = _on_numpy(net, outputs) if target.name == "numpy" else on_device(net, target, outputs)
         done = start
-        for part in _on_threads(run, parts, workers) if target.name == "numpy" else map(run, parts):
+        kept = hasattr(source, "shape")
+        for part in _on_threads(run, parts, workers, kept) if target.name == "numpy" else map(run, parts):
             done += len(part)
             if progress is not None:
                 progress(done)
@@ -205,18 +206,21 @@ def _on_numpy(net: Network, outputs: bool) -> Callable[[Array], NumPyArray]:
 
 
 def _on_threads(
-    run: Callable[[Array], NumPyArray], parts: Iterator[Array], workers: int | None
+    run: Callable[[Array], NumPyArray], parts: Iterator[Array], workers: int | None, kept: bool
 ) -> Iterator[NumPyArray]:
-    """Results in order, a few batches ahead of what is asked for."""
-    controller = _blas()
-    workers = workers or (cores() if controller is not None else 1)
-    if workers == 1 or controller is None:
+    """Results in order, a few batches ahead of what is asked for.
+
+    Batches that are not kept are copied: an iterator may write the next one over them.
+    """
+    workers = workers or (cores() if _blas() is not None else 1)
+    if workers == 1:
         yield from map(run, parts)
         return
+    here = backends.get("numpy")
     pending: deque[Future[NumPyArray]] = deque()
-    with controller.limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+    with ONE_THREAD, ThreadPoolExecutor(workers) as pool:
         for part in parts:
-            pending.append(pool.submit(run, part))
+            pending.append(pool.submit(run, part if kept else np.array(nearest(part, here))))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -231,6 +235,29 @@ def _blas() -> Any:
     except ModuleNotFoundError:
         return None
     return ThreadpoolController()
+
+
+class _OneThread:
+    """The BLAS held to one thread, which is a setting of the whole process, while anyone is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+ONE_THREAD = _OneThread()
 
 
 def cores() -> int:
@@ -306,9 +333,10 @@ def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outpu
     """What the results for a file depend on, in words that are the same in the next process."""
     weights = sha256()
     for layer in net.to_numpy().layers:
-        weights.update(repr(layer).encode())
+        numbers = {name: value for name, value in vars(layer).items() if name not in layer.arrays}
+        weights.update(repr((type(layer).__name__, numbers)).encode())
         for array in layer.arrays.values():
             weights.update(array.dtype.str.encode() + array.tobytes())
     file = os.stat(path)
     origin = os.path.realpath(path), file.st_size, file.st_mtime_ns
-    return repr((weights.hexdigest(), origin, str(target), outputs))
+    return repr((weights.hexdigest(), origin, str(target), outputs, net._optimized))

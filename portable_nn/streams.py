@@ -125,11 +125,15 @@ class NpyWriter:
             self.partial.unlink()
 
     def append(self, rows: np.ndarray[Any, Any]) -> None:
-        """Write rows after those before."""
+        """Write rows after those before, which are of the same dtype and shape."""
+        row = rows.dtype, rows.shape[1:]
         if self._row is None:
-            self._row = rows.dtype, rows.shape[1:]
+            self._row = row
             self._write_header()
-        view = memoryview(np.ascontiguousarray(rows, self._row[0]).tobytes())
+        if row != self._row:
+            before, now = (f"{dtype} of shape {shape}" for dtype, shape in (self._row, row))
+            raise ShapeError(f"results are {before}, then {now}: give batches of one dtype and shape")
+        view = memoryview(rows.tobytes())
         while view:
             view = view[self._file.write(view) :]
         self.rows += len(rows)

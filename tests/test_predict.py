@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from weakref import WeakSet
 
 import numpy as np
@@ -179,6 +181,63 @@ def test_the_blas_gets_its_threads_back(mnist, images):
     before = threadpoolctl.threadpool_info()
     pnn.predict(mnist, images, workers=2)
     assert threadpoolctl.threadpool_info() == before
+
+
+def test_calls_that_overlap_give_the_blas_its_threads_back(mnist, images, expected):
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    before = threadpoolctl.threadpool_info()
+    first_waits, second_is_done = Event(), Event()
+
+    def slow():
+        yield images[:500]
+        first_waits.set()
+        assert second_is_done.wait(60)
+        yield images[500:]
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pnn.predict, mnist, slow(), workers=2)
+        assert first_waits.wait(60)
+        second = pnn.predict(mnist, released(images, second_is_done, first), workers=2)
+        found = first.result()
+    for labels in (found, second):
+        np.testing.assert_array_equal(labels, expected)
+    assert threadpoolctl.threadpool_info() == before
+
+
+def released(images, event, other):
+    """Batches, between which another call of predict that waits for an event comes to its end."""
+    yield images[:500]
+    event.set()
+    other.result(60)
+    yield images[500:]
+
+
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_an_iterator_may_use_one_buffer_again(mnist, images, expected, workers):
+    def refilled():
+        buffer = np.empty_like(images[:100])
+        for i in range(0, len(images), 100):
+            buffer[:] = images[i : i + 100]
+            yield buffer
+
+    np.testing.assert_array_equal(pnn.predict(mnist, refilled(), workers=workers), expected)
+
+
+def test_results_of_several_shapes_make_no_file(tmp_path):
+    net = pnn.Network([pnn.Rescaling(2.0)])
+    with pytest.raises(pnn.ShapeError, match="one dtype and shape"):
+        pnn.predict(net, iter([np.ones((2, 3)), np.ones((2, 4))]), outputs=True, out=tmp_path / "y.npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_with_other_numbers_is_other_work(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 3)))
+    layers = [pnn.Rescaling(1.0, 1234567.0)], [pnn.Rescaling(1.0, 1234568.0)], [pnn.Flatten((3,))]
+    nets = [pnn.Network(one) for one in layers]
+    nets.append(nets[0].optimized())
+    target = pnn.backends.get("numpy")
+    found = {inference._identity(net, tmp_path / "x.npy", target, True) for net in nets}
+    assert len(found) == len(nets)
 
 
 class Small(Backend):
