@@ -15,6 +15,7 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
+from portable_nn.explain import explain
 from portable_nn.layers import Dense, Flatten, Rescaling
 from portable_nn.network import Network
 
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "datasets",
     "evaluate",
+    "explain",
     "load",
     "predict",
     "save",

@@ -8,10 +8,11 @@ A new activation is one function here and its name in `ACTIVATIONS`.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from math import inf
+from typing import Any, TypeVar, cast
 
-import array_api_compat
-
+from portable_nn._arrays import check_real, default_float, is_narrow, namespace
 from portable_nn._typing import A, Array, Namespace
 from portable_nn.errors import InputError, ShapeError
 
@@ -30,35 +31,32 @@ __all__ = [
     "tanh",
 ]
 
-
-def namespace(x: object) -> Namespace:
-    """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
-    try:
-        return array_api_compat.array_namespace(x)
-    except TypeError as error:
-        raise InputError(
-            f"expected an array of a library that follows the array API standard, got {type(x).__name__}: "
-            "convert it first, with numpy.asarray(x) for instance"
-        ) from error
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def default_float(xp: Namespace, x: Array) -> object:
-    """The default floating dtype of the device of `x`."""
-    return xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
+def _on_arrays(function: Function) -> Function:
+    """A function of floating arrays whose namespace is known, made to take any real arrays.
 
+    What has 16 bits is computed in 32 and rounded once.
+    """
 
-def _floating(x: Array) -> tuple[Array, Namespace]:
-    """`x` promoted to floating, and its namespace."""
-    xp = namespace(x)
-    if xp.isdtype(x.dtype, "real floating"):
-        return x, xp
-    if xp.isdtype(x.dtype, ("bool", "integral")):
-        return xp.astype(x, default_float(xp, x)), xp
-    raise InputError(f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first")
+    @wraps(function)
+    def on_arrays(x: Array, /, *axis: int, xp: Namespace | None = None, **along: int) -> Array:
+        if xp is None:
+            xp = namespace(x)
+            if not check_real(x, xp):
+                x = xp.astype(x, default_float(xp, x))
+        if not is_narrow(x):
+            return function(x, *axis, xp=xp, **along)
+        return xp.astype(function(xp.astype(x, xp.float32), *axis, xp=xp, **along), x.dtype)
+
+    return cast(Function, on_arrays)
 
 
 def _along(x: Array, axis: int) -> int:
     """Check that `x` has values along `axis`."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise InputError(f"softmax normalises along one axis, given by its number, got axis={axis!r}")
     if not -x.ndim <= axis < x.ndim:
         raise ShapeError(
             f"softmax normalises along an axis, and an array of shape {tuple(x.shape)} has no axis {axis}: "
@@ -69,16 +67,8 @@ def _along(x: Array, axis: int) -> int:
     return axis
 
 
-def _half_exp(x: Array, xp: Namespace) -> tuple[Array, Array]:
-    """Where `x` is negative, and ``exp(-|x|)``, which cannot overflow.
-
-    `where` rather than `abs`: the derivative of ``abs`` at 0 is 0 in automatic differentiation.
-    """
-    negative = x < 0
-    return negative, xp.exp(xp.where(negative, x, -x))
-
-
-def step(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def step(x: A, /, *, xp: Namespace = None) -> A:
     """Heaviside step: 1 where ``x >= 0``, else 0 (also for nan).
 
     Parameters
@@ -99,13 +89,12 @@ def step(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     result: A = xp.astype(x >= 0, x.dtype)
     return result
 
 
-def sigmoid(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def sigmoid(x: A, /, *, xp: Namespace = None) -> A:
     """Logistic sigmoid, ``1 / (1 + exp(-x))``.
 
     No overflow for any finite `x`, full relative accuracy in the far tail, and the derivative 1/4 at 0.
@@ -128,14 +117,12 @@ def sigmoid(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    if xp is None:
-        x, xp = _floating(x)
-    negative, e = _half_exp(x, xp)
-    result: A = xp.where(negative, e, xp.ones_like(e)) / (1 + e)
+    result: A = xp.exp(xp.minimum(x, xp.zeros_like(x))) / (1 + xp.exp(-xp.abs(x)))
     return result
 
 
-def relu(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def relu(x: A, /, *, xp: Namespace = None) -> A:
     """Rectified linear unit, ``max(x, 0)``; its derivative at 0 is 0.
 
     Parameters
@@ -156,13 +143,12 @@ def relu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     result: A = xp.where(x <= 0, xp.zeros_like(x), x)
     return result
 
 
-def tanh(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def tanh(x: A, /, *, xp: Namespace = None) -> A:
     """Hyperbolic tangent.
 
     Parameters
@@ -183,13 +169,12 @@ def tanh(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     result: A = xp.tanh(x)
     return result
 
 
-def identity(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def identity(x: A, /, *, xp: Namespace = None) -> A:
     """`x` itself, promoted to floating.
 
     Parameters
@@ -210,12 +195,11 @@ def identity(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> identity(np.array([1, 2]))
     array([1., 2.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     return x
 
 
-def leaky_relu(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def leaky_relu(x: A, /, *, xp: Namespace = None) -> A:
     """`x` where it is positive, ``x / 100`` elsewhere (the slope of `torch.nn.LeakyReLU`).
 
     Parameters
@@ -236,13 +220,12 @@ def leaky_relu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> leaky_relu(np.array([-100.0, 2.0]))
     array([-1.,  2.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     result: A = xp.where(x <= 0, 0.01 * x, x)
     return result
 
 
-def elu(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def elu(x: A, /, *, xp: Namespace = None) -> A:
     """Exponential linear unit: `x` where it is positive, ``exp(x) - 1`` elsewhere.
 
     Parameters
@@ -267,14 +250,15 @@ def elu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     negative = x <= 0
-    result: A = xp.where(negative, xp.expm1(xp.where(negative, x, xp.zeros_like(x))), x)
+    below = xp.where(negative, x, xp.zeros_like(x))
+    # libraries derive expm1(x) as expm1(x) + 1, which is 0 where exp(x) is not
+    result: A = xp.where(negative, xp.where(x > -1, xp.expm1(below), xp.exp(below) - 1), x)
     return result
 
 
-def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def gelu(x: A, /, *, xp: Namespace = None) -> A:
     """Gaussian error linear unit in its tanh form (the standard has no erf).
 
     The factor ``(1 + tanh(u)) / 2`` is computed as ``sigmoid(2 u)``, which is accurate in the far tail too.
@@ -301,14 +285,13 @@ def gelu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.158808,  0.      ,  0.841192])
     """
-    if xp is None:
-        x, xp = _floating(x)
     near = xp.clip(x, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
     result: A = x * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp)
     return result
 
 
-def silu(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def silu(x: A, /, *, xp: Namespace = None) -> A:
     """Sigmoid linear unit, ``x * sigmoid(x)``, also called swish.
 
     Parameters
@@ -333,13 +316,12 @@ def silu(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.268941,  0.      ,  0.731059])
     """
-    if xp is None:
-        x, xp = _floating(x)
     result: A = x * sigmoid(x, xp=xp)
     return result
 
 
-def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def softplus(x: A, /, *, xp: Namespace = None) -> A:
     """``log(1 + exp(x))``, a smooth relu, without overflow.
 
     Parameters
@@ -360,14 +342,12 @@ def softplus(x: A, /, *, xp: Namespace | None = None) -> A:
     >>> softplus(np.array([-1000.0, 0.0, 100.0])).round(6)
     array([  0.      ,   0.693147, 100.      ])
     """
-    if xp is None:
-        x, xp = _floating(x)
-    negative, e = _half_exp(x, xp)
-    result: A = xp.where(negative, xp.zeros_like(x), x) + xp.log1p(e)
+    result: A = xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
     return result
 
 
-def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     """Softmax along one axis: ``exp(x) / sum(exp(x))``, computed without overflow.
 
     The maximum along `axis` is subtracted first, which changes no quotient. Every slice along `axis` is
@@ -398,16 +378,16 @@ def softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     >>> softmax(np.array([1010, 1000, 990]))
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
-    if xp is None:
-        x, xp = _floating(x)
     axis = _along(x, axis)
-    root = xp.exp(0.5 * x - 0.5 * xp.max(x, axis=axis, keepdims=True))  # halves, whose difference is finite
+    largest = xp.max(x, axis=axis, keepdims=True)
+    root = xp.exp(0.5 * x - 0.5 * largest)  # halves, whose difference is finite
     e = root * root
     result: A = e / xp.sum(e, axis=axis, keepdims=True)
     return result
 
 
-def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
+@_on_arrays
+def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
 
     What lies further below the maximum than the dtype's largest number is -inf.
@@ -437,8 +417,6 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    if xp is None:
-        x, xp = _floating(x)
     axis = _along(x, axis)
     largest = xp.max(x, axis=axis, keepdims=True)
     shifted = x - xp.where(largest < inf, largest, xp.zeros_like(largest))
@@ -446,6 +424,7 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace | None = None) -> A:
     return result
 
 
+@_on_arrays
 def _bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
     """Softmax of logits that are known to lie where exp neither overflows nor underflows."""
     e = xp.exp(x)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from portable_nn import backends
+from portable_nn._arrays import check_real, namespace
 from portable_nn._typing import Array
-from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
+from portable_nn.network import Network
 
 __all__ = ["Explanation", "explain"]
 
@@ -27,8 +28,8 @@ class Explanation:
     input_cast : str
         From which dtype to which the input is cast, on its device; "" if it is not.
     weights : {"copied", "cached", "shared", "cast"}
-        Copied beside the input now; taken from such a copy; used as they are, by a bound network; or those of
-        a bound network cast on their device, at each call.
+        Copied beside the input now; taken from such a copy; those of another library than NumPy, used as they are;
+        or such cast on their device, at each call.
     moved_bytes : int
         Of the weights that were copied.
     precision : str
@@ -58,7 +59,7 @@ class Explanation:
         )
 
 
-def explain(net: Any, x: Array) -> Explanation:
+def explain(net: Network, x: Array) -> Explanation:
     """Do what calling the network on `x` does, but for computing, and say what that was.
 
     Parameters
@@ -80,8 +81,7 @@ def explain(net: Any, x: Array) -> Explanation:
     --------
     >>> import numpy as np
     >>> import portable_nn as pnn
-    >>> from portable_nn.explain import explain
-    >>> print(explain(pnn.load("mnist"), np.zeros((3, 784), dtype=np.uint8)))
+    >>> print(pnn.explain(pnn.load("mnist"), np.zeros((3, 784), dtype=np.uint8)))
     computed in  numpy, where the input is
     device       cpu
     dtype        float32
@@ -91,11 +91,11 @@ def explain(net: Any, x: Array) -> Explanation:
     """
     xp = namespace(x)
     backend = backends.of(x, xp)
-    cached = ("outputs", type(x), backend.device, x.dtype) in net._placed
-    net._forward("outputs", x)
-    floating = xp.isdtype(x.dtype, "real floating")
+    floating = check_real(x, xp)
     dtype = backend.dtype_name(x.dtype if floating else backend.dtype(net.dtype))
-    if net.backend is not None:
+    cached = net.passes.has(backend, dtype)
+    net.passes.find("outputs", x)
+    if not net.passes.follows:
         weights: _Weights = "shared" if dtype == net.dtype else "cast"
     else:
         weights = "cached" if cached else "copied"

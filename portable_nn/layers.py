@@ -5,22 +5,26 @@ so that gradients flow through them.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any, Self, TypeAlias, final
 
 import array_api_compat
 import numpy as np
 
+from portable_nn._arrays import namespace
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations import ACTIVATIONS, FUNCTIONS, namespace
+from portable_nn.activations import ACTIVATIONS, FUNCTIONS
 from portable_nn.errors import NetworkError, ShapeError
 
 __all__ = ["Dense", "Flatten", "Layer", "Rescaling"]
 
 Shape: TypeAlias = tuple[int, ...]
-Operator: TypeAlias = Callable[[Array, Array], Array]
+
+MOST_AXES, LONGEST = 64, 2**63 - 1
+"""Of an array, in NumPy."""
 
 
 def _weights(layer: str, name: str, array: Array) -> Array:
@@ -81,10 +85,6 @@ class Dense:
     bias: Array = None  # (n_out,)
     activation: str = "identity"
 
-    _multiply = staticmethod(operator.matmul)
-    _add = staticmethod(operator.add)
-    _activations = FUNCTIONS
-
     def __post_init__(self) -> None:
         weight = _weights("Dense", "weight", self.weight)
         if weight.ndim != 2 or 0 in weight.shape:
@@ -109,7 +109,7 @@ class Dense:
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
-        return self._activations[self.activation](self._add(self._multiply(x, self.weight), self.bias), xp=xp)
+        return FUNCTIONS[self.activation](x @ self.weight + self.bias, xp=xp)
 
     def __repr__(self) -> str:
         return f"Dense({self.weight.shape[0]}, {self.weight.shape[1]}, {self.activation!r})"
@@ -126,12 +126,6 @@ class Dense:
     def with_activation(self, activation: str) -> Self:
         """The same layer with another activation."""
         return _replaced(self, activation=activation)  # type: ignore[no-any-return]
-
-    def computed_by(
-        self, multiply: Operator, add: Operator, activations: Mapping[str, Callable[..., Array]]
-    ) -> Self:
-        """The same layer, its product, sum and activation computed as suits a library best."""
-        return _replaced(self, _multiply=multiply, _add=add, _activations=activations)  # type: ignore[no-any-return]
 
     @property
     def input_shape(self) -> Shape:
@@ -245,12 +239,16 @@ class Flatten:
 
     def __post_init__(self) -> None:
         try:
-            shape = tuple(operator.index(n) for n in self.sample_shape)
+            shape = tuple(operator.index(n) for n in islice(self.sample_shape, MOST_AXES + 1))
         except TypeError:
             shape = ()
         if not shape or min(shape) < 1:
             raise NetworkError(
-                f"Flatten: sample_shape must be positive lengths such as (28, 28), got {self.sample_shape!r}"
+                f"Flatten: sample_shape must be positive lengths such as (28, 28), got {self.sample_shape!r:.80}"
+            )
+        if len(shape) > MOST_AXES or max(shape) > LONGEST or prod(shape) > LONGEST:
+            raise NetworkError(
+                f"Flatten: sample_shape must be at most {MOST_AXES} lengths whose product is below 2**63"
             )
         object.__setattr__(self, "sample_shape", shape)
 

@@ -6,29 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, final
 
-from portable_nn import backends
-from portable_nn._typing import A, Array
-from portable_nn.activations import namespace
-from portable_nn.backends import FLOATS, Backend
-from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.explain import Explanation, explain
-from portable_nn.layers import Dense, Layer, Shape, check_input, sample_shapes
-from portable_nn.placing import (
-    Forward,
-    Result,
-    beside,
-    common_backend,
-    common_dtype,
-    fetched,
-    forward_in,
-    forward_pass,
-    labels_of,
-    place,
-    placed,
-)
-from portable_nn.rewriting import rewritten, without_last_activation
+import numpy as np
 
-__all__ = ["Network", "labels_of"]
+from portable_nn import backends
+from portable_nn._typing import A, NumPyArray
+from portable_nn.backends import FLOATS, Backend
+from portable_nn.errors import NetworkError
+from portable_nn.layers import Layer, Shape, sample_shapes
+from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
+
+__all__ = ["Network"]
 
 
 @final
@@ -36,10 +23,11 @@ __all__ = ["Network", "labels_of"]
 class Network:
     """Layers in order: one source of the forward pass for every array library.
 
-    A network of NumPy weights follows its input: it works on the arrays of any library, on any device, in any
-    floating dtype, and places a copy of its weights there, once. The caller's data never moves. A network with
-    weights of another library, or one that `to` has placed, is *bound*: it takes arrays of that library and
-    device alone, and nothing moves at all.
+    Who brought the weights decides how the network runs. With NumPy weights it follows its input: beside arrays
+    of a library, device and dtype that it has not met, its layers are rewritten exactly into less work, their
+    weights placed, and the forward pass kept, for any number of calls. The caller's data never moves. `to` does
+    the same at once and for one device, and refuses other arrays. Weights of another library are the caller's own:
+    they are used as they are, never copied or rewritten, so that they can be trained.
 
     Networks are immutable and may be shared by threads. ``==`` is identity.
 
@@ -48,13 +36,18 @@ class Network:
     layers : iterable of Dense, Rescaling and Flatten
         What one layer gives, the next one must take.
     backend : Backend, optional
-        Bind it to this library and device; `to` does so and places the weights there.
+        Take arrays of this library and device alone; `to` names it by a spec.
+    compiled : bool
+        Through the library's compiler, as `compile` says.
 
     Attributes
     ----------
     layers : tuple of layers
     backend : Backend or None
         The library and device it is bound to, None if it follows its input.
+    compiled : bool
+    passes : Passes
+        Its forward passes.
 
     Raises
     ------
@@ -74,20 +67,18 @@ class Network:
 
     layers: tuple[Layer, ...]
     backend: Backend | None
+    compiled: bool
+    passes: Passes
     _shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
     _dtype: str
-    _optimized: bool
-    _compiled: bool
-    _placed: dict[Any, Forward]
-    _source: tuple[Layer, ...] | None  # NumPy's, to rewrite and to place; None if a bound network runs as it is
 
     def __init__(
         self,
         layers: Iterable[Layer],
         *,
         backend: Backend | None = None,
-        _optimized: bool = False,
-        _compiled: bool = False,
+        compiled: bool = False,
+        _dtype: str | None = None,
     ) -> None:
         layers = tuple(layers)
         if not layers:
@@ -95,17 +86,19 @@ class Network:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise NetworkError(f"layer {i} must be Dense, Rescaling or Flatten, got {type(layer).__name__}")
-        backend = backend or common_backend(layers)
-        layers = tuple(layer.map(partial(beside, backend)) for layer in layers)
+        of_weights = common_backend(layers)
+        layers = tuple(layer.map(partial(beside, of_weights)) for layer in layers)
+        shapes = sample_shapes(layers)
+        dtype = _dtype or common_dtype(layers, of_weights or backends.get("numpy"))
+        backend = backend or of_weights
+        if of_weights is None and backend is not None:
+            dtype = backend.dtype_name(backend.dtype(dtype))
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "backend", backend)
-        object.__setattr__(self, "_shapes", sample_shapes(layers))
-        object.__setattr__(self, "_dtype", common_dtype(layers, backend or backends.get("numpy")))
-        object.__setattr__(self, "_optimized", _optimized)
-        object.__setattr__(self, "_compiled", _compiled)
-        object.__setattr__(self, "_placed", {})
-        source = layers if backend is None else fetched(layers, backend) if _optimized else None
-        object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "compiled", compiled)
+        object.__setattr__(self, "passes", Passes(layers, backend, dtype, shapes, compiled))
+        object.__setattr__(self, "_shapes", shapes)
+        object.__setattr__(self, "_dtype", dtype)
 
     def __call__(self, x: A) -> A:
         """The outputs of the last layer.
@@ -131,8 +124,7 @@ class Network:
         PlacementError
             If the network is bound, and `x` is elsewhere.
         """
-        outputs: A = self._forward("outputs", x)(x)
-        return outputs
+        return self.passes.find("outputs", x)(x)  # type: ignore[no-any-return]
 
     def predict(self, x: A) -> A:
         """The label of each sample.
@@ -158,8 +150,7 @@ class Network:
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
-        labels: A = self._forward("labels", x)(x)
-        return labels
+        return self.passes.find("labels", x)(x)  # type: ignore[no-any-return]
 
     def logits(self, x: A) -> A:
         """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
@@ -179,11 +170,12 @@ class Network:
         NetworkError, InputError, ShapeError, PlacementError
             As in `predict`.
         """
-        logits: A = self._forward("logits", x)(x)
-        return logits
+        return self.passes.find("logits", x)(x)  # type: ignore[no-any-return]
 
     def to(self, spec: str | Backend) -> Self:
-        """The same network with its weights placed on a backend, and bound to it.
+        """The same network for arrays of one backend alone, its weights placed there now.
+
+        So nothing moves when it is called, and arrays of another library or device are an error.
 
         Parameters
         ----------
@@ -193,7 +185,7 @@ class Network:
         Returns
         -------
         Network
-            With weights of the same dtype, or of the device's default float where it has no such.
+            Of weights of the same dtype there, or of the device's default float where it has no such.
 
         Raises
         ------
@@ -208,14 +200,15 @@ class Network:
         'numpy'
         """
         backend = backends.get(spec)
-        on_backend = partial(place, backend, backend.dtype(self.dtype))
-        return self._with((layer.map(on_backend) for layer in self.to_numpy().layers), backend)
+        net = type(self)(self.to_numpy().layers, backend=backend, compiled=self.compiled, _dtype=self.dtype)
+        net.passes.place(backend, backend.computed_in(net.dtype))
+        return net
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
         if self.backend is None:
             return self
-        return self._with(fetched(self.layers, self.backend), None)
+        return type(self)(self._numpy_layers(), compiled=self.compiled)
 
     def astype(self, dtype: str) -> Self:
         """The same network with its weights in another dtype, where it is.
@@ -234,42 +227,24 @@ class Network:
         NetworkError
             If the dtype is unknown, or the library or device has none such.
         """
-        backend = self.backend or backends.get("numpy")
         if dtype not in FLOATS:
             raise NetworkError(f"unknown dtype {dtype!r}: choose one of {', '.join(FLOATS)}")
-        new = backend.dtype(dtype)
-        if backend.dtype_name(new) != dtype:
+        backend = self.backend or backends.get("numpy")
+        if backend.dtype_name(backend.dtype(dtype)) != dtype:
             raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
-        layers = (layer.map(lambda array: backend.xp.astype(array, new)) for layer in self.layers)
-        return self._with(layers, self.backend)
-
-    def optimized(self) -> Self:
-        """The same network, rewritten exactly into less work wherever it runs.
-
-        Rescaling is folded into the weights, hidden sigmoids become tanh, linear layers are merged where that
-        saves products, and a softmax whose logits are provably bounded drops its maximum; nothing in float16
-        that would leave its range. `predict` does this by itself, unless the network is bound.
-
-        Returns
-        -------
-        Network
-            With the same layers, rewritten when they are placed. Of a bound network, the weights as they are
-            now: what is trained later does not change it.
-
-        Examples
-        --------
-        >>> import portable_nn as pnn
-        >>> net = pnn.load("mnist")
-        >>> images, labels = pnn.datasets.mnist("test")
-        >>> bool(abs(net.optimized()(images) - net(images)).max() < 1e-5)
-        True
-        """
-        return self._with(self.layers, self.backend, optimized=True)
+        if self.backend is None or self.backend != common_backend(self.layers):
+            cast = partial(_to_bfloat16) if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
+        else:
+            cast = partial(backend.xp.astype, dtype=backend.dtype(dtype))
+        layers = (layer.map(cast) for layer in self.layers)
+        net = type(self)(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
+        return net
 
     def compile(self) -> Self:
-        """The optimized network, compiled by the library it runs on: `jax.jit`, `torch.compile`.
+        """The same network, compiled by the library that it runs on: `jax.jit`, `torch.compile`.
 
-        Elsewhere it is the optimized network. The first call of each shape compiles, which takes a while.
+        Elsewhere it is the network itself. The first call of each shape compiles, which takes a while. Of weights
+        of another library, what is trained later does not change it.
 
         Returns
         -------
@@ -282,19 +257,7 @@ class Network:
         >>> int((pnn.load("mnist").compile().predict(images) == labels).sum())
         9352
         """
-        return self._with(self.layers, self.backend, optimized=True, compiled=True)
-
-    def explain(self, x: Array) -> Explanation:
-        """What calling the network on `x` moves, casts and copies: see `portable_nn.explain`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import portable_nn as pnn
-        >>> pnn.load("mnist").explain(np.zeros(784, dtype=np.uint8)).input_cast
-        'uint8 to float32'
-        """
-        return explain(self, x)
+        return type(self)(self._numpy_layers(), backend=self.backend, compiled=True, _dtype=self.dtype)
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
@@ -335,14 +298,18 @@ class Network:
 
     def __repr__(self) -> str:
         where = f", bound to {self.backend}" if self.backend else ""
-        how = ", compiled" if self._compiled else ", optimized" if self._optimized else ""
+        how = ", compiled" if self.compiled else ""
         return f"Network([{', '.join(map(repr, self.layers))}]{where}{how})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         spec = str(self.backend) if self.backend and self.backend.name else None
-        native = self.backend is None or self.backend.pickles
-        layers = self.layers if native else self.to_numpy().layers
-        return _rebuilt, (layers, spec, self._optimized, self._compiled)
+        keeps = self.backend is None or self.backend.pickles
+        layers = self.layers if keeps else self._numpy_layers()
+        return _rebuilt, (layers, spec, self.compiled, self.dtype)
+
+    def _numpy_layers(self) -> tuple[Layer, ...]:
+        owner = common_backend(self.layers)
+        return self.layers if owner is None else fetched(self.layers, owner)
 
     @property
     def dtype(self) -> str:
@@ -359,104 +326,20 @@ class Network:
         """The shape of the outputs for one sample, None where it is that of the sample."""
         return self._shapes[-1]
 
-    def _forward(self, result: Result, x: Array) -> Forward:
-        """The function from arrays like `x`, in library, device and dtype, to a result; and check the shape."""
-        try:
-            forward = self._placed[result, type(x), x.device, x.dtype]
-        except (AttributeError, KeyError):
-            forward = self._placed_beside(x, result)
-        self._check_shape(x)
-        return forward
-
-    def _forward_from_numpy(self, result: Result, x: Array, backend: Backend) -> Forward:
-        """The compiled function from NumPy arrays like `x`, which the backend takes, to a result there."""
-        key = result, type(x), backend.device, x.dtype
-        if key not in self._placed:
-            self._placed[key] = self._forward(result, backend.place(x[:1], share=True))
-        self._check_shape(x)
-        return self._placed[key]
-
-    def _check_shape(self, x: Array) -> None:
-        shape = self._shapes[0]
-        if shape is not None and x.shape[-len(shape) :] != shape:
-            check_input(x, shape)
-
-    def _placed_beside(self, x: Array, result: Result) -> Forward:
-        """The forward pass with weights in the library, on the device and in the dtype of `x`."""
-        xp = namespace(x)
-        if result != "outputs":
-            self._check_labels(x)
-        backend = backends.of(x, xp)
-        key = result, type(x), backend.device, x.dtype
-        if key in self._placed:  # of a library whose arrays have no attribute `device`
-            return self._placed[key]
-        self._check_bound(backend)
-        if xp.isdtype(x.dtype, "real floating"):
-            dtype, cast_to = x.dtype, None
-        elif xp.isdtype(x.dtype, ("bool", "integral")):
-            dtype = cast_to = backend.dtype(self._dtype)
-        else:
-            raise InputError(f"the network takes real numbers, got dtype {x.dtype}")
-        name = backend.dtype_name(dtype)
-        layers = self.layers if self._source is None else self._source
-        if result != "outputs":
-            layers = without_last_activation(layers)
-        if self._source is None:
-            forward = forward_in(layers, xp, dtype, cast_to, result)
-        else:
-            if (self._optimized or result == "labels") and not backend.tracing:
-                layers = rewritten(layers, name, backend.units)
-            layers = tuple(placed(layer, backend, dtype) for layer in layers)
-            forward = forward_pass(layers, xp, cast_to, result)
-        forward = backend.entered(forward)
-        if self._compiled:
-            forward = backend.compiled(forward)
-        if self._source is None or all(
-            backend.keeps(array) for layer in layers for array in layer.arrays.values()
-        ):
-            self._placed[key] = forward
-        return forward
-
-    def _with(
-        self,
-        layers: Iterable[Layer],
-        backend: Backend | None,
-        *,
-        optimized: bool | None = None,
-        compiled: bool | None = None,
-    ) -> Self:
-        """Other layers elsewhere, run in the same way but for what is given."""
-        return type(self)(
-            layers,
-            backend=backend,
-            _optimized=self._optimized if optimized is None else optimized,
-            _compiled=self._compiled if compiled is None else compiled,
-        )
-
-    def _check_labels(self, x: Array) -> None:
-        last, outputs = self.layers[-1], self._shapes[-1] or tuple(x.shape[-1:])
-        if outputs == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
-            raise NetworkError(
-                "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
-            )
-
-    def _check_bound(self, came: Backend) -> None:
-        bound = self.backend
-        if bound is None or bound == came or (bound.xp is came.xp and None in (bound.device, came.device)):
-            return
-        raise PlacementError(
-            f"the network is bound to {bound}, and the input is on {came}: "
-            f"call net.to({str(came)!r}), or bring the input to {bound}"
-        )
-
 
 def _architecture(layer: Layer) -> tuple[Any, ...]:
     shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
     return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
 
 
-def _rebuilt(layers: tuple[Layer, ...], spec: str | None, optimized: bool, compiled: bool) -> Network:
-    net = Network(layers, _optimized=optimized, _compiled=compiled)
+def _rebuilt(layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: str) -> Network:
+    net = Network(layers, compiled=compiled, _dtype=dtype)
     if spec is None or net.backend == backends.get(spec):
         return net
-    return net.to(spec)  # pickle may forget the device, and plain numbers have none
+    return net.to(spec)  # pickle may forget the device of weights, and NumPy's know none
+
+
+def _to_bfloat16(array: NumPyArray) -> NumPyArray:
+    """Rounded to nearest, ties to even, in the upper half of float32."""
+    bits = array.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)

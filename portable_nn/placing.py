@@ -1,34 +1,23 @@
-"""Weights where they are needed, and the forward pass with them there."""
+"""Weights where they are needed, and the cache of forward passes with them there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array, DType, Namespace
-from portable_nn.activations import namespace
-from portable_nn.backends import Backend
-from portable_nn.errors import InputError, NetworkError
-from portable_nn.layers import Layer
+from portable_nn._arrays import check_real, namespace
+from portable_nn._typing import Array, DType, Namespace, NumPyArray
+from portable_nn.backends import Backend, Forward
+from portable_nn.errors import InputError, NetworkError, PlacementError
+from portable_nn.layers import Dense, Layer, Shape, check_input
+from portable_nn.rewriting import rewritten, without_last_activation
 
-__all__ = [
-    "Forward",
-    "Result",
-    "beside",
-    "common_backend",
-    "common_dtype",
-    "fetched",
-    "forward_in",
-    "forward_pass",
-    "labels_of",
-    "place",
-    "placed",
-]
+__all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "labels_of", "plain"]
 
 Result: TypeAlias = Literal["outputs", "logits", "labels"]
-Forward: TypeAlias = Callable[[Array], Array]
+Layers: TypeAlias = tuple[Layer, ...]
 
 
 def labels_of(logits: Array, xp: Namespace) -> Array:
@@ -39,63 +28,206 @@ def labels_of(logits: Array, xp: Namespace) -> Array:
     return xp.argmax(logits, axis=-1)
 
 
-def forward_pass(layers: tuple[Layer, ...], xp: Namespace, cast_to: DType | None, result: Result) -> Forward:
-    """The forward pass: the one loop over the layers, of the dtype that the input is cast to."""
+def forward_pass(steps: tuple[Forward, ...]) -> Forward:
+    """The forward pass: the one loop."""
 
     def forward(x: Array) -> Array:
-        if cast_to is not None:
-            x = xp.astype(x, cast_to)
-        for layer in layers:
-            x = layer(x, xp)
-        return labels_of(x, xp) if result == "labels" else x
+        for step in steps:
+            x = step(x)
+        return x
 
     return forward
 
 
-def forward_in(
-    layers: tuple[Layer, ...], xp: Namespace, dtype: DType, cast_to: DType | None, result: Result
-) -> Forward:
-    """The forward pass with weights that are cast at each call where they must: they may be trained meanwhile."""
-    if all(array.dtype == dtype for layer in layers for array in layer.arrays.values()):
-        return forward_pass(layers, xp, cast_to, result)
+def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
+    """What layers of NumPy weights give as they are, in float64 on NumPy: the reference for everything else.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+        Of NumPy weights.
+    x : array
+        Of NumPy.
+    result : {"outputs", "logits", "labels"}
+
+    Returns
+    -------
+    array
+        float64, or integers for labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> from portable_nn.placing import plain
+    >>> plain(pnn.Network([pnn.Dense(np.eye(2), None, "relu")]).layers, np.array([-1, 2]))
+    array([0., 2.])
+    """
+    numpy = backends.get("numpy")
+    exact = as_given(layers, numpy.xp, np.dtype(np.float64), result)
+    found: NumPyArray = exact(np.asarray(x, dtype=np.float64))
+    return found
+
+
+def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> Forward:
+    """The forward pass with weights as they are, cast at each call where they must: they may be trained meanwhile."""
+    if result != "outputs":
+        layers = without_last_activation(layers)
+    last = (partial(labels_of, xp=xp),) if result == "labels" else ()
 
     def forward(x: Array) -> Array:
-        cast = tuple(layer.map(lambda array: xp.astype(array, dtype)) for layer in layers)
-        return forward_pass(cast, xp, cast_to, result)(x)
+        cast = (layer.map(partial(_cast, xp, dtype)) for layer in layers)
+        return forward_pass((*(partial(layer, xp=xp) for layer in cast), *last))(x)
 
     return forward
 
 
-def placed(layer: Layer, backend: Backend, dtype: DType) -> Layer:
-    """A layer of NumPy weights on a backend."""
-    return backend.prepared(layer.map(partial(place, backend, dtype)))
+def _cast(xp: Namespace, dtype: DType, array: Array) -> Array:
+    return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
-def place(backend: Backend, dtype: DType, array: Array) -> Array:
-    """A NumPy array in another dtype on a backend, cast before it travels where NumPy has the dtype."""
-    name = backend.dtype_name(dtype)
-    if hasattr(np, name):
-        return backend.place(array.astype(name))
-    return backend.xp.astype(backend.place(array.astype(np.float32)), dtype)
+def place(backend: Backend, dtype: str, array: NumPyArray) -> Array:
+    """A NumPy array of weights on a backend in a dtype, cast before it travels where NumPy has the dtype."""
+    narrow = dtype if hasattr(np, dtype) else "float32"
+    host = array if array.dtype == narrow else _narrowed(array, narrow)
+    found = backend.place(host, share=True)
+    return found if narrow == dtype else backend.xp.astype(found, backend.dtype(dtype))
 
 
-def beside(backend: Backend | None, array: Array) -> Array:
-    """An array of another library as it is; one of NumPy read-only, or placed where the backend is another."""
-    if not isinstance(array, np.ndarray):
-        return array
-    if backend is not None and backend.name != "numpy":
-        return backend.place(array)
-    array.setflags(write=False)
-    return array
+def _narrowed(array: NumPyArray, dtype: str) -> NumPyArray:
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype)
+    except FloatingPointError as error:
+        largest = np.abs(array[np.isfinite(array)]).max()
+        raise NetworkError(
+            f"weights up to {largest:.1e} are too large for {dtype}: give an input of a wider dtype"
+        ) from error
 
 
-def fetched(layers: tuple[Layer, ...], backend: Backend) -> tuple[Layer, ...]:
+class Passes:
+    """The forward passes of one network: each is made when an array comes that needs it, and kept.
+
+    The caches are plain dicts without a lock: `torch.compile` traces no lock, and threads that race place the same
+    weights twice. What a trace, a transform or a mode made is not kept.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+        As they were given. Those of NumPy weights are rewritten and placed; others are used as they are.
+    backend : Backend or None
+        The one whose arrays are taken; None for any.
+    dtype : str
+        That integers are cast to.
+    shapes : sequence of tuple of int or None
+        Of one sample, before the layers and after each; None where any will do.
+    compiled : bool
+        Whether they go through the library's compiler.
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        backend: Backend | None,
+        dtype: str,
+        shapes: Sequence[Shape | None],
+        compiled: bool,
+    ) -> None:
+        self._layers, self._backend, self._dtype, self._compiled = layers, backend, dtype, compiled
+        self._shape, self._outputs = shapes[0] or (), shapes[-1]
+        self._axes = slice(-len(self._shape), None) if self._shape else slice(0)
+        self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
+        self._keys: dict[type, Callable[[Array], Hashable]] = {}
+        self._passes: dict[Hashable, Forward] = {}
+        self._placed: dict[tuple[str, str], tuple[tuple[Forward, ...], str]] = {}
+
+    def find(self, result: Result, x: Array) -> Forward:
+        """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
+        kind = type(x)
+        key = self._keys.get(kind)
+        forward = None if key is None else self._passes.get((result, kind, key(x)))
+        if forward is None:
+            forward = self._made(result, x)
+        if x.shape[self._axes] != self._shape:
+            check_input(x, self._shape)
+        return forward
+
+    def place(self, backend: Backend, dtype: str) -> tuple[tuple[Forward, ...], str]:
+        """The steps to the logits in a dtype on a backend, and the activation that is left: weights are placed."""
+        place_ = str(backend), dtype
+        if place_ in self._placed:
+            return self._placed[place_]
+        layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
+        logits = without_last_activation(layers)
+        left = layers[-1].activation if logits is not layers else "identity"  # type: ignore[union-attr]
+        placed = tuple(layer.map(partial(place, backend, dtype)) for layer in logits)
+        steps = backend.prepared(placed), left
+        if all(backend.keeps(array) for layer in placed for array in layer.arrays.values()):
+            self._placed[place_] = steps
+        return steps
+
+    def has(self, backend: Backend, dtype: str) -> bool:
+        """Whether weights in a dtype are in place on a backend."""
+        return (str(backend), backend.computed_in(dtype)) in self._placed
+
+    def _made(self, result: Result, x: Array) -> Forward:
+        xp = namespace(x)
+        floating = check_real(x, xp)
+        if result != "outputs":
+            _check_labels(self._layers[-1], self._outputs or tuple(x.shape[-1:]))
+        came = backends.of(x, xp)
+        if self._backend is not None:
+            _check_bound(self._backend, came)
+        backend = self._backend if self._backend is not None and self.follows else came
+        dtype = x.dtype if floating else backend.dtype(self._dtype)
+        name = backend.dtype_name(dtype)
+        if not self.follows:
+            own = as_given(self._layers, xp, dtype, result)
+            return own if floating else forward_pass((partial(_cast, xp, dtype), own))
+        inside = backend.computed_in(name)
+        steps, left = self.place(backend, inside)
+        last = {
+            "outputs": () if left == "identity" else (backend.activation(left),),
+            "logits": (),
+            "labels": (partial(labels_of, xp=xp),),
+        }[result]
+        computed = dtype if inside == name else backend.dtype(inside)
+        if x.dtype != computed:
+            steps = partial(_cast, xp, computed), *steps
+        if computed != dtype and result != "labels":
+            last = *last, partial(_cast, xp, dtype)
+        forward = backend.entered(forward_pass((*steps, *last)), self._layers)
+        if self._compiled:
+            forward = backend.compiled(forward)
+        if (str(backend), inside) in self._placed and not backend.tracing:
+            self._keys[type(x)] = backend.key
+            self._passes[result, type(x), backend.key(x)] = forward
+        return forward
+
+
+def _check_labels(last: Layer, outputs: Shape) -> None:
+    if outputs == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
+        raise NetworkError(
+            "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
+        )
+
+
+def _check_bound(bound: Backend, came: Backend) -> None:
+    if bound == came or (bound.xp is came.xp and None in (bound.device, came.device)):
+        return
+    raise PlacementError(
+        f"the network is bound to {bound}, and the input is on {came}: "
+        f"call net.to({str(came)!r}), or bring the input to {bound}"
+    )
+
+
+def fetched(layers: Layers, backend: Backend) -> Layers:
     """The layers with copies of their weights in NumPy."""
     return tuple(layer.map(lambda array: np.array(backend.to_numpy(array))) for layer in layers)
 
 
-def common_backend(layers: tuple[Layer, ...]) -> Backend | None:
-    """The one backend of all weights that are not NumPy's, None if all are."""
+def common_backend(layers: Layers) -> Backend | None:
+    """The one backend of all weights, None if they are NumPy's."""
     found = {
         backends.of(array, namespace(array)): None
         for layer in layers
@@ -110,7 +242,17 @@ def common_backend(layers: tuple[Layer, ...]) -> Backend | None:
     return next(iter(placed or found), None)
 
 
-def common_dtype(layers: tuple[Layer, ...], backend: Backend) -> str:
+def beside(backend: Backend | None, array: Array) -> Array:
+    """An array of another library as it is; one of NumPy read-only, or placed where the other weights are."""
+    if not isinstance(array, np.ndarray):
+        return array
+    if backend is not None:
+        return backend.place(array)
+    array.setflags(write=False)
+    return array
+
+
+def common_dtype(layers: Layers, backend: Backend) -> str:
     """The name of the widest dtype of the weights, float32 where there are none."""
     dtypes = [array.dtype for layer in layers for array in layer.arrays.values()]
     try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import portable_nn as pnn
 from portable_nn import rewriting
 from portable_nn.activations import ACTIVATIONS, BOUNDED_SOFTMAX, STRICTLY_INCREASING
-from portable_nn.network import labels_of
+from portable_nn.placing import labels_of
 
 PASSES = {
     "identities": rewriting.without_identities,

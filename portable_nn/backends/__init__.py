@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from portable_nn._typing import Array, Device, Namespace
-from portable_nn.backends._base import FLOATS, Backend
+from portable_nn.backends._base import FLOATS, Backend, Forward
 from portable_nn.backends._cupy import CuPy
 from portable_nn.backends._dask import Dask
 from portable_nn.backends._dpnp import Dpnp
@@ -23,7 +23,7 @@ from portable_nn.backends._strict import ArrayAPIStrict
 from portable_nn.backends._torch import Torch
 from portable_nn.errors import BackendError
 
-__all__ = ["BACKENDS", "FLOATS", "Backend", "Status", "device_of", "get", "of", "status"]
+__all__ = ["BACKENDS", "FLOATS", "Backend", "Forward", "Status", "device_of", "get", "of", "status"]
 
 BACKENDS: dict[str, type[Backend]] = {
     backend.name: backend for backend in (NumPy, Torch, CuPy, JAX, Dask, Dpnp, ArrayAPIStrict)

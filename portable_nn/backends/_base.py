@@ -4,17 +4,22 @@ The defaults below are the standard's own calls, so they serve any conforming li
 says where a library needs something else, and why.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType, Namespace
+from portable_nn.activations import FUNCTIONS
 from portable_nn.errors import InputError
 from portable_nn.layers import Layer
+
+Forward: TypeAlias = Callable[[Array], Array]
+"""A function from arrays to arrays: a step of a forward pass, or the whole of one."""
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """The floating dtypes that a network computes in, with the bytes of each."""
@@ -50,7 +55,6 @@ class Backend:
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
-    units: ClassVar[int] = 1  # hidden layers run best with a multiple of so many
 
     def __str__(self) -> str:
         device = self.device_name()
@@ -99,13 +103,26 @@ class Backend:
                 return name
         raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
 
+    def computed_in(self, dtype: str) -> str:
+        """The name of the floating dtype in which the library computes what is asked for in another."""
+        return dtype
+
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A NumPy array in this library, on this device: a copy, unless sharing the memory is allowed."""
         return self.xp.asarray(array, device=self.device, copy=None if share else True)
 
-    def prepared(self, layer: Layer) -> Layer:
-        """A layer whose weights were placed here, as the library runs it best."""
-        return layer
+    @property
+    def kernels(self) -> Mapping[str, Forward]:
+        """The library's own elementwise activations, where they pay: the same values, tails and derivatives."""
+        return {}
+
+    def activation(self, name: str) -> Forward:
+        """An activation on arrays of this library."""
+        return self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
+
+    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
+        """Layers whose weights were placed here, as the steps that the library runs best."""
+        return tuple(partial(layer, xp=self.xp) for layer in layers)
 
     def has_labels(self) -> bool:
         """Whether the device has the integers that argmax gives."""
@@ -124,17 +141,18 @@ class Backend:
         """Whether even NumPy's arrays are placeholders now, whose values nothing may depend on."""
         return False
 
-    def entered(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-        """The same function, on this device even where another is the current one."""
-        return function
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """What the forward pass for arrays like `x` depends on, besides their type."""
+        return x.dtype, repr(getattr(x, "device", None))
 
-    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-        """The same function, through the library's compiler if it has one."""
-        return function
+    def entered(self, forward: Forward, layers: tuple[Layer, ...]) -> Forward:
+        """The forward pass of these layers as it is best entered: on this device, in parts of a good size."""
+        return forward
 
-    def takes_numpy(self) -> bool:
-        """Whether what is compiled takes NumPy's arrays to this device by itself, faster than `place` does."""
-        return False
+    def compiled(self, forward: Forward) -> Forward:
+        """The same forward pass, through the library's compiler if it has one."""
+        return forward
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The same values in NumPy, once they are computed."""

@@ -5,14 +5,15 @@ CuPy allocates on the current device whatever the arrays beside it, so placing a
 TF32 is off unless the environment variable CUPY_TF32 turns it on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend
+from portable_nn.backends._base import Backend, Forward
+from portable_nn.layers import Layer
 
 
 @final
@@ -49,12 +50,17 @@ class CuPy(Backend):
         with self.device:
             return self.xp.asarray(array, copy=True)
 
-    def entered(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """Dtype and GPU."""
+        return x.dtype, x.data.device_id
+
+    def entered(self, forward: Forward, layers: tuple[Layer, ...]) -> Forward:
         """With this GPU the current one: CuPy allocates results there."""
 
         def on_this_gpu(x: Array) -> Array:
             with self.device:
-                return function(x)
+                return forward(x)
 
         return on_this_gpu
 

@@ -4,14 +4,14 @@ Under a transformation the arrays are tracers without a device, and what is plac
 it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence `full_float32`.
 """
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend
+from portable_nn.backends._base import Backend, Forward
 
 
 @final
@@ -51,17 +51,18 @@ class JAX(Backend):
 
         return not isinstance(array, jax.core.Tracer)
 
-    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """Dtype, device or sharding, and whether there are 64 bits."""
+        import jax
+
+        return x.dtype, x.device, jax.config.jax_enable_x64
+
+    def compiled(self, forward: Forward) -> Forward:
         """Through `jax.jit`."""
         import jax
 
-        return jax.jit(function)  # type: ignore[no-any-return]
-
-    def takes_numpy(self) -> bool:
-        """On the default device, where `jax.jit` runs what is committed to none."""
-        import jax
-
-        return bool(self.device == (jax.config.jax_default_device or jax.devices()[0]))
+        return jax.jit(forward)  # type: ignore[no-any-return]
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`.

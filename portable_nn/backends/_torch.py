@@ -4,15 +4,17 @@ Weights are placed outside inference mode: an inference tensor that was kept wou
 What `torch.compile` or a function transform makes is not kept: it dies with the trace.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend
+from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError
+from portable_nn.layers import Dense, Layer
 
 
 @final
@@ -62,12 +64,14 @@ class Torch(Backend):
         return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     def keeps(self, array: Array) -> bool:
-        """Only plain tensors: none of inference mode, none that a compiler or a transform traces."""
+        """Only plain tensors, made under no trace, no transform and no mode that dispatches."""
         import torch
 
-        if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(array):
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return False
-        return not array.is_inference()
+        if type(array) is not torch.Tensor or torch._C._functorch.is_functorch_wrapped_tensor(array):
+            return False
+        return not array.is_inference() and torch._C._len_torch_dispatch_stack() == 0
 
     @property
     def tracing(self) -> bool:
@@ -76,11 +80,35 @@ class Torch(Backend):
 
         return bool(torch.compiler.is_compiling())
 
-    def compiled(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """Dtype and device."""
+        return x.dtype, x.device
+
+    @property
+    def kernels(self) -> Mapping[str, Forward]:
+        """PyTorch's own, each one pass over the values."""
+        return _kernels()
+
+    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
+        """Product and bias in one call."""
+        import torch
+
+        steps: list[Forward] = []
+        for layer in layers:
+            if isinstance(layer, Dense):
+                steps.append(partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias))
+                if layer.activation != "identity":
+                    steps.append(self.activation(layer.activation))
+            else:
+                steps += super().prepared((layer,))
+        return tuple(steps)
+
+    def compiled(self, forward: Forward) -> Forward:
         """Through `torch.compile`, the whole function in one graph."""
         import torch
 
-        return torch.compile(function, fullgraph=True)  # type: ignore[no-any-return]
+        return torch.compile(forward, fullgraph=True)  # type: ignore[no-any-return]
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Detached, fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
@@ -126,3 +154,20 @@ class Torch(Backend):
         finally:
             for setting, precision in zip(settings, before, strict=True):
                 setting.fp32_precision = precision
+
+
+@cache
+def _kernels() -> Mapping[str, Forward]:
+    import torch
+
+    F = torch.nn.functional
+    return {
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "relu": torch.relu,
+        "leaky_relu": F.leaky_relu,
+        "elu": F.elu,
+        "gelu": partial(F.gelu, approximate="tanh"),
+        "silu": F.silu,
+        "softplus": partial(F.softplus, threshold=40),  # beyond, it is x in every dtype
+    }

@@ -14,7 +14,8 @@ from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
 from portable_nn.comparison.records import ColdStart, Measured, Speed
 from portable_nn.errors import BackendError, NetworkError
-from portable_nn.network import Network, labels_of
+from portable_nn.network import Network
+from portable_nn.placing import labels_of
 from portable_nn.timing import measure, peak_memory
 
 __all__ = ["Finding", "Task", "find", "resolve"]
