@@ -2,7 +2,11 @@
 
 Each takes an array of any library and any real dtype, on any device, and gives an array of the same library,
 device and shape. A floating dtype is kept; integers and booleans are promoted to the device's default float.
-A network, which has resolved the array's namespace already, passes it as `xp`.
+A network, which has resolved the array's namespace already, passes it as `xp`. float16 and bfloat16 are computed in
+float32 and rounded once.
+
+``-|x|`` is written ``minimum(x, -x)``: minimum and maximum halve the derivative between equals in every library, so
+that it is 0 at 0, where JAX derives ``abs`` as 1.
 
 A new activation is one function here and its name in `ACTIVATIONS`.
 """
@@ -117,7 +121,7 @@ def sigmoid(x: A, /, *, xp: Namespace = None) -> A:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    result: A = xp.exp(xp.minimum(x, xp.zeros_like(x))) / (1 + xp.exp(-xp.abs(x)))
+    result: A = xp.exp(xp.minimum(x, xp.zeros_like(x))) / (1 + xp.exp(xp.minimum(x, -x)))
     return result
 
 
@@ -342,7 +346,7 @@ def softplus(x: A, /, *, xp: Namespace = None) -> A:
     >>> softplus(np.array([-1000.0, 0.0, 100.0])).round(6)
     array([  0.      ,   0.693147, 100.      ])
     """
-    result: A = xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+    result: A = xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(xp.minimum(x, -x)))
     return result
 
 

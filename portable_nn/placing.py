@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace
+from portable_nn._arrays import check_real, namespace, native
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
@@ -89,15 +89,15 @@ def _cast(xp: Namespace, dtype: DType, array: Array) -> Array:
 def place(backend: Backend, dtype: str, array: NumPyArray) -> Array:
     """A NumPy array of weights on a backend in a dtype, cast before it travels where NumPy has the dtype."""
     narrow = dtype if hasattr(np, dtype) else "float32"
-    host = array if array.dtype == narrow else _narrowed(array, narrow)
-    found = backend.place(host, share=True)
+    host = array.astype(narrow) if backend.tracing else _narrowed(array, narrow)
+    found = backend.place(host, share=not backend.tracing)
     return found if narrow == dtype else backend.xp.astype(found, backend.dtype(dtype))
 
 
 def _narrowed(array: NumPyArray, dtype: str) -> NumPyArray:
     try:
         with np.errstate(over="raise"):
-            return array.astype(dtype)
+            return array.astype(dtype, copy=False)
     except FloatingPointError as error:
         largest = np.abs(array[np.isfinite(array)]).max()
         raise NetworkError(
@@ -159,7 +159,8 @@ class Passes:
             return self._placed[place_]
         layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
         logits = without_last_activation(layers)
-        left = layers[-1].activation if logits is not layers else "identity"  # type: ignore[union-attr]
+        given, kept = (getattr(chain[-1], "activation", "identity") for chain in (layers, logits))
+        left = "identity" if given == kept else given
         placed = tuple(layer.map(partial(place, backend, dtype)) for layer in logits)
         steps = backend.prepared(placed), left
         if all(backend.keeps(array) for layer in placed for array in layer.arrays.values()):
@@ -179,7 +180,7 @@ class Passes:
         if self._backend is not None:
             _check_bound(self._backend, came)
         backend = self._backend if self._backend is not None and self.follows else came
-        dtype = x.dtype if floating else backend.dtype(self._dtype)
+        dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
         name = backend.dtype_name(dtype)
         if not self.follows:
             own = as_given(self._layers, xp, dtype, result)

@@ -21,7 +21,7 @@ def test_a_bound_network_moves_nothing(backend):
     net = pnn.load("mnist").to(backend)
     x = backend.place(np.zeros((2, 784), dtype=np.float32))
     found = explain(net, x)
-    assert (found.weights, found.moved_bytes, found.input_cast) == ("shared", 0, "")
+    assert (found.weights, found.moved_bytes, found.input_cast) == ("cached", 0, "")
     assert found.precision == "float32"
 
 

@@ -53,10 +53,10 @@ class JAX(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype, device or sharding, and whether there are 64 bits."""
+        """Dtype, device or sharding, which tracers have not, and whether there are 64 bits."""
         import jax
 
-        return x.dtype, x.device, jax.config.jax_enable_x64
+        return x.dtype, getattr(x, "device", None), jax.config.jax_enable_x64
 
     def compiled(self, forward: Forward) -> Forward:
         """Through `jax.jit`."""

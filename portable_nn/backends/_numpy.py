@@ -158,7 +158,7 @@ class NumPy(Backend):
         shape = next((layer.input_shape for layer in layers if layer.input_shape), None)
         if shape is None:
             return forward
-        widest = max(len(layer.bias) for layer in layers if isinstance(layer, Dense))
+        widest = max([1, *(len(layer.bias) for layer in layers if isinstance(layer, Dense))])
         rows = max(1, BLOCK // widest // ROWS) * ROWS
         overflows = any(getattr(layer, "activation", "") in OVERFLOWING for layer in layers)
         ndim = len(shape)
