@@ -1,10 +1,11 @@
-"""The command line: ``python -m benchmarks peers | scale | gpu | report``, from the root of the repository.
+"""The command line: ``python -m benchmarks peers | networks | scale | gpu | report``, from the root of the repository.
 
 What a contender needs and is not installed, the table says, with the pip command. The terminal needs rich, the
 picture matplotlib.
 """
 
 import argparse
+import fnmatch
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import gpu, peers, scale
-from benchmarks.contenders import CONTENDERS
+from benchmarks import gpu, peers, scale, suite
+from benchmarks.contenders import CONTENDERS, NATURAL, PEERS
 from benchmarks.environment import environment
+from benchmarks.networks import BATCHES, NETWORKS
 from benchmarks.ratios import goal_figures
-from benchmarks.report import absentees, results
-from benchmarks.tables import figures_table, race_tables
+from benchmarks.report import absentees, results, suite_absentees
+from benchmarks.tables import figures_table, race_tables, ratios_table
+from benchmarks.targets import suite_figures, suite_ratios
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PICTURE = RESULTS.with_name("results.svg")
@@ -35,13 +38,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
         ("peers", run_peers, "race against other libraries and the hardware"),
+        ("networks", run_networks, "the natural call of every contender, for many networks and batches"),
         ("scale", run_scale, "time and memory as the work grows, dispatch, import"),
         ("gpu", run_gpu, "the race on a CUDA device"),
         ("report", run_report, "all of it, written to RESULTS.md"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        if name in ("peers", "scale"):
+        if name in ("peers", "networks", "scale"):
             command.add_argument("--quick", action="store_true", help="only see that it runs")
             command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
         if name == "report":
@@ -50,15 +54,23 @@ def parser() -> argparse.ArgumentParser:
             )
         if name == "peers":
             command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
+        if name in ("peers", "networks"):
+            names = PEERS if name == "peers" else NATURAL
             command.add_argument("--threads", choices=("one", "all"), help="both if not given")
-            command.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help="these contenders")
+            command.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+        if name == "networks":
+            command.add_argument(
+                "--networks", nargs="+", type=matching, metavar="PATTERN", help="those whose name matches: 'relu-*'"
+            )
+            command.add_argument("--batches", nargs="+", type=int, choices=BATCHES, metavar="N")
+            command.add_argument("--profile", action="store_true", help="show where the time of each miss goes")
     return top
 
 
 def run_peers(options: argparse.Namespace) -> None:
     """Race, print, and write what was asked for."""
     effort = peers.QUICK if options.quick else peers.FULL
-    names = options.only or [name for name in CONTENDERS if not (options.quick and CONTENDERS[name].is_slow)]
+    names = options.only or [name for name in PEERS if not (options.quick and CONTENDERS[name].is_slow)]
     threads = [options.threads] if options.threads else ["one", "all"]
     found = measured_peers(effort, names, threads)
     for table in race_tables(found["results"]):
@@ -70,6 +82,31 @@ def run_peers(options: argparse.Namespace) -> None:
         from benchmarks.picture import draw
 
         draw(found["results"], options.plot)
+
+
+def run_networks(options: argparse.Namespace) -> None:
+    """Race, print, and write what was asked for."""
+    networks = sorted({name for names in options.networks or [[*NETWORKS]] for name in names})
+    found = measured_networks(
+        suite.QUICK if options.quick else suite.FULL,
+        options.only or NATURAL,
+        networks,
+        options.batches or BATCHES,
+        [options.threads] if options.threads else ["one", "all"],
+    )
+    ratios = suite_ratios(found["results"])
+    ratios_table(ratios).print()
+    figures_table("Targets", suite_figures(ratios)).print()
+    print(*suite_absentees(found["results"]), sep="\n", end="")
+    write_json(options.json, found)
+
+
+def matching(pattern: str) -> list[str]:
+    """The networks whose name matches, at least one."""
+    names = fnmatch.filter(NETWORKS, pattern)
+    if not names:
+        raise argparse.ArgumentTypeError(f"no network is called {pattern}: choose from {', '.join(NETWORKS)}")
+    return names
 
 
 def run_scale(options: argparse.Namespace) -> None:
@@ -95,7 +132,7 @@ def run_report(options: argparse.Namespace) -> None:
     if options.measured:
         raced, scaled = measured_before(options.measured)
     else:
-        raced = measured_peers(peers.FULL, [*CONTENDERS], ["one", "all"])
+        raced = measured_peers(peers.FULL, PEERS, ["one", "all"])
         scaled = measured_scale(scale.FULL)
     found = gpu.devices()
     draw(raced["results"], PICTURE)
@@ -119,6 +156,19 @@ def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence
     return {"kind": "peers", "environment": environment(), "results": raced} | {
         "figures": [figure.record() for figure in goal_figures(raced)]
     }
+
+
+def measured_networks(
+    effort: suite.Effort,
+    names: Sequence[str],
+    networks: Sequence[str],
+    batches: Sequence[int],
+    threads: Sequence[str],
+) -> dict[str, Any]:
+    """The suite, with the machine it was run on."""
+    with Console(stderr=True).status("") as status:
+        raced = {amount: suite.race(names, networks, batches, amount, effort, status.update) for amount in threads}
+    return {"kind": "networks", "environment": environment(), "results": raced}
 
 
 def measured_scale(extent: scale.Extent) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def figures(found: dict[str, str]) -> list[Figure]:
     given = Given()
     net, images = given.net, given.images
     tasks: dict[str, Callable[[], Any]] = {
-        f"portable_nn, {spec}": lambda spec=spec: pnn.predict(net, images, backend=spec)
+        f"portable_nn, {spec}": lambda spec=spec: pnn.infer(net, images, backend=spec)
         for spec in found.values()
     }
     tasks |= dict(_limits(given)) if "torch" in found else {}
@@ -68,7 +68,7 @@ def _limits(given: Given) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     from benchmarks.contenders.torch_nn import sequential
 
-    net = sequential(given).cuda()
+    net = sequential(given.net.layers).cuda()
     images = torch.tensor(given.images)
     on_device = images.cuda()
 

@@ -18,13 +18,13 @@ def functions() -> dict[str, Callable[..., Any]]:
     """The calls that `scale` makes, for `Worker`; everything is warm when they are there."""
     net = pnn.load("mnist")
     images, labels = pnn.datasets.mnist("test")
-    expected = pnn.predict(net, images)
+    expected = pnn.infer(net, images)
     assert np.mean(expected == labels) > 0.9
 
     def stream(number: int) -> float:
         """Seconds to label that many images from a generator; the labels are returned as one array."""
         start = perf_counter()
-        found = pnn.predict(net, repeated(images, number))
+        found = pnn.infer(net, repeated(images, number))
         seconds = perf_counter() - start
         assert_labels(found, expected, number)
         return seconds
@@ -33,7 +33,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         """Seconds to label the images of a .npy file, labels going to another."""
         with TemporaryDirectory(dir=Path(source).parent) as folder:
             start = perf_counter()
-            found = pnn.predict(net, source, out=Path(folder) / "labels.npy")
+            found = pnn.infer(net, source, out=Path(folder) / "labels.npy")
             seconds = perf_counter() - start
             assert_labels(found, expected, len(found))
         return seconds

@@ -4,13 +4,14 @@ Only one process computes at a time. Each round takes one workload after the oth
 in an order that turns by one place, so that the machine's noise hits all alike. Ratios are taken within a round.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, MANY, WORKLOADS
-from benchmarks.processes import ONE_THREAD, MissingModuleError, Worker, WorkerError
+from benchmarks.processes import ONE_THREAD, Worker, excused
 
 __all__ = ["FULL", "QUICK", "Effort", "race"]
 
@@ -47,16 +48,10 @@ class Entry:
     cores: dict[str, list[float]] = field(default_factory=dict)
     problem: dict[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def excused(self) -> Iterator[None]:
-        """Note what goes wrong meanwhile: the race goes on without this contender."""
-        try:
-            yield
-        except MissingModuleError as error:
-            pip = CONTENDERS[self.name].needs.get(str(error), str(error))
-            self.problem = {"state": "missing", "reason": f"pip install {pip}"}
-        except WorkerError as error:
-            self.problem = {"state": "failed", "reason": str(error)}
+    def attempt(self, function: Callable[[], Any]) -> None:
+        """Call it, and note what goes wrong: the race goes on without this contender."""
+        came = excused(function, CONTENDERS[self.name].needs)
+        self.problem = {} if came["state"] == "ready" else came
 
     def record(self) -> dict[str, Any]:
         """What is to be kept, as JSON has it."""
@@ -92,8 +87,7 @@ def race(
         entries = [Entry(name, stack.enter_context(_worker(name, threads))) for name in names]
         for entry in entries:
             tell(f"check {CONTENDERS[entry.name].title}")
-            with entry.excused():
-                _prepare(entry, sizes.get(entry.name, {}), effort)
+            entry.attempt(partial(_prepare, entry, sizes.get(entry.name, {}), effort))
         running = [entry for entry in entries if not entry.problem]
         for i in range(effort.rounds if running else 0):
             tell(f"round {i + 1} of {effort.rounds}")
@@ -114,12 +108,15 @@ def _best_sizes(names: list[str], threads: str, tell: Callable[[str], object]) -
     for name in names:
         tell(f"batch size of {CONTENDERS[name].title}")
         with _worker(name, threads) as worker:
-            entry = Entry(name, worker)
-            with entry.excused():
-                worker.ready()
-                workloads = [workload for workload in worker.call("workloads") if workload in MANY]
-                found[name] = {workload: worker.call("best_size", workload=workload) for workload in workloads}
+            sizes = excused(partial(_best_sizes_of, worker), CONTENDERS[name].needs)
+            found[name] = sizes.get("result", {})
     return found
+
+
+def _best_sizes_of(worker: Worker) -> dict[str, int]:
+    worker.ready()
+    workloads = [workload for workload in worker.call("workloads") if workload in MANY]
+    return {workload: worker.call("best_size", workload=workload) for workload in workloads}
 
 
 def _worker(name: str, threads: str) -> Worker:

@@ -11,7 +11,7 @@ __all__ = ["draw"]
 PANELS = (
     ("portable-numpy", "labels"),
     ("portable-torch", "labels"),
-    ("portable-jax", "labels"),
+    ("portable-jax-compiled", "labels"),
     ("portable-numpy", "probabilities"),
     ("portable-numpy", "label"),
     ("portable-torch", "probabilities"),

@@ -5,11 +5,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ONE_THREAD", "MissingModuleError", "Worker", "WorkerError"]
+__all__ = [
+    "ONE_THREAD",
+    "ROOT",
+    "MissingModuleError",
+    "Worker",
+    "WorkerError",
+    "excused",
+    "hold_to_one_thread",
+    "unforced",
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,12 +33,48 @@ ONE_THREAD = {
 """The environment that holds every library to one thread."""
 
 
+FORCING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that force a kernel on the BLAS of NumPy: measured is what the library chooses by itself."""
+
+
+def unforced(**changes: str) -> dict[str, str]:
+    """The environment without what forces a kernel, and with changes."""
+    return {name: value for name, value in os.environ.items() if name not in FORCING} | changes
+
+
+def hold_to_one_thread(libraries: Container[str]) -> None:
+    """Hold those of the libraries to one thread that the environment cannot hold, before they are imported."""
+    if "torch" in libraries:
+        import torch
+
+        torch.set_num_threads(1)
+    if "jax" in libraries and hasattr(os, "sched_setaffinity"):  # it starts a thread for each core that it sees
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 class WorkerError(Exception):
     """What went wrong in a worker."""
 
 
 class MissingModuleError(WorkerError):
     """A worker needs a library that is not installed."""
+
+
+def excused(function: Callable[[], Any], needs: Mapping[str, str]) -> dict[str, Any]:
+    """The result of what a contender does, or what went wrong: the others go on without it.
+
+    Parameters
+    ----------
+    function : callable
+    needs : mapping
+        From modules that must be there to what to pip install for them.
+    """
+    try:
+        return {"state": "ready", "result": function()}
+    except MissingModuleError as error:
+        return {"state": "missing", "reason": f"pip install {needs.get(str(error), str(error))}"}
+    except WorkerError as error:
+        return {"state": "failed", "reason": str(error)}
 
 
 class Worker:
@@ -52,7 +99,7 @@ class Worker:
             stderr=self._complaints,
             text=True,
             cwd=ROOT,
-            env=os.environ | (environment or {}),
+            env=unforced(**(environment or {})),
         )
 
     def __enter__(self) -> Self:
@@ -75,13 +122,15 @@ class Worker:
     def call(self, function: str, **arguments: Any) -> Any:
         """The result of a function of a ready worker."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([function, arguments]) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # the process has ended, and its answer says so
+            self._process.stdin.write(json.dumps([function, arguments]) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
         """Let the process end, which it does when nothing more can come."""
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
         self._complaints.close()
 
     def _answer(self) -> Any:

@@ -13,7 +13,7 @@ __all__ = ["GOALS", "OURS", "Figure", "Goal", "Results", "goal_figures", "held",
 Results: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """The record of each contender, by threads."""
 
-OURS = ("portable-numpy", "portable-torch", "portable-torch-compiled", "portable-jax")
+OURS = ("portable-numpy", "portable-torch", "portable-torch-compiled", "portable-jax-compiled")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ GOALS = (
     Goal("portable-numpy", "book-100", "labels", _both(0.6)),
     Goal("portable-numpy", "onnxruntime", "labels", {"one": 1.0, "all": 0.95}),
     Goal("portable-torch", "torch-nn", "labels", _both(0.95)),
-    Goal("portable-jax", "jax-jit", "labels", _both(1.05)),
+    Goal("portable-jax-compiled", "jax-jit", "labels", _both(1.05)),
     Goal("portable-numpy", "keras-numpy-predict", "labels", _both(0.1)),
     Goal("portable-numpy", "book", "probabilities", _both(0.75)),
     Goal("portable-numpy", "onnxruntime", "probabilities", _both(1.2)),

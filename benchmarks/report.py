@@ -7,9 +7,10 @@ from benchmarks import scale
 from benchmarks.contenders import CONTENDERS
 from benchmarks.gpu import NO_DEVICE
 from benchmarks.ratios import Figure, Results, goal_figures
+from benchmarks.suite import Suite
 from benchmarks.tables import Table, figures_table, race_tables, shortfall_table
 
-__all__ = ["absentees", "results"]
+__all__ = ["absentees", "results", "suite_absentees"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
@@ -77,6 +78,19 @@ def absentees(races: Results) -> list[str]:
         for name, entry in entries.items()
         if entry["state"] != "ready"
     ]
+
+
+def suite_absentees(found: dict[str, Suite]) -> list[str]:
+    """Who did not run which networks of the suite, and why."""
+    reasons: dict[str, list[str]] = {}
+    for threads, networks in found.items():
+        for network, batches in networks.items():
+            for batch, entries in batches.items():
+                for name, entry in entries.items():
+                    if entry["state"] != "ready":
+                        reason = f"{CONTENDERS[name].title}: {entry['state']}: {entry['reason']}"
+                        reasons.setdefault(reason, []).append(f"{network} by {int(batch):,}, threads: {threads}")
+    return [f"{reason} ({'; '.join(where)})" for reason, where in reasons.items()]
 
 
 def _environment(found: dict[str, Any]) -> Table:

@@ -10,8 +10,9 @@ import numpy as np
 
 from benchmarks.contenders import CONTENDERS, MANY
 from benchmarks.given import TOLERANCE, answers
+from benchmarks.processes import hold_to_one_thread
 
-__all__ = ["functions"]
+__all__ = ["TURN", "calls_in_a_turn", "functions", "timed"]
 
 TURN = 0.06
 """Seconds that a turn lasts at least, so that a call of microseconds is made many times."""
@@ -24,11 +25,9 @@ CALIBRATION_ROUNDS = 11
 
 def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
     """The calls that a race makes, for `Worker`."""
+    if threads == "one":
+        hold_to_one_thread(CONTENDERS[contender].needs)
     tasks = CONTENDERS[contender].tasks(threads)
-    if threads == "one" and "torch" in CONTENDERS[contender].needs:
-        import torch
-
-        torch.set_num_threads(1)
     task = partial(_task, tasks)
     return {
         "workloads": lambda: list(tasks),
@@ -68,15 +67,18 @@ def best_size(task: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...]) 
     return min(sizes, key=lambda size: median(seconds[size]))
 
 
-def calls_in_a_turn(task: Callable[[], Any]) -> int:
+def calls_in_a_turn(task: Callable[[], Any], turn: float = TURN) -> int:
     """How often a task runs in one turn."""
-    once = min(seconds_of(task, 1) for _ in range(5))
-    return max(1, round(TURN / once))
+    once = seconds_of(task, 1)
+    if once < turn:
+        once = min(seconds_of(task, 1) for _ in range(5))
+    return max(1, round(turn / once))
 
 
 def timed(task: Callable[[], Any], calls: int) -> dict[str, float]:
-    """Seconds of a call, after as many to warm up, and how many cores it keeps busy."""
-    seconds_of(task, calls)
+    """Seconds of a call, after as many to warm up where calls are short, and how many cores it keeps busy."""
+    if calls > 1:
+        seconds_of(task, calls)
     cpu = process_time()
     seconds = seconds_of(task, calls)
     cores = (process_time() - cpu) / (seconds * calls)

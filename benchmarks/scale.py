@@ -1,6 +1,5 @@
 """How time and memory grow with the work, and what the package itself costs."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 from benchmarks.labelling import write_images
 from benchmarks.memory import AnonymousMemory
-from benchmarks.processes import ONE_THREAD, ROOT, MissingModuleError, Worker
+from benchmarks.processes import ONE_THREAD, ROOT, MissingModuleError, Worker, unforced
 from benchmarks.ratios import Figure, spread
 
 __all__ = ["FULL", "QUICK", "Extent", "figures", "measure", "step_figures"]
@@ -133,7 +132,7 @@ def imports(number: int, tell: Tell) -> dict[str, list[float]]:
 def _import_seconds(module: str, bytecode: str) -> float:
     code = f"from time import perf_counter as now; start = now(); import {module}; print(now() - start)"
     command = [sys.executable, "-X", f"pycache_prefix={bytecode}", "-c", code]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+    environment = unforced(PYTHONDONTWRITEBYTECODE="")
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
     return float(done.stdout)
 

@@ -27,7 +27,7 @@ def milliseconds(passes: int) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {}
     for _ in range(passes):
         start = perf_counter()
-        pnn.predict(net, images, workers=1)
+        pnn.infer(net, images, workers=1)
         once = {WHOLE: perf_counter() - start} | one_pass(images, weights)
         for name, seconds in once.items():
             taken.setdefault(name, []).append(seconds * 1e3)

@@ -1,5 +1,6 @@
 """Figures as tables, on the terminal and in Markdown."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +9,12 @@ from rich.table import Table as RichTable
 
 from benchmarks.contenders import AUTOMATIC, CONTENDERS, MANY, WORKLOADS
 from benchmarks.ratios import OURS, Figure, Results, held, ratios, spread
+from benchmarks.targets import Ratio
 
-__all__ = ["Table", "figures_table", "number", "race_tables", "shortfall_table"]
+__all__ = ["Table", "figures_table", "number", "race_tables", "ratios_table", "shortfall_table"]
+
+WIDTH = 180
+"""Characters of a line where the output is no terminal."""
 
 COLOURS = {"met": "green", "missed": "red"}
 AMOUNTS = {"one": "one thread", "all": "all cores", "": ""}
@@ -30,7 +35,7 @@ class Table:
             table.add_column(header, justify="right" if i else "left")
         for row in self.rows:
             table.add_row(*(f"[{COLOURS[cell]}]{cell}" if cell in COLOURS else cell for cell in row))
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
         console.print(table)
         console.print()
 
@@ -67,6 +72,27 @@ def figures_table(title: str, figures: Iterable[Figure]) -> Table:
         for figure in figures
     ]
     return Table(title, ("what", "threads", "median", "10 % to 90 %", "at most", ""), rows)
+
+
+def ratios_table(ratios: Iterable[Ratio]) -> Table:
+    """A row for each ratio of the suite."""
+    rows = [
+        (
+            ratio.figure.what,
+            ratio.network,
+            number(ratio.rows),
+            AMOUNTS[ratio.threads],
+            number(ratio.figure.median),
+            between(ratio.figure),
+            number(ratio.ours * 1e6, "µs"),
+            number(ratio.theirs * 1e6, "µs"),
+            number(ratio.figure.at_most),
+            ratio.figure.verdict,
+        )
+        for ratio in ratios
+    ]
+    headers = ("what", "network", "rows", "threads", "ratio", "10 % to 90 %", "ours", "theirs", "at most", "")
+    return Table("Every ratio, the worst first", headers, rows)
 
 
 def shortfall_table(results: Results) -> Table:

@@ -1,16 +1,18 @@
 """The contenders: what each is called, what it needs, and where it is set up.
 
-A contender's module has one function, ``tasks(given)``, from what is given to the workloads it can run.
+A contender's module has a function ``tasks(given)``, from the reference network to the workloads it can run, or
+``natural(cell)``, from any network and a batch to the call that a good user would write; or both.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
 from benchmarks.given import Given
+from benchmarks.networks import Cell
 
-__all__ = ["AUTOMATIC", "CONTENDERS", "MANY", "WORKLOADS", "Contender"]
+__all__ = ["AUTOMATIC", "CONTENDERS", "MANY", "NATURAL", "PEERS", "WORKLOADS", "Contender"]
 
 AUTOMATIC = 0
 """A batch size that is left to this package."""
@@ -62,11 +64,19 @@ class Contender:
 
     def tasks(self, threads: str) -> dict[str, Callable[..., Any]]:
         """The workloads it can run: functions of the batch size, or of nothing for one image."""
-        return import_module(f"benchmarks.contenders.{self.module}").tasks(Given(threads, self.how))  # type: ignore[no-any-return]
+        return self._module().tasks(Given(threads, self.how))  # type: ignore[no-any-return]
+
+    def natural(self, cell: Cell) -> Callable[[], Any]:
+        """The call of a network on a batch."""
+        return self._module().natural(replace(cell, how=self.how))  # type: ignore[no-any-return]
+
+    def _module(self) -> Any:
+        return import_module(f"benchmarks.contenders.{self.module}")
 
 
 TORCH = {"torch": "torch"}
 JAX = {"jax": "jax"}
+ONNX = {"onnx": "onnx"}
 KERAS = {"keras": "keras"}
 
 
@@ -86,8 +96,10 @@ CONTENDERS = {
     "peak": Contender("a square product of as many operations", "products", "square", is_limit=True),
     "book": Contender("the book's way", "book"),
     "book-100": Contender("the book's way by 100", "book", "batches", batch_sizes=(100,)),
-    "onnxruntime": Contender(
-        "ONNX Runtime", "onnx_runtime", needs={"onnx": "onnx", "onnxruntime": "onnxruntime"}
+    "by-hand": Contender("NumPy by hand", "by_hand"),
+    "onnxruntime": Contender("ONNX Runtime", "onnx_runtime", needs=ONNX | {"onnxruntime": "onnxruntime"}),
+    "openvino": Contender(
+        "OpenVINO", "openvino_cpu", needs=ONNX | {"onnxruntime": "onnxruntime", "openvino": "openvino"}
     ),
     "keras-numpy-predict": _keras("NumPy", "predict", {}),
     "keras-numpy-default": Contender(
@@ -101,9 +113,30 @@ CONTENDERS = {
     "torch-nn-compiled": Contender("torch.nn.Sequential compiled", "torch_nn", "compiled", TORCH, is_slow=True),
     "keras-torch-predict": _keras("torch", "predict", TORCH),
     "keras-torch-call": _keras("torch", "call", TORCH),
-    "portable-jax": _ours("JAX compiled", "jax compiled", JAX),
+    "portable-jax": _ours("JAX", "jax", JAX),
+    "portable-jax-compiled": _ours("JAX compiled", "jax compiled", JAX),
+    "portable-jax-jit": _ours("JAX under jax.jit", "jax jit", JAX),
     "jax-jit": Contender("hand-written jax.jit", "jax_jit", needs=JAX),
     "keras-jax-predict": _keras("JAX", "predict", JAX),
     "keras-jax-call": _keras("JAX", "call", JAX),
 }
 """In the order of their turns: those that are compared follow one another, and the machine's noise hits both."""
+
+NATURAL = (
+    "portable-numpy",
+    "by-hand",
+    "onnxruntime",
+    "openvino",
+    "portable-torch",
+    "torch-nn",
+    "portable-jax",
+    "portable-jax-compiled",
+    "portable-jax-jit",
+    "jax-jit",
+)
+"""Those that run any network."""
+
+PEERS = tuple(
+    name for name in CONTENDERS if name not in ("by-hand", "openvino", "portable-jax", "portable-jax-jit")
+)
+"""Those that run the workloads of the reference network."""

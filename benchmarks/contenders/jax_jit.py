@@ -1,6 +1,7 @@
-"""A hand-written function under `jax.jit`: cast, division, sigmoids and argmax in one program."""
+"""A hand-written function under `jax.jit`: cast, division, layers and argmax in one program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,21 +9,51 @@ import numpy as np
 from jax import numpy as jnp
 
 from benchmarks.given import Given, in_batches
+from benchmarks.networks import Cell
+from portable_nn import Dense, Rescaling
 
-__all__ = ["tasks"]
+__all__ = ["natural", "tasks"]
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "identity": lambda x: x,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "softmax": jax.nn.softmax,
+}
+
+
+def forward(layers: Iterable[Dense | Rescaling]) -> Callable[[jax.Array], jax.Array]:
+    """The network as a user of JAX writes it; the layers are unrolled when it is traced."""
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    parameters = [(jnp.asarray(layer.weight), jnp.asarray(layer.bias)) for layer in dense]
+
+    def outputs(x: jax.Array) -> jax.Array:
+        z = x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+        for (weight, bias), layer in zip(parameters, dense, strict=True):
+            z = ACTIVATIONS[layer.activation](z @ weight + bias)
+        return z
+
+    return outputs
+
+
+def natural(cell: Cell) -> Callable[[], Any]:
+    """The call on an array of JAX, until it is done."""
+    outputs, x = jax.jit(forward(cell.layers)), jnp.asarray(cell.x)
+    return lambda: outputs(x).block_until_ready()
 
 
 def tasks(given: Given) -> dict[str, Callable[..., Any]]:
     """Many images come from NumPy and labels go back there; one is an array of JAX already."""
-    (w1, b1), (w2, b2), (w3, b3) = [tuple(map(jnp.asarray, layer)) for layer in given.weights]
+    *hidden, last = given.net.layers
+    logits = forward([*hidden, Dense(last.weight, last.bias, "identity")])
     image = jnp.asarray(given.image)
-
-    def logits(x: jax.Array) -> jax.Array:
-        z1 = jax.nn.sigmoid(x.astype(jnp.float32) / 255 @ w1 + b1)
-        z2 = jax.nn.sigmoid(z1 @ w2 + b2)
-        return z2 @ w3 + b3
-
-    probabilities = jax.jit(lambda x: jax.nn.softmax(logits(x)))
+    probabilities = jax.jit(forward(given.net.layers))
     label = jax.jit(lambda x: jnp.argmax(logits(x), axis=-1))
 
     return {

@@ -1,53 +1,98 @@
-"""ONNX Runtime on the plain graph Gemm-Sigmoid-Gemm-Sigmoid-Gemm-Softmax.
+"""ONNX Runtime on the plain graph: Gemm and an activation for each layer."""
 
-The graph takes float32: the cast and the division by 255 are done in NumPy before, and timed.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from benchmarks.given import Given, in_batches
+from benchmarks.networks import Cell
+from portable_nn import Dense, Rescaling
 
-__all__ = ["tasks"]
+__all__ = ["model", "natural", "tasks"]
+
+OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "elu": ("Elu", {}),
+    "gelu": ("Gelu", {"approximate": "tanh"}),
+    "softplus": ("Softplus", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softmax": ("Softmax", {}),
+}
 
 
-def model(given: Given) -> bytes:
-    """The graph, with its weights."""
-    nodes, initializers, x = [], [], "images"
-    activations = ["Sigmoid"] * (len(given.weights) - 1) + ["Softmax"]
-    for i, ((weight, bias), activation) in enumerate(zip(given.weights, activations, strict=True), 1):
-        initializers += [numpy_helper.from_array(weight, f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
-        nodes += [
-            helper.make_node("Gemm", [x, f"w{i}", f"b{i}"], [f"a{i}"]),
-            helper.make_node(activation, [f"a{i}"], [f"z{i}"]),
-        ]
-        x = f"z{i}"
+def model(layers: Iterable[Dense | Rescaling], taken: str) -> bytes:
+    """The graph, with its weights, for input of that dtype; the first axis is as long as the input's."""
+    layers = list(layers)
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    arrays: dict[str, np.ndarray] = {}
+    nodes: list[onnx.NodeProto] = []
+    name = "x"
+    for i, layer in enumerate(layers, 1):
+        nodes += _nodes(layer, str(i), name, dense[0].weight.dtype, arrays)
+        (name,) = nodes[-1].output
+
+    def described(name: str, dtype: Any, width: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["N", width])
+
+    first, last = dense[0].weight, dense[-1].weight
     graph = helper.make_graph(
         nodes,
-        "mnist",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 784])],
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", 10])],
-        initializers,
+        "network",
+        [described("x", taken, first.shape[0])],
+        [described(name, last.dtype, last.shape[1])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    opset = helper.make_opsetid("", 18)
-    made = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(made)
     return bytes(made.SerializeToString())
 
 
-def tasks(given: Given) -> dict[str, Callable[..., Any]]:
+def _nodes(
+    layer: Dense | Rescaling, i: str, x: str, dtype: Any, arrays: dict[str, np.ndarray]
+) -> Iterator[onnx.NodeProto]:
+    """The nodes of a layer, the last of which gives its output; its numbers go to `arrays`."""
+    if isinstance(layer, Rescaling):
+        arrays[f"s{i}"] = np.asarray(layer.scale, dtype)
+        yield helper.make_node("Cast", [x], [f"f{i}"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        yield helper.make_node("Mul", [f"f{i}", f"s{i}"], [f"z{i}"])
+        return
+    arrays |= {f"w{i}": layer.weight, f"b{i}": layer.bias}
+    yield helper.make_node("Gemm", [x, f"w{i}", f"b{i}"], [f"a{i}"])
+    if layer.activation == "silu":
+        yield helper.make_node("Sigmoid", [f"a{i}"], [f"g{i}"])
+        yield helper.make_node("Mul", [f"a{i}", f"g{i}"], [f"z{i}"])
+        return
+    operator, attributes = OPERATORS[layer.activation]
+    yield helper.make_node(operator, [f"a{i}"], [f"z{i}"], **attributes)
+
+
+def session(graph: bytes, threads: str) -> onnxruntime.InferenceSession:
     """A session on the CPU."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1 if given.threads == "one" else 0
-    session = onnxruntime.InferenceSession(model(given), options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = 1 if threads == "one" else 0
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def natural(cell: Cell) -> Callable[[], Any]:
+    """A session, run on NumPy's array."""
+    x = cell.x
+    run = session(model(cell.layers, str(x.dtype)), cell.threads).run
+    return lambda: run(None, {"x": x})[0]
+
+
+def tasks(given: Given) -> dict[str, Callable[..., Any]]:
+    """The graph takes float32: the cast and the division by 255 are done in NumPy before, and timed."""
+    run = session(model(given.net.layers[1:], "float32"), given.threads).run
 
     def probabilities(images: np.ndarray) -> np.ndarray:
-        return session.run(None, {"images": images.astype(np.float32) / 255})[0]
+        return run(None, {"x": images.astype(np.float32) / 255})[0]  # type: ignore[no-any-return]
 
     def label(images: np.ndarray) -> Any:
         return probabilities(images).argmax(axis=1)

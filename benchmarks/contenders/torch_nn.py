@@ -1,14 +1,28 @@
-"""`torch.nn.Sequential` under inference mode, from uint8 tensors, plain or through `torch.compile`."""
+"""`torch.nn.Sequential` under inference mode, plain or through `torch.compile`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks.given import Given, in_batches
+from benchmarks.networks import Cell
+from portable_nn import Dense, Rescaling
 
-__all__ = ["sequential", "tasks"]
+__all__ = ["natural", "sequential", "tasks"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": lambda: nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softmax": lambda: nn.Softmax(dim=-1),
+}
 
 
 class Scaled(nn.Module):
@@ -19,21 +33,36 @@ class Scaled(nn.Module):
         return x.float() / 255
 
 
-def sequential(given: Given) -> nn.Sequential:
+def sequential(layers: Iterable[Dense | Rescaling]) -> nn.Sequential:
     """The network as a user of PyTorch writes it."""
-    layers: list[nn.Module] = [Scaled()]
-    for weight, bias in given.weights:
-        linear = nn.Linear(*weight.shape)
-        linear.weight.data = torch.tensor(weight.T.copy())
-        linear.bias.data = torch.tensor(bias)
-        layers += [linear, nn.Sigmoid()]
-    layers[-1] = nn.Softmax(dim=-1)
-    return nn.Sequential(*layers).eval()
+    modules: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, Rescaling):
+            modules.append(Scaled())
+            continue
+        linear = nn.Linear(*layer.weight.shape)
+        linear.weight.data = torch.tensor(layer.weight.T.copy())
+        linear.bias.data = torch.tensor(layer.bias)
+        modules.append(linear)
+        if layer.activation != "identity":
+            modules.append(ACTIVATIONS[layer.activation]())
+    return nn.Sequential(*modules).eval()
+
+
+def natural(cell: Cell) -> Callable[[], Any]:
+    """The call on a tensor."""
+    net, x = sequential(cell.layers), torch.tensor(cell.x)
+
+    @torch.inference_mode()
+    def call() -> torch.Tensor:
+        return net(x)
+
+    return call
 
 
 def tasks(given: Given) -> dict[str, Callable[..., Any]]:
     """Many images come from NumPy, without a copy; one is a tensor already."""
-    net = sequential(given)
+    net = sequential(given.net.layers)
     image = torch.tensor(given.image)
     images = torch.tensor(given.images).numpy()  # writable, as torch.from_numpy wants them
 
