@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks peers | networks | scale | gpu | report``, from the root of the repository.
+"""The command line: ``python -m benchmarks peers | networks | scale | gpu | report``, from the repository's root.
 
 What a contender needs and is not installed, the table says, with the pip command. The terminal needs rich, the
 picture matplotlib.
@@ -8,6 +8,7 @@ import argparse
 import fnmatch
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from rich.console import Console
 
 from benchmarks import gpu, peers, scale, suite
 from benchmarks.contenders import CONTENDERS, NATURAL, PEERS
-from benchmarks.environment import environment
+from benchmarks.environment import of_workers
 from benchmarks.networks import BATCHES, NETWORKS
+from benchmarks.profiles import profile_figures, profiles
 from benchmarks.ratios import goal_figures
 from benchmarks.report import absentees, results, suite_absentees
 from benchmarks.tables import figures_table, race_tables, ratios_table
-from benchmarks.targets import suite_figures, suite_ratios
+from benchmarks.targets import misses, suite_figures, suite_ratios
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PICTURE = RESULTS.with_name("results.svg")
@@ -50,17 +52,21 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
         if name == "report":
             command.add_argument(
-                "--from", dest="measured", nargs="+", type=Path, help="what peers and scale wrote with --json"
+                "--from",
+                dest="measured",
+                nargs="+",
+                type=Path,
+                help="what peers, networks and scale wrote with --json",
             )
         if name == "peers":
             command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
         if name in ("peers", "networks"):
             names = PEERS if name == "peers" else NATURAL
             command.add_argument("--threads", choices=("one", "all"), help="both if not given")
-            command.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+            command.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
         if name == "networks":
             command.add_argument(
-                "--networks", nargs="+", type=matching, metavar="PATTERN", help="those whose name matches: 'relu-*'"
+                "--networks", nargs="+", type=matching, metavar="PATTERN", help="those of such a name: 'relu-*'"
             )
             command.add_argument("--batches", nargs="+", type=int, choices=BATCHES, metavar="N")
             command.add_argument("--profile", action="store_true", help="show where the time of each miss goes")
@@ -93,10 +99,13 @@ def run_networks(options: argparse.Namespace) -> None:
         networks,
         options.batches or BATCHES,
         [options.threads] if options.threads else ["one", "all"],
+        options.profile,
     )
     ratios = suite_ratios(found["results"])
     ratios_table(ratios).print()
     figures_table("Targets", suite_figures(ratios)).print()
+    for profile in found["profiles"]:
+        figures_table(profile["what"], profile_figures(profile)).print()
     print(*suite_absentees(found["results"]), sep="\n", end="")
     write_json(options.json, found)
 
@@ -129,31 +138,39 @@ def run_report(options: argparse.Namespace) -> None:
     """Write everything down, measured now or before."""
     from benchmarks.picture import draw
 
+    both = ["one", "all"]
     if options.measured:
-        raced, scaled = measured_before(options.measured)
+        raced, networks, scaled = measured_before(options.measured)
     else:
-        raced = measured_peers(peers.FULL, PEERS, ["one", "all"])
+        raced = measured_peers(peers.FULL, PEERS, both)
+        networks = measured_networks(suite.FULL, NATURAL, [*NETWORKS], BATCHES, both)
         scaled = measured_scale(scale.FULL)
     found = gpu.devices()
     draw(raced["results"], PICTURE)
-    RESULTS.write_text(results(raced, scaled, gpu.figures(found) if found else [], PICTURE.name))
+    RESULTS.write_text(results(raced, networks, scaled, gpu.figures(found) if found else [], PICTURE.name))
     print(f"written: {RESULTS.name}, {PICTURE.name}")
 
 
-def measured_before(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The races of some files as one, and the scale of another."""
+def measured_before(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The races of some files as one, their suites as one, and the scale of another."""
     records = [json.loads(path.read_text()) for path in paths]
     (scaled,) = (record for record in records if record["kind"] == "scale")
-    races = [record for record in records if record["kind"] == "peers"]
+    return merged(records, "peers"), merged(records, "networks"), scaled
+
+
+def merged(records: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The records of a kind as one, each with its number of threads."""
+    races = [record for record in records if record["kind"] == kind]
     results = {threads: entries for race in races for threads, entries in race["results"].items()}
-    return races[0] | {"results": results}, scaled
+    profiled = [profile for race in races for profile in race.get("profiles", [])]
+    return races[0] | {"results": results, "profiles": profiled}
 
 
 def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:
     """The races, with the machine they were run on."""
     with Console(stderr=True).status("") as status:
         raced = {amount: peers.race(names, amount, effort, status.update) for amount in threads}
-    return {"kind": "peers", "environment": environment(), "results": raced} | {
+    return {"kind": "peers", "environment": of_workers(), "results": raced} | {
         "figures": [figure.record() for figure in goal_figures(raced)]
     }
 
@@ -164,18 +181,23 @@ def measured_networks(
     networks: Sequence[str],
     batches: Sequence[int],
     threads: Sequence[str],
+    profile: bool = True,
 ) -> dict[str, Any]:
     """The suite, with the machine it was run on."""
     with Console(stderr=True).status("") as status:
-        raced = {amount: suite.race(names, networks, batches, amount, effort, status.update) for amount in threads}
-    return {"kind": "networks", "environment": environment(), "results": raced}
+        race = partial(suite.race, names, networks, batches, effort=effort, tell=status.update)
+        raced = {amount: race(threads=amount) for amount in threads}
+        profiled = profiles(misses(suite_ratios(raced)), status.update) if profile else []
+    return {"kind": "networks", "environment": of_workers(), "results": raced, "profiles": profiled} | {
+        "figures": [figure.record() for figure in suite_figures(suite_ratios(raced))]
+    }
 
 
 def measured_scale(extent: scale.Extent) -> dict[str, Any]:
     """What grows with the work, with the machine it was run on."""
     with Console(stderr=True).status("") as status:
         found = scale.measure(extent, status.update)
-    return {"kind": "scale", "environment": environment(), "results": found} | {
+    return {"kind": "scale", "environment": of_workers(), "results": found} | {
         "figures": [figure.record() for figure in scale.figures(found)]
     }
 

@@ -1,30 +1,29 @@
-"""What a call of the network costs over the bare array operations, for one image."""
+"""What a call of the package costs for one image: over the bare array operations, and through `infer`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import portable_nn as pnn
-from portable_nn.rewriting import rewritten
 
-__all__ = ["functions"]
+__all__ = ["folded", "functions"]
 
 CALLS = 20
 RUNS = 5
 
 
-def functions(library: str) -> dict[str, Callable[..., Any]]:
-    """The call that `scale` makes, for `Worker`."""
-    return {"microseconds": lambda rounds: SETUPS[library](rounds)}
+def functions() -> dict[str, Callable[..., Any]]:
+    """The calls that `scale` makes, for `Worker`."""
+    return {"numpy": on_numpy, "torch": on_torch, "infer": infer_over_predict}
 
 
 def on_numpy(rounds: int) -> list[float]:
-    """Overhead in each round on NumPy."""
-    x, weights = one_image(), optimized_weights()
+    """Microseconds of a call over its operations, in each round, on NumPy."""
+    x, weights = one_image().astype(np.float32), folded_weights()
     (w1, b1), (w2, b2), (w3, b3) = weights
-    w1 = np.asfortranarray(w1)  # as the package holds tall weights
+    w1 = np.asfortranarray(w1)  # the faster order for one row of many columns
 
     def bare(x: np.ndarray) -> np.ndarray:
         a = x @ w1
@@ -36,54 +35,78 @@ def on_numpy(rounds: int) -> list[float]:
         e = np.exp(a)
         return e / np.sum(e, axis=-1, keepdims=True)
 
-    return overhead(pnn.load("mnist").optimized(), bare, x, rounds)
+    net = pnn.load("mnist")
+    assert abs(net(x) - bare(x)).max() < 1e-6
+    return overhead(lambda: net(x), lambda: bare(x), rounds)
 
 
 def on_torch(rounds: int) -> list[float]:
-    """Overhead in each round on PyTorch, under inference mode."""
+    """The same on PyTorch, under inference mode."""
     import torch
 
-    x = torch.tensor(one_image())
-    (w1, b1), (w2, b2), (w3, b3) = [tuple(map(torch.tensor, layer)) for layer in optimized_weights()]
+    x = torch.tensor(one_image().astype(np.float32))
+    (w1, b1), (w2, b2), (w3, b3) = [tuple(map(torch.tensor, layer)) for layer in folded_weights()]
 
     def bare(x: torch.Tensor) -> torch.Tensor:
-        z = torch.tanh(x @ w1 + b1)
-        z = torch.tanh(z @ w2 + b2)
-        e = torch.exp(z @ w3 + b3)
+        z = torch.tanh(torch.addmm(b1, x, w1))
+        z = torch.tanh(torch.addmm(b2, z, w2))
+        e = torch.exp(torch.addmm(b3, z, w3))
         return e / torch.sum(e, dim=-1, keepdim=True)
 
+    net = pnn.load("mnist")
     with torch.inference_mode():
-        return overhead(pnn.load("mnist").optimized(), bare, x, rounds)
+        assert abs(net(x) - bare(x)).max() < 1e-6
+        return overhead(lambda: net(x), lambda: bare(x), rounds)
 
 
-SETUPS = {"numpy": on_numpy, "torch": on_torch}
+def infer_over_predict(rounds: int) -> list[float]:
+    """Microseconds of `infer` of one sample over `net.predict` of it, in each round."""
+    net, x = pnn.load("mnist"), one_image()
+    assert pnn.infer(net, x) == net.predict(x)
+    return overhead(lambda: pnn.infer(net, x), lambda: net.predict(x), rounds)
 
 
 def one_image() -> np.ndarray:
-    """A batch of one image, float32."""
-    return pnn.datasets.mnist("test")[0][:1].astype(np.float32)
+    """A batch of one image, uint8."""
+    return pnn.datasets.mnist("test")[0][:1]
 
 
-def optimized_weights(units: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weight and bias of each layer of the rewritten network, float32: tanh, tanh, softmax without a maximum."""
-    layers = rewritten(pnn.load("mnist").layers, "float32", units)
-    return [(layer.weight.astype(np.float32), layer.bias.astype(np.float32)) for layer in layers]
+def folded_weights() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weight and bias of each layer of the reference network: tanh, tanh, softmax without a maximum."""
+    return [(layer.weight, layer.bias) for layer in folded(pnn.load("mnist").layers)]
 
 
-def overhead(net: Callable[[Any], Any], bare: Callable[[Any], Any], x: Any, rounds: int) -> list[float]:
-    """Microseconds of the network's call beyond the bare operations, in each of interleaved rounds."""
-    assert abs(net(x) - bare(x)).max() < 1e-6
-    return [(microseconds(net, x) - microseconds(bare, x)) for _ in range(rounds)]
+def folded(layers: Iterable[pnn.Dense | pnn.Rescaling]) -> Iterator[pnn.Dense]:
+    """The layers with Rescaling in the weights, and hidden sigmoids as ``(1 + tanh(z / 2)) / 2``."""
+    *hidden, last = layers
+    scale, offset = 1.0, 0.0
+    for layer in [*hidden, last]:
+        if isinstance(layer, pnn.Rescaling):
+            scale, offset = layer.scale, layer.offset
+            continue
+        half = layer.activation == "sigmoid" and layer is not last
+        factor = 0.5 if half else 1.0
+        weight = layer.weight.astype(np.float64)
+        bias = factor * (layer.bias + offset * weight.sum(axis=0))
+        dtype = layer.weight.dtype
+        activation = "tanh" if half else layer.activation
+        yield pnn.Dense((factor * scale * weight).astype(dtype), bias.astype(dtype), activation)
+        scale, offset = (0.5, 0.5) if half else (1.0, 0.0)
 
 
-def microseconds(function: Callable[[Any], Any], x: Any) -> float:
+def overhead(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> list[float]:
+    """Microseconds of one call beyond another, in each of interleaved rounds."""
+    return [microseconds(one) - microseconds(other) for _ in range(rounds)]
+
+
+def microseconds(function: Callable[[], Any]) -> float:
     """Of one call, in the shortest of several short runs: interruptions only lengthen them."""
-    return min(seconds_of(function, x) for _ in range(RUNS)) / CALLS * 1e6
+    return min(seconds_of(function) for _ in range(RUNS)) / CALLS * 1e6
 
 
-def seconds_of(function: Callable[[Any], Any], x: Any) -> float:
+def seconds_of(function: Callable[[], Any]) -> float:
     """Of a short run of calls."""
     start = perf_counter()
     for _ in range(CALLS):
-        function(x)
+        function()
     return perf_counter() - start

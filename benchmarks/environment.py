@@ -1,13 +1,16 @@
 """The machine and the versions that figures belong to."""
 
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from benchmarks.processes import Worker
 from portable_nn.inference import cores
 
-__all__ = ["environment"]
+__all__ = ["environment", "functions", "of_workers"]
 
 PACKAGES = (
     "numpy",
@@ -16,10 +19,23 @@ PACKAGES = (
     "torch",
     "jax",
     "onnxruntime",
+    "openvino",
     "scikit-learn",
     "keras",
     "cupy-cuda12x",
 )
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """The call that `of_workers` makes, for `Worker`."""
+    return {"environment": environment}
+
+
+def of_workers() -> dict[str, Any]:
+    """The environment as a measuring process finds it, whose BLAS is not forced to a kernel."""
+    with Worker("benchmarks.environment") as worker:
+        worker.ready()
+        return worker.call("environment")  # type: ignore[no-any-return]
 
 
 def environment() -> dict[str, object]:

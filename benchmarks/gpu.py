@@ -35,8 +35,7 @@ def figures(found: dict[str, str]) -> list[Figure]:
     given = Given()
     net, images = given.net, given.images
     tasks: dict[str, Callable[[], Any]] = {
-        f"portable_nn, {spec}": lambda spec=spec: pnn.infer(net, images, backend=spec)
-        for spec in found.values()
+        f"portable_nn, {spec}": lambda spec=spec: pnn.infer(net, images, backend=spec) for spec in found.values()
     }
     tasks |= dict(_limits(given)) if "torch" in found else {}
     for what, task in tasks.items():

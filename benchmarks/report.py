@@ -6,9 +6,11 @@ from typing import Any
 from benchmarks import scale
 from benchmarks.contenders import CONTENDERS
 from benchmarks.gpu import NO_DEVICE
+from benchmarks.profiles import profile_figures
 from benchmarks.ratios import Figure, Results, goal_figures
 from benchmarks.suite import Suite
-from benchmarks.tables import Table, figures_table, race_tables, shortfall_table
+from benchmarks.tables import AMOUNTS, Table, figures_table, race_tables, ratios_table, shortfall_table
+from benchmarks.targets import suite_figures, suite_ratios
 
 __all__ = ["absentees", "results", "suite_absentees"]
 
@@ -29,11 +31,31 @@ array of the library already, for this package on PyTorch and JAX as for those l
 package to one worker. "Cores busy" is processor time over time, which shows who goes beyond that.\
 """
 
+NETWORKS = """\
+The natural call of each contender, as a good user of it writes it: `net(x)`, and `jax.jit(net)(x)`, of this package;
+NumPy by hand, ``activation(x @ W + b)`` layer by layer; `torch.nn.Sequential` under inference mode, as this package on
+PyTorch; a function of `jax.nn` under `jax.jit`; a session of ONNX Runtime and a compiled model of OpenVINO, both
+from one graph. Inputs are arrays of the library already; where a name ends in "uint8" the network casts them and
+divides by 255. gelu is that by tanh everywhere. Names tell the activation of the hidden layers, the widths, and the
+last activation.
+
+Wide networks get fewer rows than 10,000, so that a call takes less than a second: "rows" tells. Processes, turns and
+ratios are as in the races below, with turns of 15 ms and nine rounds, or as many as fit eight seconds, at least
+three. A hundred rows of each answer, the first and the last among them, are checked against float64 before. Where the
+environment forces a kernel on the BLAS, the processes run without it. "Worst" is held against each ratio.\
+"""
+
+WHY = """\
+For each ratio beyond the worst: the steps of the same network written by hand and timed one by one, on NumPy by
+blocks of rows that stay in cache, on PyTorch on the whole batch, beside the call itself. Under `jax.jit` nothing can
+be timed inside: there, what XLA counts in its program for this package and in that for the function by hand.\
+"""
+
 STEPS = """\
 What is above holds the missed goals against the arithmetic: the three matrix products of float32 images by the
 weights, nothing else done, at their best batch size; and one square product of as many operations, which is what
-the machine can do. Below, the steps of `predict` are written by hand and timed one by one, in batches of 1,000 on
-one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out of reach for whoever
+the machine can do. Below, the steps of `infer` are written by hand and timed one by one, by blocks of rows that stay in cache,
+on one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out of reach for whoever
 calls them.\
 """
 
@@ -41,24 +63,34 @@ MEMORY = """\
 Peak anonymous memory is RssAnon of the labelling process, read every 2 ms by another process, less what it was
 after imports and a first prediction. Pages of a mapped file are not counted: the system drops them when it needs
 room. Labels that are returned as one array take 8 bytes each, and as much again while batches are put together.
-The overhead of a call is its time less that of the same array operations written by hand, on one thread, in
-turns. Imports are timed inside fresh interpreters, in turns, from bytecode of all modules.\
+The overhead of a call is its time less that of the array operations that it comes to, written by hand, on one
+thread, in turns. Temporary memory and the first call are of a process that holds inputs and weights already. Imports are timed inside fresh interpreters, in turns, from bytecode of all modules.\
 """
 
 
-def results(peers: dict[str, Any], scaled: dict[str, Any], gpu: Sequence[Figure], picture: str) -> str:
-    """The text of the file, from the JSON of the races and of `scale`, and the figures of `gpu`."""
+def results(
+    peers: dict[str, Any], networks: dict[str, Any], scaled: dict[str, Any], gpu: Sequence[Figure], picture: str
+) -> str:
+    """The text of the file, from the JSON of the races, the suite and `scale`, and the figures of `gpu`."""
     by_scale = scale.figures(scaled["results"])
-    goals = [*goal_figures(peers["results"]), *(figure for figure in by_scale if figure.at_most is not None)]
+    ratios = suite_ratios(networks["results"])
+    figures = [*suite_figures(ratios), *by_scale, *goal_figures(peers["results"])]
+    goals = [figure for figure in figures if figure.at_most is not None]
     met = sum(figure.verdict == "met" for figure in goals)
     races = [f"### {table.title}\n\n{table.markdown()}" for table in race_tables(peers["results"])]
     absent = [f"- {line}" for line in absentees(peers["results"])]
+    not_run = [f"- {line}" for line in suite_absentees(networks["results"])]
     sections = [
         "# Results\n\nWritten by `python -m benchmarks report`.",
         _environment(peers["environment"]).markdown(),
         f"## Goals: {met} of {len(goals)} met",
         figures_table("Goals", goals).markdown(),
         f"![Ratios of times]({picture})",
+        f"## Networks\n\n{NETWORKS}",
+        f"### Targets\n\n{figures_table('Targets', suite_figures(ratios)).markdown()}",
+        f"### Every ratio, the worst first\n\n{ratios_table(ratios).markdown()}",
+        *(["### Why\n\n" + WHY, *_profiled(networks["profiles"])] if networks["profiles"] else []),
+        *(["### Did not run", "\n".join(not_run)] if not_run else []),
         f"## Where the time goes\n\n{shortfall_table(peers['results']).markdown()}\n\n{STEPS}",
         figures_table("Steps", scale.step_figures(scaled["results"])).markdown(),
         f"## Races\n\n{HOW}",
@@ -68,6 +100,14 @@ def results(peers: dict[str, Any], scaled: dict[str, Any], gpu: Sequence[Figure]
         f"## GPU\n\n{figures_table('GPU', gpu).markdown() if gpu else NO_DEVICE}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _profiled(profiles: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        f"#### {profile['what']}, {AMOUNTS[profile['threads']]}\n\n"
+        + (profile.get("problem") or figures_table("Steps", profile_figures(profile)).markdown())
+        for profile in profiles
+    ]
 
 
 def absentees(races: Results) -> list[str]:

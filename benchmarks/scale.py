@@ -5,17 +5,26 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks import costs
 from benchmarks.labelling import write_images
 from benchmarks.memory import AnonymousMemory
-from benchmarks.processes import ONE_THREAD, ROOT, MissingModuleError, Worker, unforced
+from benchmarks.processes import ONE_THREAD, ROOT, Worker, excused, unforced
 from benchmarks.ratios import Figure, spread
 
 __all__ = ["FULL", "QUICK", "Extent", "figures", "measure", "step_figures"]
+
+DISPATCH = {
+    "numpy": ("a call over its bare operations, NumPy", 2.5),
+    "torch": ("a call over its bare operations, PyTorch", 3),
+    "infer": ("infer of one sample over net.predict of it", 15),
+}
+"""What is measured of a call, and how many microseconds it may take."""
 
 MIB = 2**20
 BYTES_PER_IMAGE = 784
@@ -35,6 +44,8 @@ class Extent:
         Of the streams; the shortest is repeated in each as often as makes it last.
     imports, calls : int
         Interpreters started for each import, and rounds of calls.
+    sizes : Sizes
+        Of the work that `costs` measures.
     """
 
     streamed: tuple[int, ...]
@@ -42,10 +53,11 @@ class Extent:
     rounds: int
     imports: int
     calls: int
+    sizes: costs.Sizes
 
 
-FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=5, imports=25, calls=500)
-QUICK = Extent((10**4, 2 * 10**4), 20_000, rounds=1, imports=2, calls=5)
+FULL = Extent((10**4, 10**5, 10**6, 10**7), 5_000_000, rounds=5, imports=25, calls=500, sizes=costs.FULL)
+QUICK = Extent((10**4, 2 * 10**4), 20_000, rounds=1, imports=2, calls=5, sizes=costs.QUICK)
 
 Tell = Callable[[str], object]
 
@@ -55,7 +67,8 @@ def measure(extent: Extent, tell: Tell = lambda _: None) -> dict[str, Any]:
     return {
         "streamed": streams(extent, tell),
         "mapped": mapped(extent.mapped, tell),
-        "dispatch": {library: dispatch(library, extent.calls, tell) for library in ("numpy", "torch")},
+        "dispatch": {what: dispatch(what, extent.calls, tell) for what in DISPATCH},
+        "costs": costs.measure(extent.sizes, tell),
         "imports": imports(extent.imports, tell),
         "steps": steps(extent.calls // 5, tell),
     }
@@ -99,15 +112,13 @@ def mapped(number: int, tell: Tell) -> dict[str, Any]:
     return {"images": number, "seconds": seconds, "memory": memory.growth}
 
 
-def dispatch(library: str, rounds: int, tell: Tell) -> dict[str, Any]:
-    """Microseconds of a call over the bare operations, in each round, on one thread."""
-    tell(f"dispatch on {library}")
-    with Worker("benchmarks.dispatch", ONE_THREAD, library=library) as worker:
+def dispatch(what: str, rounds: int, tell: Tell) -> dict[str, Any]:
+    """Microseconds beyond what a call is held against, in each round; what is bare runs on one thread."""
+    tell(f"dispatch: {DISPATCH[what][0]}")
+    with Worker("benchmarks.dispatch", {} if what == "infer" else ONE_THREAD) as worker:
         worker.ready()
-        try:
-            return {"microseconds": worker.call("microseconds", rounds=rounds)}
-        except MissingModuleError:
-            return {"problem": f"pip install {library}"}
+        found = excused(partial(worker.call, what, rounds=rounds), {})
+    return {"microseconds": found["result"]} if found["state"] == "ready" else {"problem": found["reason"]}
 
 
 def steps(passes: int, tell: Tell) -> dict[str, list[float]]:
@@ -115,7 +126,7 @@ def steps(passes: int, tell: Tell) -> dict[str, list[float]]:
     tell("steps")
     with Worker("benchmarks.steps", ONE_THREAD) as worker:
         worker.ready()
-        return worker.call("milliseconds", passes=passes)  # type: ignore[no-any-return]
+        return worker.call("labelling", passes=passes)  # type: ignore[no-any-return]
 
 
 def imports(number: int, tell: Tell) -> dict[str, list[float]]:
@@ -162,10 +173,10 @@ def figures(found: dict[str, Any]) -> list[Figure]:
         rows.append(spread(what, [memory / MIB], 64, "MiB"))
     imported = [a / b for a, b in zip(found["imports"]["portable_nn"], found["imports"]["numpy"], strict=True)]
     rows.append(spread("import portable_nn / import numpy", imported, 1.4))
-    for library, at_most in (("numpy", 3), ("torch", 5)):
-        if "microseconds" in found["dispatch"][library]:
-            values = found["dispatch"][library]["microseconds"]
-            rows.append(spread(f"a call over its bare operations, {library}", values, at_most, "µs"))
+    for name, (what, at_most) in DISPATCH.items():
+        if "microseconds" in found["dispatch"][name]:
+            rows.append(spread(what, found["dispatch"][name]["microseconds"], at_most, "µs"))
+    rows += costs.figures(found["costs"])
     for row in found["streamed"]:
         rows.append(spread(f"time per image, {row['images']:,} streamed", row["microseconds"], unit="µs"))
         if row["memory"] is not None:

@@ -1,64 +1,148 @@
-"""Where the time goes when many images are labelled on one thread: each step of `predict`, written by hand."""
+"""Where the time of a call goes: each step of a network written by hand and timed, beside the call itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import portable_nn as pnn
-from benchmarks.dispatch import optimized_weights
-from portable_nn.inference import BATCH
+from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders.by_hand import ACTIVATIONS
+from benchmarks.dispatch import folded
+from benchmarks.networks import NETWORKS, Cell
 
 __all__ = ["WHOLE", "functions"]
 
-WHOLE = "all of predict"
+WHOLE = "the call itself"
+
+BLOCK = 2**19
+"""Bytes of the widest layer for a block of rows: what lies in a core's cache."""
+
+Steps: TypeAlias = dict[str, list[float]]
+"""Milliseconds of each step, in each pass."""
+
+IN_PLACE: dict[str, Callable[[np.ndarray], np.ndarray]] = ACTIVATIONS | {
+    "relu": lambda z: np.maximum(z, 0, out=z),
+    "tanh": lambda z: np.tanh(z, out=z),
+}
 
 
 def functions() -> dict[str, Callable[..., Any]]:
-    """The call that `scale` makes, for `Worker`."""
-    return {"milliseconds": milliseconds}
+    """The calls for `Worker`."""
+    return {"labelling": labelling, "numpy": on_numpy, "torch": on_torch, "jax": on_jax}
 
 
-def milliseconds(passes: int) -> dict[str, list[float]]:
-    """Of each step in each pass over the test images, and of `predict`, which takes turns with the steps."""
+def labelling(passes: int) -> Steps:
+    """Of labelling the test images through `infer`, which takes turns with the steps."""
     net, (images, _) = pnn.load("mnist"), pnn.datasets.mnist("test")
-    weights = optimized_weights(pnn.backends.get("numpy").units)
-    taken: dict[str, list[float]] = {}
+    layers = [*folded(net.layers)]
+
+    def by_hand(lap: Callable[[str], None]) -> None:
+        for z in blocks_through(layers, images, lap):
+            z.argmax(axis=-1)
+            lap("argmax")
+
+    return in_turns(lambda: pnn.infer(net, images, workers=1), by_hand, passes)
+
+
+def on_numpy(network: str, batch: int, passes: int) -> Steps:
+    """Of a network of the suite on NumPy, by blocks of rows."""
+    cell = Cell(NETWORKS[network], batch, "one")
+    layers = [*folded(cell.layers)]
+
+    def by_hand(lap: Callable[[str], None]) -> None:
+        for _ in blocks_through(layers, cell.x, lap):
+            pass
+
+    return in_turns(CONTENDERS["portable-numpy"].natural(cell), by_hand, passes)
+
+
+def blocks_through(
+    layers: Iterable[pnn.Dense], x: np.ndarray, lap: Callable[[str], None]
+) -> Iterable[np.ndarray]:
+    """The outputs of each block of rows; `lap` is told of each step that is done."""
+    layers = list(layers)
+    dtype = layers[0].weight.dtype
+    widest = max(max(layer.weight.shape) for layer in layers)
+    rows = max(64, BLOCK // (widest * dtype.itemsize))
+    for i in range(0, len(x), rows):
+        z = x[i : i + rows]
+        if z.dtype != dtype:
+            z = z.astype(dtype)
+            lap(f"cast to {dtype}")
+        for layer in layers:
+            z = z @ layer.weight
+            lap(f"product by {layer.weight.shape[0]} x {layer.weight.shape[1]} weights")
+            z += layer.bias
+            lap("biases, added in place")
+            z = IN_PLACE[layer.activation](z)
+            if layer.activation != "identity":
+                lap(layer.activation)
+        yield z
+
+
+def on_torch(network: str, batch: int, passes: int) -> Steps:
+    """The same on PyTorch, its own kernels on the whole batch."""
+    import torch
+
+    from benchmarks.contenders.torch_nn import ACTIVATIONS as MODULES
+
+    cell = Cell(NETWORKS[network], batch, "one", "torch")
+    x = torch.tensor(cell.x)
+    layers = [
+        (torch.tensor(layer.weight), torch.tensor(layer.bias), layer.activation) for layer in folded(cell.layers)
+    ]
+    modules = {name: module() for name, module in MODULES.items()}
+
+    @torch.inference_mode()
+    def by_hand(lap: Callable[[str], None]) -> None:
+        z = x
+        if z.dtype != layers[0][0].dtype:
+            z = z.to(layers[0][0].dtype)
+            lap(f"cast to {cell.dtype}")
+        for weight, bias, activation in layers:
+            z = torch.addmm(bias, z, weight)
+            lap(f"product by {weight.shape[0]} x {weight.shape[1]} weights, with the bias")
+            if activation != "identity":
+                z = modules[activation](z)
+                lap(activation)
+
+    return in_turns(CONTENDERS["portable-torch"].natural(cell), by_hand, passes)
+
+
+def on_jax(network: str, batch: int) -> dict[str, dict[str, float]]:
+    """What XLA counts in our program and in that by hand: nobody sees inside a fused step."""
+    import jax
+
+    from benchmarks.contenders.jax_jit import forward
+
+    cell = Cell(NETWORKS[network], batch, "one")
+    counted = {}
+    for name, function in (("ours", pnn.Network(cell.layers)), ("theirs", forward(cell.layers))):
+        program = jax.jit(function).lower(jax.numpy.asarray(cell.x)).compile()
+        counts = program.cost_analysis()
+        counted[name] = {what: counts.get(what, 0) for what in ("flops", "transcendentals", "bytes accessed")}
+        counted[name]["instructions"] = program.as_text().count(" = ")
+    return counted
+
+
+def in_turns(call: Callable[[], Any], by_hand: Callable[[Callable[[str], None]], None], passes: int) -> Steps:
+    """Milliseconds of the call, and of each step by hand, which takes turns with it."""
+    taken: Steps = {}
     for _ in range(passes):
-        start = perf_counter()
-        pnn.infer(net, images, workers=1)
-        once = {WHOLE: perf_counter() - start} | one_pass(images, weights)
+        start = last = perf_counter()
+        call()
+        once = {WHOLE: perf_counter() - start}
+
+        def lap(step: str, once: dict[str, float] = once) -> None:
+            nonlocal last
+            now = perf_counter()
+            once[step] = once.get(step, 0) + now - last
+            last = now
+
+        last = perf_counter()
+        by_hand(lap)
         for name, seconds in once.items():
             taken.setdefault(name, []).append(seconds * 1e3)
-    return taken
-
-
-def one_pass(images: np.ndarray, weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Seconds of each step, summed over batches."""
-    taken: dict[str, float] = {}
-    last = perf_counter()
-
-    def lap(step: str) -> None:
-        nonlocal last
-        now = perf_counter()
-        taken[step] = taken.get(step, 0) + now - last
-        last = now
-
-    buffer = np.empty((BATCH, images.shape[1]), dtype=np.float32)
-    for i in range(0, len(images), BATCH):
-        last = perf_counter()
-        np.copyto(buffer, images[i : i + BATCH])
-        lap("cast to float32")
-        z: np.ndarray = buffer
-        for weight, bias in weights:
-            z = z @ weight
-            lap(f"product by {weight.shape[0]} x {weight.shape[1]} weights")
-            z += bias
-            lap("biases, added in place")
-            if weight is not weights[-1][0]:
-                np.tanh(z, out=z)
-                lap("tanh")
-        z.argmax(axis=-1)
-        lap("argmax")
     return taken

@@ -77,9 +77,7 @@ def race(
     for dtype, of_dtype in groupby(by_dtype, key=lambda network: NETWORKS[network].dtype):
         with ExitStack() as stack:
             workers = {name: stack.enter_context(_worker(name, threads, dtype)) for name in names}
-            started = {
-                name: excused(worker.ready, CONTENDERS[name].needs) for name, worker in workers.items()
-            }
+            started = {name: excused(worker.ready, CONTENDERS[name].needs) for name, worker in workers.items()}
             for network in of_dtype:
                 for batch in batches:
                     tell(f"{network}, {batch:,} samples, threads: {threads}")

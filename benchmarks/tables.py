@@ -11,7 +11,7 @@ from benchmarks.contenders import AUTOMATIC, CONTENDERS, MANY, WORKLOADS
 from benchmarks.ratios import OURS, Figure, Results, held, ratios, spread
 from benchmarks.targets import Ratio
 
-__all__ = ["Table", "figures_table", "number", "race_tables", "ratios_table", "shortfall_table"]
+__all__ = ["AMOUNTS", "Table", "figures_table", "number", "race_tables", "ratios_table", "shortfall_table"]
 
 WIDTH = 180
 """Characters of a line where the output is no terminal."""

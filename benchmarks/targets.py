@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -113,9 +112,7 @@ def suite_figures(ratios: list[Ratio]) -> list[Figure]:
     found = []
     for pair in PAIRS:
         for threads in ("one", "all"):
-            values = [
-                ratio.figure.median for ratio in ratios if ratio.pair == pair and ratio.threads == threads
-            ]
+            values = [ratio.figure.median for ratio in ratios if ratio.pair == pair and ratio.threads == threads]
             for which, of in (("median", median), ("worst", max)) if values else ():
                 what = f"{pair.title}, {_of_batches(pair)}: {which} of {len(values)}"
                 found.append(spread(what, [of(values)], pair.at_most(which, threads), threads=threads))
@@ -129,11 +126,3 @@ def _of_batches(pair: Pair) -> str:
 def misses(ratios: list[Ratio]) -> list[Ratio]:
     """The ratios beyond the worst that their pair may have."""
     return [ratio for ratio in ratios if ratio.figure.verdict == "missed"]
-
-
-def record(ratios: list[Ratio]) -> list[dict[str, Any]]:
-    """The ratios as JSON has them."""
-    return [
-        {"pair": ratio.pair.title, "network": ratio.network, "rows": ratio.rows} | ratio.figure.record()
-        for ratio in ratios
-    ]

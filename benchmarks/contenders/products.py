@@ -1,22 +1,13 @@
-"""The limit: the matrix products alone, and one square product of as many operations."""
+"""The limit: the three matrix products alone, and one square product of as many operations."""
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from benchmarks.given import Given, in_batches
-from benchmarks.networks import Cell
-from portable_nn import Dense
 
-__all__ = ["natural", "tasks"]
-
-
-def natural(cell: Cell) -> Callable[[], Any]:
-    """Products of the batch by the weights, one after the other."""
-    weights = [layer.weight for layer in cell.layers if isinstance(layer, Dense)]
-    return lambda: reduce(np.matmul, weights, cell.x)
+__all__ = ["tasks"]
 
 
 def tasks(given: Given) -> dict[str, Callable[..., Any]]:
