@@ -12,7 +12,7 @@ __all__ = ["BATCHES", "NETWORKS", "Architecture", "Cell"]
 
 BATCHES = (1, 100, 10_000)
 
-MULTIPLICATIONS = 40 * 10**9
+MULTIPLICATIONS = 50 * 10**9
 """The most in one call: about half a second of one core. Wide networks get fewer rows than the largest batch."""
 
 CHECKED = 100

@@ -32,31 +32,34 @@ package to one worker. "Cores busy" is processor time over time, which shows who
 """
 
 NETWORKS = """\
-The natural call of each contender, as a good user of it writes it: `net(x)`, and `jax.jit(net)(x)`, of this package;
-NumPy by hand, ``activation(x @ W + b)`` layer by layer; `torch.nn.Sequential` under inference mode, as this package on
-PyTorch; a function of `jax.nn` under `jax.jit`; a session of ONNX Runtime and a compiled model of OpenVINO, both
-from one graph. Inputs are arrays of the library already; where a name ends in "uint8" the network casts them and
-divides by 255. gelu is that by tanh everywhere. Names tell the activation of the hidden layers, the widths, and the
-last activation.
+The natural call of each contender, as a good user of it writes it: `net(x)` of this package, and
+`jax.jit(net)(x)`; NumPy by hand, `activation(x @ W + b)` layer by layer; `torch.nn.Sequential`, and this package
+on PyTorch, under inference mode; a function of `jax.nn` under `jax.jit`; a session of ONNX Runtime and a
+compiled model of OpenVINO, both from one graph. Inputs are arrays of the library already. A network's name tells
+the activation of its hidden layers (several take turns), its widths, and its last activation; where it ends in
+"uint8", the call casts pixels and divides them by 255. gelu is that by tanh everywhere.
 
-Wide networks get fewer rows than 10,000, so that a call takes less than a second: "rows" tells. Processes, turns and
-ratios are as in the races below, with turns of 15 ms and nine rounds, or as many as fit eight seconds, at least
-three. A hundred rows of each answer, the first and the last among them, are checked against float64 before. Where the
-environment forces a kernel on the BLAS, the processes run without it. "Worst" is held against each ratio.\
+Batches are of 1, 100 and 10,000 samples; wide networks get fewer than 10,000, so that a call takes less than a
+second, and "rows" tells how many. Processes, turns and ratios are as in the races below, with turns of 15 ms and
+nine rounds, or as many as fit eight seconds, at least three. A hundred rows of each answer, the first and the
+last among them, are checked against float64 before. Where the environment forces the BLAS of NumPy to a kernel,
+all that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
+thread".\
 """
 
 WHY = """\
-For each ratio beyond the worst: the steps of the same network written by hand and timed one by one, on NumPy by
-blocks of rows that stay in cache, on PyTorch on the whole batch, beside the call itself. Under `jax.jit` nothing can
-be timed inside: there, what XLA counts in its program for this package and in that for the function by hand.\
+For each ratio beyond the worst: the steps of the same network, written by hand and timed one by one, beside the
+call itself; on NumPy by blocks of rows that stay in cache, on PyTorch with the whole batch. Nothing can be timed
+inside a program of `jax.jit`: there, what XLA counts in the program of this package and in that of the function
+by hand.\
 """
 
 STEPS = """\
 What is above holds the missed goals against the arithmetic: the three matrix products of float32 images by the
 weights, nothing else done, at their best batch size; and one square product of as many operations, which is what
-the machine can do. Below, the steps of `infer` are written by hand and timed one by one, by blocks of rows that stay in cache,
-on one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out of reach for whoever
-calls them.\
+the machine can do. Below, the steps of `infer` are written by hand and timed one by one, by blocks of rows that
+stay in cache, on one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out
+of reach for whoever calls them.\
 """
 
 MEMORY = """\
@@ -64,7 +67,9 @@ Peak anonymous memory is RssAnon of the labelling process, read every 2 ms by an
 after imports and a first prediction. Pages of a mapped file are not counted: the system drops them when it needs
 room. Labels that are returned as one array take 8 bytes each, and as much again while batches are put together.
 The overhead of a call is its time less that of the array operations that it comes to, written by hand, on one
-thread, in turns. Temporary memory and the first call are of a process that holds inputs and weights already. Imports are timed inside fresh interpreters, in turns, from bytecode of all modules.\
+thread, in turns. Temporary memory and the first call are those of a process that holds inputs and weights
+already; what the call returns is not counted. Imports are timed inside fresh interpreters, in turns, from
+bytecode of all modules.\
 """
 
 

@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import labelling, memory, ratios, runner
-from benchmarks.contenders import CONTENDERS, WORKLOADS
+import portable_nn as pnn
+from benchmarks import labelling, memory, ratios, runner, suite
+from benchmarks.contenders import CONTENDERS, NATURAL, WORKLOADS
+from benchmarks.dispatch import folded
+from benchmarks.networks import BATCHES, NETWORKS, Architecture, Cell
 from benchmarks.peers import QUICK, race
-from benchmarks.report import results
+from benchmarks.processes import Worker
+from benchmarks.profiles import profile_figures, profiles
+from benchmarks.report import results, suite_absentees
+from benchmarks.tables import ratios_table
+from benchmarks.targets import PAIRS, misses, suite_figures, suite_ratios
 
 ROOT = Path(__file__).parents[1]
+SMALL, FLOAT64 = "relu-4-20x2-1-identity", "tanh-4-50x3-1-identity-float64"
 CHEAP = ("portable-numpy", "book", "book-100", "products", "peak")
 
 
@@ -38,6 +46,14 @@ def peers(tmp_path_factory):
 def scale(tmp_path_factory):
     path = tmp_path_factory.mktemp("scale") / "scale.json"
     printed = run("scale", "--quick", "--json", str(path))
+    return printed, json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks") / "networks.json"
+    chosen = ("--networks", SMALL, FLOAT64, "--batches", "1", "100", "--only", "portable-numpy", "by-hand")
+    printed = run("networks", "--quick", "--json", str(path), *chosen)
     return printed, json.loads(path.read_text())
 
 
@@ -90,16 +106,164 @@ def test_scale_measures_everything(scale):
     assert "Scale" in printed
 
 
-def test_the_report_has_all_sections(peers, scale):
-    text = results(peers[1], scale[1], [], "results.svg")
+def test_the_costs_are_held_against_goals(scale):
+    figures = [figure for figure in scale[1]["figures"] if figure["at_most"] is not None]
+    whats = " ".join(figure["what"] for figure in figures)
+    for what in ("infer of one sample", "bare operations, NumPy", "products alone", "temporary", "first call"):
+        assert what in whats
+
+
+def test_networks_gives_times_of_every_cell(networks):
+    printed, found = networks
+    assert found["kind"] == "networks"
+    assert set(found["results"]) == {"one", "all"}
+    for cells in found["results"].values():
+        assert set(cells) == {SMALL, FLOAT64}
+        for batches in cells.values():
+            assert set(batches) == {"1", "100"}
+            for entries in batches.values():
+                assert set(entries) == {"portable-numpy", "by-hand"}
+                for entry in entries.values():
+                    assert entry["state"] == "ready", entry
+                    assert len(entry["seconds"]) == len(entry["cores"]) == suite.QUICK.rounds
+                    assert min(entry["seconds"]) > 0
+    assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
+
+
+def test_the_report_has_all_sections(peers, networks, scale):
+    text = results(peers[1], networks[1], scale[1], [], "results.svg")
     assert [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")] == [
-        "## Goals", "## Where the time goes", "## Races", "## Scale", "## GPU",
+        "## Goals", "## Networks", "## Where the time goes", "## Races", "## Scale", "## GPU",
     ]  # fmt: skip
     assert "No CUDA device" in text
     assert (
         len({line.count("|") for line in text.split("## Goals")[1].split("![")[0].splitlines() if "|" in line})
         == 1
     )
+
+
+def entries_of(**seconds):
+    """The record of contenders that took so long in each of two rounds."""
+    return {
+        name.replace("_", "-"): {"state": "ready", "seconds": [s, s], "cores": [1, 1]}
+        for name, s in seconds.items()
+    }
+
+
+def test_every_ratio_stands_in_the_table_the_worst_first():
+    fast = entries_of(portable_numpy=1.0, by_hand=2.0, onnxruntime=0.5, portable_jax=9.0, jax_jit=1.0)
+    slow = entries_of(portable_numpy=3.0, by_hand=2.0)
+    found = suite_ratios({"one": {SMALL: {"1": fast, "100": slow}}})
+    rows = [row[1:6:3] + row[-1:] for row in ratios_table(found).rows]
+    assert [ratio.figure.median for ratio in found] == [2.0, 1.5, 0.5, 9.0]
+    assert [(ratio.pair.against, ratio.batch) for ratio in found][:3] == [
+        ("onnxruntime", 1), ("by-hand", 100), ("by-hand", 1),
+    ]  # fmt: skip
+    assert [row[-1] for row in rows] == ["missed", "missed", "met", ""]
+    assert [ratio.batch for ratio in misses(found)] == [1, 100]
+
+
+def test_targets_hold_the_median_and_the_worst():
+    cells = {
+        str(batch): entries_of(portable_numpy=s, by_hand=1.0)
+        for batch, s in zip(BATCHES, (0.5, 1.0, 1.2), strict=True)
+    }
+    figures = suite_figures(suite_ratios({"one": {SMALL: cells}, "all": {SMALL: cells}}))
+    assert [(figure.threads, figure.median, figure.at_most, figure.verdict) for figure in figures] == [
+        ("one", 1.0, 0.9, "missed"),
+        ("one", 1.2, 1.1, "missed"),
+        ("all", 1.0, 1.0, "met"),
+        ("all", 1.2, 1.3, "met"),
+    ]
+
+
+def test_openvino_counts_at_the_largest_batch_alone():
+    cells = {str(batch): entries_of(portable_numpy=1.0, openvino=1.0) for batch in BATCHES}
+    held = [ratio for ratio in suite_ratios({"one": {SMALL: cells}}) if ratio.figure.at_most is not None]
+    assert [ratio.batch for ratio in held] == [10_000]
+
+
+def test_the_suite_is_wide_enough():
+    hidden = {name for network in NETWORKS.values() for name in network.hidden.split()}
+    assert len(NETWORKS) >= 14
+    assert hidden >= {"relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid"}
+    widths = {width for network in NETWORKS.values() for width in network.widths}
+    assert {4, 4096} <= widths
+    assert {len(network.widths) - 2 for network in NETWORKS.values()} >= {1, 8}
+    assert {network.last for network in NETWORKS.values()} >= {"identity", "sigmoid", "softmax"}
+    assert {network.dtype for network in NETWORKS.values()} == {"float32", "float64"}
+    assert {network.pixels for network in NETWORKS.values()} == {False, True}
+
+
+def test_wide_networks_get_fewer_rows():
+    wide, narrow = Architecture("relu", (4096, 4096, 10), "identity"), Architecture("relu", (4, 4, 1), "identity")
+    assert wide.rows(10_000) == 2000
+    assert wide.rows(100) == 100
+    assert narrow.rows(10_000) == 10_000
+
+
+@pytest.mark.parametrize("contender", NATURAL)
+def test_every_contender_answers(contender):
+    if not installed(contender):
+        pytest.skip(f"pip install {' '.join(CONTENDERS[contender].needs.values())}")
+    every = [
+        "relu-784-512-10-softmax-uint8",
+        "gelu-softplus-elu-silu-64-96x4-4-identity",
+        "leaky_relu-8-32-100-sigmoid",
+    ]
+    found = suite.race([contender], every, [100], "one", suite.QUICK)
+    for network in every:
+        assert found[network]["100"][contender]["state"] == "ready", found[network]
+    assert suite_absentees({"one": found}) == []
+
+
+def test_a_wrong_output_is_not_timed():
+    cell = Cell(NETWORKS[SMALL], 1000)
+    outputs = pnn.Network(cell.layers)(cell.x)
+    cell.check(outputs)
+    outputs[-1] += 0.01
+    with pytest.raises(ValueError, match="differ by"):
+        cell.check(outputs)
+
+
+def test_a_dtype_that_a_contender_lacks_is_no_failure():
+    pytest.importorskip("openvino", reason="pip install openvino")
+    found = suite.race(["openvino"], [FLOAT64], [1], "one", suite.QUICK)
+    assert found[FLOAT64]["1"]["openvino"]["state"] == "failed"
+    assert suite_absentees({"one": found})[0].startswith("OpenVINO: failed")
+
+
+def test_folding_keeps_the_outputs():
+    net = pnn.load("mnist")
+    images = pnn.datasets.mnist("test")[0][:50]
+    layers = [*folded(net.layers)]
+    assert [layer.activation for layer in layers] == ["tanh", "tanh", "softmax"]
+    assert np.abs(pnn.Network(layers)(images.astype(np.float32)) - net(images)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "pair", [pair for pair in PAIRS if pair.worst], ids=lambda pair: f"{pair.ours}-{pair.against}"
+)
+def test_a_miss_has_its_profile(pair):
+    if not (installed(pair.ours) and installed(pair.against)):
+        pytest.skip("one of the two is not installed")
+    cells = {str(pair.batches[-1]): {pair.ours: {"seconds": [9.0]}, pair.against: {"seconds": [1.0]}}}
+    (profile,) = profiles(misses(suite_ratios({"one": {SMALL: cells}})))
+    assert "problem" not in profile
+    figures = profile_figures(profile)
+    assert len(figures) > 4
+    assert all(figure.median >= 0 for figure in figures)
+
+
+def test_workers_are_not_forced_to_a_kernel(tmp_path, monkeypatch):
+    (tmp_path / "told.py").write_text("import os\ndef functions(): return {'variable': os.environ.get}")
+    for name in ("OPENBLAS_CORETYPE", "OTHER"):
+        monkeypatch.setenv(name, "Nonesuch")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Worker("told", {"MORE": "more"}) as worker:
+        worker.ready()
+        found = {name: worker.call("variable", key=name) for name in ("OPENBLAS_CORETYPE", "OTHER", "MORE")}
+    assert found == {"OPENBLAS_CORETYPE": None, "OTHER": "Nonesuch", "MORE": "more"}
 
 
 def test_a_missing_library_is_no_failure(tmp_path, monkeypatch):

@@ -98,9 +98,7 @@ CONTENDERS = {
     "book-100": Contender("the book's way by 100", "book", "batches", batch_sizes=(100,)),
     "by-hand": Contender("NumPy by hand", "by_hand"),
     "onnxruntime": Contender("ONNX Runtime", "onnx_runtime", needs=ONNX | {"onnxruntime": "onnxruntime"}),
-    "openvino": Contender(
-        "OpenVINO", "openvino_cpu", needs=ONNX | {"onnxruntime": "onnxruntime", "openvino": "openvino"}
-    ),
+    "openvino": Contender("OpenVINO", "openvino_cpu", needs=ONNX | {"openvino": "openvino"}),
     "keras-numpy-predict": _keras("NumPy", "predict", {}),
     "keras-numpy-default": Contender(
         "Keras predict by 32 (default), NumPy", "keras3", "predict", KERAS, {"KERAS_BACKEND": "numpy"}, (32,)

@@ -8,7 +8,7 @@ from typing import Any
 
 import openvino
 
-from benchmarks.contenders.onnx_runtime import model
+from benchmarks.contenders.onnx_graph import model
 from benchmarks.networks import Cell
 
 __all__ = ["natural"]
