@@ -74,7 +74,10 @@ def functions() -> dict[str, Callable[..., Any]]:
             [weight.copy() for weight in state["weights"]]
         return perf_counter() - start
 
-    return {"over_products": over_products, "images": images, "network": network} | {
+    return {
+        "over_products": over_products,
+        "images": images,
+        "network": network,
         "call": call,
         "ten_copies": ten_copies,
     }

@@ -80,6 +80,7 @@ def results(
     by_scale = scale.figures(scaled["results"])
     ratios = suite_ratios(networks["results"])
     figures = [*suite_figures(ratios), *by_scale, *goal_figures(peers["results"])]
+    beside = [figure for figure in suite_figures(ratios) if figure.at_most is None]
     goals = [figure for figure in figures if figure.at_most is not None]
     met = sum(figure.verdict == "met" for figure in goals)
     races = [f"### {table.title}\n\n{table.markdown()}" for table in race_tables(peers["results"])]
@@ -92,7 +93,7 @@ def results(
         figures_table("Goals", goals).markdown(),
         f"![Ratios of times]({picture})",
         f"## Networks\n\n{NETWORKS}",
-        f"### Targets\n\n{figures_table('Targets', suite_figures(ratios)).markdown()}",
+        *([f"### Beside the targets\n\n{figures_table('', beside).markdown()}"] if beside else []),
         f"### Every ratio, the worst first\n\n{ratios_table(ratios).markdown()}",
         *(["### Why\n\n" + WHY, *_profiled(networks["profiles"])] if networks["profiles"] else []),
         *(["### Did not run", "\n".join(not_run)] if not_run else []),
