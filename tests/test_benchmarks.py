@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from benchmarks import labelling, memory, ratios, runner, suite
+from benchmarks import cells, labelling, memory, ratios, runner, suite
 from benchmarks.contenders import CONTENDERS, NATURAL, WORKLOADS
 from benchmarks.dispatch import folded
 from benchmarks.networks import BATCHES, NETWORKS, Architecture, Cell
@@ -18,6 +18,7 @@ from benchmarks.peers import QUICK, race
 from benchmarks.processes import Worker
 from benchmarks.profiles import profile_figures, profiles
 from benchmarks.report import results, suite_absentees
+from benchmarks.steps import blocks_through
 from benchmarks.tables import ratios_table
 from benchmarks.targets import PAIRS, misses, suite_figures, suite_ratios
 
@@ -117,9 +118,9 @@ def test_networks_gives_times_of_every_cell(networks):
     printed, found = networks
     assert found["kind"] == "networks"
     assert set(found["results"]) == {"one", "all"}
-    for cells in found["results"].values():
-        assert set(cells) == {SMALL, FLOAT64}
-        for batches in cells.values():
+    for raced in found["results"].values():
+        assert set(raced) == {SMALL, FLOAT64}
+        for batches in raced.values():
             assert set(batches) == {"1", "100"}
             for entries in batches.values():
                 assert set(entries) == {"portable-numpy", "by-hand"}
@@ -164,11 +165,11 @@ def test_every_ratio_stands_in_the_table_the_worst_first():
 
 
 def test_targets_hold_the_median_and_the_worst():
-    cells = {
+    raced = {
         str(batch): entries_of(portable_numpy=s, by_hand=1.0)
         for batch, s in zip(BATCHES, (0.5, 1.0, 1.2), strict=True)
     }
-    figures = suite_figures(suite_ratios({"one": {SMALL: cells}, "all": {SMALL: cells}}))
+    figures = suite_figures(suite_ratios({"one": {SMALL: raced}, "all": {SMALL: raced}}))
     assert [(figure.threads, figure.median, figure.at_most, figure.verdict) for figure in figures] == [
         ("one", 1.0, 0.9, "missed"),
         ("one", 1.2, 1.1, "missed"),
@@ -178,8 +179,8 @@ def test_targets_hold_the_median_and_the_worst():
 
 
 def test_openvino_counts_at_the_largest_batch_alone():
-    cells = {str(batch): entries_of(portable_numpy=1.0, openvino=1.0) for batch in BATCHES}
-    held = [ratio for ratio in suite_ratios({"one": {SMALL: cells}}) if ratio.figure.at_most is not None]
+    raced = {str(batch): entries_of(portable_numpy=1.0, openvino=1.0) for batch in BATCHES}
+    held = [ratio for ratio in suite_ratios({"one": {SMALL: raced}}) if ratio.figure.at_most is not None]
     assert [ratio.batch for ratio in held] == [10_000]
 
 
@@ -220,10 +221,10 @@ def test_every_contender_answers(contender):
 def test_a_wrong_output_is_not_timed():
     cell = Cell(NETWORKS[SMALL], 1000)
     outputs = pnn.Network(cell.layers)(cell.x)
-    cell.check(outputs)
+    cells.check(cell, outputs)
     outputs[-1] += 0.01
     with pytest.raises(ValueError, match="differ by"):
-        cell.check(outputs)
+        cells.check(cell, outputs)
 
 
 def test_a_dtype_that_a_contender_lacks_is_no_failure():
@@ -231,6 +232,14 @@ def test_a_dtype_that_a_contender_lacks_is_no_failure():
     found = suite.race(["openvino"], [FLOAT64], [1], "one", suite.QUICK)
     assert found[FLOAT64]["1"]["openvino"]["state"] == "failed"
     assert suite_absentees({"one": found})[0].startswith("OpenVINO: failed")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_steps_by_hand_are_those_of_the_network(network):
+    cell, taken = Cell(NETWORKS[network], 100), []
+    blocks = [*blocks_through(folded(cell.layers), cell.x, taken.append)]
+    cells.check(cell, np.concatenate(blocks))
+    assert "biases, added in place" in taken
 
 
 def test_folding_keeps_the_outputs():
@@ -247,8 +256,8 @@ def test_folding_keeps_the_outputs():
 def test_a_miss_has_its_profile(pair):
     if not (installed(pair.ours) and installed(pair.against)):
         pytest.skip("one of the two is not installed")
-    cells = {str(pair.batches[-1]): {pair.ours: {"seconds": [9.0]}, pair.against: {"seconds": [1.0]}}}
-    (profile,) = profiles(misses(suite_ratios({"one": {SMALL: cells}})))
+    raced = {str(pair.batches[-1]): {pair.ours: {"seconds": [9.0]}, pair.against: {"seconds": [1.0]}}}
+    (profile,) = profiles(misses(suite_ratios({"one": {SMALL: raced}})))
     assert "problem" not in profile
     figures = profile_figures(profile)
     assert len(figures) > 4
