@@ -383,8 +383,8 @@ def softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
     axis = _along(x, axis)
-    largest = xp.max(x, axis=axis, keepdims=True)
-    root = xp.exp(0.5 * x - 0.5 * largest)  # halves, whose difference is finite
+    half = 0.5 * x  # the difference of two halves is finite
+    root = xp.exp(half - xp.max(half, axis=axis, keepdims=True))
     e = root * root
     result: A = e / xp.sum(e, axis=axis, keepdims=True)
     return result

@@ -139,7 +139,7 @@ class Passes:
         self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
-        self._placed: dict[tuple[str, str], tuple[tuple[Forward, ...], str]] = {}
+        self._placed: dict[tuple[str, str], tuple[Layers, str]] = {}
 
     def find(self, result: Result, x: Array) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
@@ -152,20 +152,20 @@ class Passes:
             check_input(x, self._shape)
         return forward
 
-    def place(self, backend: Backend, dtype: str) -> tuple[tuple[Forward, ...], str]:
-        """The steps to the logits in a dtype on a backend, and the activation that is left: weights are placed."""
-        place_ = str(backend), dtype
-        if place_ in self._placed:
-            return self._placed[place_]
+    def place(self, backend: Backend, dtype: str) -> tuple[Layers, str]:
+        """The layers up to the logits with their weights on a backend, and the activation that is left."""
+        where = str(backend), dtype
+        if where in self._placed:
+            return self._placed[where]
         layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
         logits = without_last_activation(layers)
         given, kept = (getattr(chain[-1], "activation", "identity") for chain in (layers, logits))
-        left = "identity" if given == kept else given
-        placed = tuple(layer.map(partial(place, backend, dtype)) for layer in logits)
-        steps = backend.prepared(placed), left
+        suited = logits if backend.tracing else backend.suited(logits)
+        placed = tuple(layer.map(partial(place, backend, dtype)) for layer in suited)
+        found = placed, "identity" if given == kept else given
         if all(backend.keeps(array) for layer in placed for array in layer.arrays.values()):
-            self._placed[place_] = steps
-        return steps
+            self._placed[where] = found
+        return found
 
     def has(self, backend: Backend, dtype: str) -> bool:
         """Whether weights in a dtype are in place on a backend."""
@@ -186,18 +186,18 @@ class Passes:
             own = as_given(self._layers, xp, dtype, result)
             return own if floating else forward_pass((partial(_cast, xp, dtype), own))
         inside = backend.computed_in(name)
-        steps, left = self.place(backend, inside)
-        last = {
-            "outputs": () if left == "identity" else (backend.activation(left),),
-            "logits": (),
-            "labels": (partial(labels_of, xp=xp),),
-        }[result]
+        layers, left = self.place(backend, inside)
+        steps = backend.prepared(layers, x)
         computed = dtype if inside == name else backend.dtype(inside)
         if x.dtype != computed:
-            steps = partial(_cast, xp, computed), *steps
+            steps = backend.cast_to(computed), *steps
+        if result == "labels":
+            steps = *steps, partial(labels_of, xp=xp)
+        elif result == "outputs" and left != "identity":
+            steps = *steps, backend.activation(left)
         if computed != dtype and result != "labels":
-            last = *last, partial(_cast, xp, dtype)
-        forward = backend.entered(forward_pass((*steps, *last)), self._layers)
+            steps = *steps, backend.cast_to(dtype)
+        forward = backend.entered(forward_pass(steps), self._layers, x)
         if self._compiled:
             forward = backend.compiled(forward)
         if (str(backend), inside) in self._placed and not backend.tracing:

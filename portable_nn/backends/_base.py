@@ -120,8 +120,16 @@ class Backend:
         """An activation on arrays of this library."""
         return self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
 
-    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
-        """Layers whose weights were placed here, as the steps that the library runs best."""
+    def cast_to(self, dtype: DType) -> Forward:
+        """A step that casts."""
+        return lambda x: self.xp.astype(x, dtype)
+
+    def suited(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Layers of NumPy weights, as they are best placed here."""
+        return layers
+
+    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
+        """Layers whose weights were placed here, as the steps that the library runs best on arrays like that."""
         return tuple(partial(layer, xp=self.xp) for layer in layers)
 
     def has_labels(self) -> bool:
@@ -146,8 +154,8 @@ class Backend:
         """What the forward pass for arrays like `x` depends on, besides their type."""
         return x.dtype, repr(getattr(x, "device", None))
 
-    def entered(self, forward: Forward, layers: tuple[Layer, ...]) -> Forward:
-        """The forward pass of these layers as it is best entered: on this device, in parts of a good size."""
+    def entered(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+        """The forward pass of these layers as it is best entered by such arrays: on this device, in good parts."""
         return forward
 
     def compiled(self, forward: Forward) -> Forward:

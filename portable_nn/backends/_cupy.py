@@ -55,7 +55,7 @@ class CuPy(Backend):
         """Dtype and GPU."""
         return x.dtype, x.data.device_id
 
-    def entered(self, forward: Forward, layers: tuple[Layer, ...]) -> Forward:
+    def entered(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
         """With this GPU the current one: CuPy allocates results there."""
 
         def on_this_gpu(x: Array) -> Array:

@@ -90,7 +90,7 @@ class Torch(Backend):
         """PyTorch's own, each one pass over the values."""
         return _kernels()
 
-    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
+    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """Product and bias in one call."""
         import torch
 
@@ -101,7 +101,7 @@ class Torch(Backend):
                 if layer.activation != "identity":
                     steps.append(self.activation(layer.activation))
             else:
-                steps += super().prepared((layer,))
+                steps += super().prepared((layer,), like)
         return tuple(steps)
 
     def compiled(self, forward: Forward) -> Forward:
