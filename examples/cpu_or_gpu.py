@@ -4,7 +4,7 @@ Run with `python examples/cpu_or_gpu.py`.
 """
 
 import portable_nn as pnn
-from portable_nn.compare import SWEEP
+from portable_nn.comparison import SWEEP
 from portable_nn.report.words import sentences
 
 

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import activations, backends
-from portable_nn.compare import compare
 from portable_nn.errors import (
     BackendError,
     DataError,
@@ -21,6 +20,7 @@ from portable_nn.network import Network
 
 if TYPE_CHECKING:
     from portable_nn import datasets
+    from portable_nn.comparison import compare
     from portable_nn.evaluation import Evaluation, evaluate
     from portable_nn.formats import load, save
     from portable_nn.inference import predict
@@ -54,6 +54,7 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "Evaluation": "evaluation",
+    "compare": "comparison",
     "datasets": "datasets",
     "evaluate": "evaluation",
     "load": "formats",

@@ -45,12 +45,12 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_typing", "activations", "errors"},
+    {"_typing", "activations", "errors", "metrics"},
     {"backends", "layers"},
     {"explain", "network", "placing", "rewriting"},
     {"datasets", "formats"},
-    {"evaluation", "inference", "metrics", "streams"},
-    {"compare", "comparison", "timing"},
+    {"evaluation", "inference", "streams"},
+    {"comparison"},
     {"report"},
     {"__main__", "cli", "portable_nn"},  # all that is public together is for the command line alone
 )

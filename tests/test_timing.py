@@ -6,7 +6,7 @@ from helpers import run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portable_nn.timing import measure
+from portable_nn.comparison.timing import measure
 
 DURATIONS = st.lists(st.floats(1e-6, 10), min_size=1, max_size=50)
 
@@ -57,7 +57,7 @@ def test_a_slow_warm_up_is_cut_short():
 
 GROWTH = """
 import numpy as np
-from portable_nn.timing import peak_memory
+from portable_nn.comparison.timing import peak_memory
 
 before = peak_memory()
 held = np.ones(before // 4)  # eight bytes each: twice as much as before

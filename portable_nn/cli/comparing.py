@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import portable_nn as pnn
 from portable_nn.cli.options import BackendSpecs, Data, Model, read_data, report
-from portable_nn.compare import BATCH_SIZES, SWEEP
+from portable_nn.comparison import BATCH_SIZES, SWEEP
 from portable_nn.comparison.records import Comparison
 
 DIFFERS = 1

@@ -10,7 +10,7 @@ from portable_nn import metrics
 from portable_nn._typing import NumPyArray
 from portable_nn.cli.comparing import progress_bars
 from portable_nn.cli.options import BackendSpecs, Data, Model, read_data, report
-from portable_nn.compare import SWEEP
+from portable_nn.comparison import SWEEP
 from portable_nn.comparison.records import Comparison
 
 

@@ -93,8 +93,7 @@ def main() -> None:
     os.dup2(2, 1)
     task = rebuilt(Task, json.loads((folder / "task.json").read_text()))
     images = np.load(folder / "images.npy", mmap_mode="r")
-    layers = load(folder / "network.safetensors").layers
-    net = Network(layers, _optimized=task.optimized, _compiled=task.compiled)
+    net = Network(load(folder / "network.safetensors").layers, compiled=task.compiled)
     found = find(net, images, task, lambda step: print(step, file=steps, flush=True))
     for name, array in (("outputs", found.outputs), ("labels", found.labels)):
         (folder / f"{name}.npy").unlink(missing_ok=True)

@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from importlib import import_module
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
-from portable_nn import backends
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
+from portable_nn.comparison.naming import resolve
 from portable_nn.comparison.records import ColdStart, Measured, Speed
+from portable_nn.comparison.timing import measure, peak_memory
 from portable_nn.errors import BackendError, NetworkError
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
-from portable_nn.timing import measure, peak_memory
 
-__all__ = ["Finding", "Task", "find", "resolve"]
+__all__ = ["Finding", "Task", "find"]
 
 WHOLE = 10_000  # images in the largest batch whose outputs are compared
 PROBED = 21  # images whose outputs are compared between batch sizes: a multiple of 7
@@ -38,8 +37,8 @@ class Task:
     iterations : int or None
     budget : float
         Seconds for each measurement of speed.
-    optimized, compiled : bool
-        How the network runs.
+    compiled : bool
+        Whether the network runs through the library's compiler.
     """
 
     backend: str | Backend
@@ -48,7 +47,6 @@ class Task:
     warm_up: int
     iterations: int | None
     budget: float
-    optimized: bool = False
     compiled: bool = False
 
     @property
@@ -96,28 +94,6 @@ def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str],
         return _measured(net, images, task, target, imported, progress)
     except Exception as error:  # a library raises what it likes
         return Finding("failed", f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-
-
-def resolve(spec: str | Backend) -> Backend:
-    """The backend of a spec, or the caller's own that ``module:name`` names.
-
-    Raises
-    ------
-    BackendError
-        If there is none.
-    """
-    if isinstance(spec, Backend):
-        return spec
-    module, _, name = spec.partition(":")
-    if module in backends.BACKENDS:
-        return backends.get(spec)
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise BackendError(f"backend {spec!r} cannot be imported: {error}") from error
-    if not isinstance(found, Backend):
-        raise BackendError(f"backend {spec!r} is a {type(found).__name__}: name a portable_nn.backends.Backend")
-    return found
 
 
 def _measured(

@@ -59,7 +59,7 @@ def measure(
 
     Examples
     --------
-    >>> from portable_nn.timing import measure
+    >>> from portable_nn.comparison.timing import measure
     >>> measure(lambda: sum(range(1000)), iterations=10).iterations
     10
     """
@@ -94,7 +94,7 @@ def peak_memory() -> int | None:
 
     Examples
     --------
-    >>> from portable_nn.timing import peak_memory
+    >>> from portable_nn.comparison.timing import peak_memory
     >>> peak_memory() > 10_000_000
     True
     """
