@@ -8,7 +8,8 @@ from portable_nn._typing import NumPyArray
 from portable_nn.errors import ShapeError
 
 __all__ = [
-    "TOLERANCES",
+    "ATOL",
+    "RTOL",
     "Disagreement",
     "LabelParity",
     "Parity",
@@ -21,8 +22,14 @@ __all__ = [
     "parity",
 ]
 
-TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
+ATOL = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 """The largest absolute error of a probability that each dtype's rounding explains."""
+
+RTOL = {"float64": 256 * 2**-52, "float32": 256 * 2**-23, "bfloat16": 8 * 2**-7, "float16": 16 * 2**-10}
+"""The same of outputs of any size, relative to their scale: a few hundred units in the last place.
+
+Fewer in the narrow dtypes, whose sums are kept in float32 and rounded once a layer.
+"""
 
 SHOWN = 24
 
@@ -69,6 +76,11 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
     array of shape (n, n), integer
         One row for each true label, one column for each predicted one.
 
+    Raises
+    ------
+    ShapeError
+        If the shapes differ, or labels are no integers or negative.
+
     Examples
     --------
     >>> import numpy as np
@@ -77,8 +89,23 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
     array([[1, 1],
            [0, 1]])
     """
-    n = int(max(predicted.max(), labels.max())) + 1
-    return np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
+    if predicted.shape != labels.shape:
+        raise ShapeError(
+            f"{predicted.shape} labels were predicted, {labels.shape} are given: give one per sample"
+        )
+    columns, rows = (_as_indices(array) for array in (predicted, labels))
+    n = 1 + int(max(columns.max(initial=-1), rows.max(initial=-1)))
+    return np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
+
+
+def _as_indices(labels: NumPyArray) -> NumPyArray:
+    """Labels as integers wide enough to compute with."""
+    if not np.isdtype(labels.dtype, "integral"):
+        raise ShapeError(f"labels are integers, got dtype {labels.dtype}")
+    indices = labels.astype(np.int64)
+    if indices.min(initial=0) < 0:
+        raise ShapeError(f"labels are not negative, got {labels.min()}")
+    return indices
 
 
 def margins(outputs: NumPyArray) -> NumPyArray:
@@ -137,7 +164,7 @@ class Parity:
         The largest difference of an output, as it is and relative to the reference; infinite where one of them
         is nan or infinite and the other is not the same.
     atol, rtol : float
-        What is allowed: ``atol + rtol * |reference|``.
+        What is allowed: ``atol + rtol * scale``.
     within_tolerance : bool
         Whether every output is.
     non_finite : int
@@ -156,7 +183,12 @@ class Parity:
 
 
 def parity(
-    outputs: NumPyArray, reference: NumPyArray, *, atol: float = TOLERANCES["float32"], rtol: float = 0.0
+    outputs: NumPyArray,
+    reference: NumPyArray,
+    *,
+    atol: float = ATOL["float32"],
+    rtol: float = 0.0,
+    scale: NumPyArray | None = None,
 ) -> Parity:
     """Compare outputs with those of a reference.
 
@@ -164,7 +196,10 @@ def parity(
     ----------
     outputs, reference : array of shape (N, n)
     atol, rtol : float
-        Differences up to ``atol + rtol * |reference|`` are within tolerance.
+        Differences up to ``atol + rtol * scale`` are within tolerance.
+    scale : array of shape (N, n), optional
+        The size of the numbers that each output was computed from, ``|reference|`` if not given. An output that
+        is a small difference of large numbers is no more exact than these.
 
     Returns
     -------
@@ -191,7 +226,7 @@ def parity(
         difference = np.abs(outputs.astype(np.float64) - reference)
         error = np.select([same, finite & ~lost], [0.0, difference], np.inf)
         relative = np.select([same, finite & ~lost], [0.0, difference / np.abs(reference)], np.inf)
-        within = same | (finite & (error <= atol + rtol * np.abs(reference)))
+        within = same | (finite & (error <= atol + rtol * (np.abs(reference) if scale is None else scale)))
     return Parity(
         max_abs_error=float(error.max()),
         max_rel_error=float(relative.max()),
@@ -321,15 +356,25 @@ def _by_class(outputs: NumPyArray) -> NumPyArray:
     return outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
 
 
-def check_labels(truth: NumPyArray, images: int, classes: int) -> None:
-    """Raise a `ShapeError` unless there is one label for each image, among those that the network gives."""
+def check_labels(truth: NumPyArray, shape: tuple[int, ...], classes: int) -> None:
+    """Raise a `ShapeError` unless there is one label for each sample, among those that the network gives.
+
+    Parameters
+    ----------
+    truth : array
+    shape : tuple of int
+        That of the labels which the network gives: one for each sample.
+    classes : int
+        How many labels there are, 0 for a regression.
+    """
     if classes == 0:
         raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
-    if truth.shape != (images,) or not np.isdtype(truth.dtype, "integral"):
+    if truth.shape != shape or not np.isdtype(truth.dtype, "integral"):
         raise ShapeError(
-            f"{images} images, labels of shape {truth.shape} and dtype {truth.dtype}: give one integer for each"
+            f"{' x '.join(map(str, shape))} samples, labels of shape {truth.shape} and dtype {truth.dtype}: "
+            "give one integer for each"
         )
-    if images and (truth.min() < 0 or truth.max() >= classes):
+    if truth.size and (truth.min() < 0 or truth.max() >= classes):
         raise ShapeError(
             f"labels run from {truth.min()} to {truth.max()}, the network gives 0 to {classes - 1}: "
             "give the labels that it was trained on"

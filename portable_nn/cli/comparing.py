@@ -35,7 +35,10 @@ def compare(
     atol: Annotated[
         float | None, typer.Option(min=0, help="Largest error allowed, instead of the dtype's.")
     ] = None,
-    rtol: Annotated[float, typer.Option(min=0, help="More allowed, relative to the reference.")] = 0.0,
+    rtol: Annotated[
+        float | None,
+        typer.Option(min=0, help="More allowed, relative to the scale of outputs."),
+    ] = None,
     warm_up: Annotated[int, typer.Option(metavar="N", min=0, help="Calls before the clock runs.")] = 3,
     iterations: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Calls to time; as many as fit 0.3 s, if not given.")

@@ -63,7 +63,7 @@ def read_labelled(data: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumP
     images, labels = read_data(data, net)
     if labels is None:
         raise typer.BadParameter("this picture needs true labels: give a .npz with images and labels")
-    metrics.check_labels(labels, len(images), max(2, (net.output_shape or (2,))[-1]))
+    metrics.check_labels(labels, (len(images),), max(2, (net.output_shape or (2,))[-1]))
     return images, labels
 
 

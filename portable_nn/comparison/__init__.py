@@ -40,7 +40,7 @@ def compare(
     dtypes: Sequence[str] = ("float32",),
     batch_sizes: Sequence[int] = BATCH_SIZES,
     atol: float | None = None,
-    rtol: float = 0.0,
+    rtol: float | None = None,
     warm_up: int = 3,
     iterations: int | None = None,
     budget: float = 0.3,
@@ -51,17 +51,17 @@ def compare(
 ) -> Comparison:
     """Run a network on many backends, and compare answers and speed.
 
-    The reference is NumPy in float64. Each backend is measured in a process of its own, with float32 products
+    The reference is the plain loop over the layers, in NumPy float64. Each backend is measured in a process of its own, with float32 products
     in full precision. A backend that fails, crashes or hangs gives a row that says so.
 
     Parameters
     ----------
     net : Network
-        Optimized and compiled ones are measured as such, against the network itself.
+        A compiled one is measured as such.
     images : array of shape (N, ...)
-        Of any library. A floating dtype is cast to each of `dtypes`; integers stay what they are.
+        Of any library; samples may lie along more leading axes than one. A floating dtype is cast to each of `dtypes`; integers stay what they are.
     labels : array of shape (N,), integer, optional
-        The true ones.
+        The true ones, one for each sample.
     backends : iterable of str or Backend, optional
         Specs such as ``"torch:cuda:0"``, ``"module:name"`` of a backend of your own, or the object itself; by
         default every library that is ready, on its default device.
@@ -71,8 +71,10 @@ def compare(
         To measure the speed at; one image alone is always measured. `portable_nn.comparison.SWEEP` shows where
         the fastest backend changes.
     atol, rtol : float
-        Outputs may differ by ``atol + rtol * |reference|``; `atol` is by default 1e-12 in float64, 1e-5 in
-        float32, 1e-2 in float16 and 5e-2 in bfloat16.
+        Outputs may differ by ``atol + rtol * scale``, where the scale is the sum of the magnitudes that an
+        output is added up from, or that of the output where its activation bounds it. `atol` is by default
+        1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256, 256, 16 and 8
+        units in the last place, but 0 where a last activation bounds the outputs, as of probabilities.
     warm_up, iterations : int
         Calls before and while the clock runs, for each batch size; by default as many as `budget` allows.
     budget : float
@@ -123,7 +125,7 @@ def compare(
         for task, finding in zip(tasks, findings, strict=True)
         if not (backends is None and finding.state == "not ready")
     )
-    return Comparison(model, repr(net), len(images), sizes, rows, here)
+    return Comparison(model, repr(net), len(wanted.outputs), sizes, rows, here)
 
 
 def _check(

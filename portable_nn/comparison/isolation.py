@@ -1,7 +1,7 @@
 """A process of its own for each measurement, so that no library's threads, memory or crash reaches the next.
 
 The two processes share a folder: ``network.safetensors``, ``images.npy`` and ``task.json`` go in;
-``finding.json``, ``outputs.npy`` and ``labels.npy`` come out. The measuring process writes one line on stdout
+``finding.json`` and an ``.npy`` file for each array come out. The measuring process writes one line on stdout
 for each step; what libraries print goes to stderr.
 """
 
@@ -24,6 +24,7 @@ from portable_nn.network import Network
 
 __all__ = ["find_apart", "main"]
 
+ARRAYS = "outputs", "labels", "changes"
 PROGRAM = "from portable_nn.comparison.isolation import main; main()"
 
 
@@ -95,8 +96,9 @@ def main() -> None:
     images = np.load(folder / "images.npy", mmap_mode="r")
     net = Network(load(folder / "network.safetensors").layers, compiled=task.compiled)
     found = find(net, images, task, lambda step: print(step, file=steps, flush=True))
-    for name, array in (("outputs", found.outputs), ("labels", found.labels)):
+    for name in ARRAYS:
         (folder / f"{name}.npy").unlink(missing_ok=True)
+        array = getattr(found, name)
         if array is not None:
             np.save(folder / f"{name}.npy", array)
     measured = None if found.measured is None else asdict(found.measured)
@@ -107,7 +109,7 @@ def main() -> None:
 
 def _read(folder: Path) -> Finding:
     found = json.loads((folder / "finding.json").read_text())
-    arrays = {name: np.load(path) for name in ("outputs", "labels") if (path := folder / f"{name}.npy").exists()}
+    arrays = {name: np.load(path) for name in ARRAYS if (path := folder / f"{name}.npy").exists()}
     measured = None if found["measured"] is None else rebuilt(Measured, found["measured"])
     return Finding(found["state"], found["reason"], measured, **arrays)
 

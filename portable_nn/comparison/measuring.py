@@ -57,13 +57,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a task: measurements with the outputs and labels in NumPy, or the reason for none."""
+    """What came of a task: measurements with arrays in NumPy, or the reason for none.
+
+    Attributes
+    ----------
+    state : {"measured", "failed", "unsupported", "not ready"}
+    reason : str
+    measured : Measured or None
+    outputs, labels : array or None
+        No labels where outputs mean none.
+    changes : array or None
+        How far outputs of the first samples change with the batch size.
+    """
 
     state: Literal["measured", "failed", "unsupported", "not ready"]
     reason: str = ""
     measured: Measured | None = None
     outputs: NumPyArray | None = None
     labels: NumPyArray | None = None
+    changes: NumPyArray | None = None
 
 
 def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str], object]) -> Finding:
@@ -117,7 +129,7 @@ def _measured(
         first_call = perf_counter() - start
         progress("comparing outputs")
         outputs, labels, stale = _outputs(bound, target, images, task.dtype)
-        effect = _batch_effect(bound, target, images[:PROBED], outputs[:PROBED], task.dtype)
+        changes = _changes(bound, target, images[:PROBED], outputs[:PROBED], task.dtype)
         speeds = tuple(
             _speed(bound, target, images, size, transfers, task, progress)
             for size in task.batch_sizes
@@ -129,14 +141,14 @@ def _measured(
         version=target.version() if target.package else "",
         precision=precision,
         stale=stale,
-        batch_effect=effect,
+        batch_effect=float(changes.max()),
         cold_start=ColdStart(imported, placed, first_call),
         speeds=speeds,
         host_memory=peak_memory(),
         device_memory=target.peak_memory(),
         threads=thread_pools(),
     )
-    return Finding("measured", measured=measured, outputs=outputs, labels=labels)
+    return Finding("measured", measured=measured, outputs=outputs, labels=labels, changes=changes)
 
 
 def _place(target: Backend, images: NumPyArray, dtype: str) -> Array:
@@ -174,16 +186,18 @@ def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
     return np.asarray(labels_of(target.to_numpy(logits), np))
 
 
-def _batch_effect(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> float:
-    """The largest difference between outputs in batches of 1 and 7 and those of all images at once."""
-    largest = 0.0
+def _changes(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> NumPyArray:
+    """How far outputs in batches of 1 and 7 are from those of all images at once."""
+    differences = []
     for size in (1, 7):
+        found = []
         for start in range(0, len(images), size):
             y = bound(_place(target, images[start : start + size], dtype))
             target.synchronize(y)
-            difference = np.abs(target.to_numpy(y).astype(np.float64) - outputs[start : start + size])
-            largest = max(largest, float(np.nan_to_num(difference).max()))
-    return largest
+            found.append(target.to_numpy(y).astype(np.float64))
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            differences.append(np.abs(np.concatenate(found) - outputs))
+    return np.asarray(np.nan_to_num(np.max(differences, axis=0)))
 
 
 def _speed(

@@ -1,29 +1,49 @@
-"""Whether a finding agrees with the reference, and in words what is wrong where it does not."""
+"""Whether a finding agrees with the reference, and in words what is wrong where it does not.
 
-from collections.abc import Iterator
+An output is a sum, and rounding errs by the size of what was added, not of what came out: a regression's output
+near 0 may be the difference of thousands. So the *scale* of an output is the sum of the magnitudes that the last
+linear layers add up to it, ``|h| @ |W| + |b|`` for hidden values ``h``, to which the rounding of a product is
+relative (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Each output has its own, for they
+may be of different units. After an activation that bounds its values the scale is their own magnitude.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
+from portable_nn.activations import BOUNDS
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.metrics import TOLERANCES, LabelParity, Parity, check_labels, label_parity, parity
+from portable_nn.layers import Dense, Flatten, Layer, Rescaling
+from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, check_labels, label_parity, parity
 from portable_nn.network import Network
+from portable_nn.placing import labels_of, plain
+from portable_nn.rewriting import without_last_activation
 
 __all__ = ["Reference", "reference", "verdict"]
 
 BATCH = 1000
 
+Layers: TypeAlias = tuple[Layer, ...]
+
 
 @dataclass(frozen=True)
 class Reference:
-    """What NumPy in float64 gives.
+    """What the plain loop over the layers gives, in NumPy float64.
 
     Attributes
     ----------
     outputs : array of shape (N, n)
+        Of N samples, along all leading axes.
+    scale : array of shape (N, n)
+        The magnitude of what each output was added up from.
+    bounded : bool
+        Whether a last activation bounds the outputs, as those of probabilities do.
     labels : array of shape (N,), or None
         Those that the outputs mean; None where they mean none (regression).
     truth : array of shape (N,), or None
@@ -31,6 +51,8 @@ class Reference:
     """
 
     outputs: NumPyArray
+    scale: NumPyArray
+    bounded: bool
     labels: NumPyArray | None
     truth: NumPyArray | None
 
@@ -41,53 +63,100 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     Raises
     ------
     ShapeError
-        If there are no images, or the true labels do not fit.
+        If there are no images, or images or the true labels do not fit.
     """
-    if len(images) == 0:
+    if images.ndim <= len(net.input_shape or (1,)):
+        raise ShapeError(
+            f"samples lie along the first axis, got images of shape {images.shape}: give images[None]"
+        )
+    if images.size == 0:
         raise ShapeError("no images to compare on: give at least one")
-    net = Network(net.layers).astype("float64")
-    if not np.isdtype(images.dtype, ("bool", "integral")):
-        images = images.astype(np.float64, copy=False)
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    outputs = np.concatenate([net(batch) for batch in batches]).reshape(len(images), -1)
-    try:
-        labels = np.concatenate([net.predict(batch) for batch in batches])
-    except NetworkError:
-        labels = None
+    mean_labels = _mean_labels(net, images[:1])
+    head, tail = _parted(net.layers)
+
+    def in_batches(function: Callable[[NumPyArray], NumPyArray]) -> NumPyArray:
+        return np.concatenate([function(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+
+    outputs = in_batches(partial(plain, net.layers))
+    scale = in_batches(lambda batch: plain(map(_absolute, tail), np.abs(plain(head, batch))))
+    labels = None
+    if mean_labels:
+        labels = labels_of(in_batches(partial(plain, without_last_activation(net.layers))), np)
+    n = outputs.shape[-1]
     if truth is not None:
-        check_labels(truth, len(images), 0 if labels is None else max(2, outputs.shape[1]))
-    return Reference(outputs, labels, truth)
+        check_labels(truth, outputs.shape[:-1], max(2, n) if mean_labels else 0)
+    return Reference(
+        outputs=outputs.reshape(-1, n),
+        scale=scale.reshape(-1, n),
+        bounded=bool(head) and all(isinstance(layer, Flatten) for layer in tail),
+        labels=None if labels is None else np.ravel(labels),
+        truth=None if truth is None else truth.ravel(),
+    )
 
 
-def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None, rtol: float) -> Row:
+def _mean_labels(net: Network, images: NumPyArray) -> bool:
+    """Whether outputs mean labels; images that do not fit are an error."""
+    try:
+        net.logits(images)
+    except NetworkError:
+        return False
+    return True
+
+
+def _parted(layers: Layers) -> tuple[Layers, Layers]:
+    """The layers up to the values that the outputs are added up from, and those that add them up."""
+    for i, layer in reversed(list(enumerate(layers))):
+        if isinstance(layer, Dense):
+            end = i + (layer.activation in BOUNDS)
+            return layers[:end], layers[end:]
+    return (), layers
+
+
+def _absolute(layer: Layer) -> Layer:
+    """A layer that adds magnitudes up."""
+    match layer:
+        case Dense():
+            return Dense(np.abs(layer.weight), np.abs(layer.bias))
+        case Rescaling():
+            return Rescaling(abs(layer.scale), abs(layer.offset))
+    return layer
+
+
+def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None, rtol: float | None) -> Row:
     """The row of a finding: what was measured, and whether it agrees with the reference."""
     backend, dtype, measured = str(task.backend), task.dtype, finding.measured
-    if finding.outputs is None or measured is None:
+    if finding.outputs is None or finding.changes is None or measured is None:
         return Row(backend, dtype, "unsupported" if finding.state == "unsupported" else "failed", finding.reason)
-    outputs = finding.outputs.reshape(len(finding.outputs), -1)
+    outputs, changes = (array.reshape(-1, array.shape[-1]) for array in (finding.outputs, finding.changes))
+    atol = ATOL[dtype] if atol is None else atol
+    if rtol is None:
+        rtol = 0.0 if wanted.bounded else RTOL[dtype]
     try:
-        found = parity(outputs, wanted.outputs, atol=TOLERANCES[dtype] if atol is None else atol, rtol=rtol)
+        found = parity(outputs, wanted.outputs, atol=atol, rtol=rtol, scale=wanted.scale)
     except ShapeError as error:
         return Row(backend, dtype, "failed", str(error), measured=measured)
+    mixed = bool((changes > 2 * (atol + rtol * wanted.scale[: len(changes)])).any())
     labels = None
     if finding.labels is not None and wanted.labels is not None:
-        labels = label_parity(finding.labels, wanted.labels, outputs, wanted.outputs, wanted.truth)
-    symptoms = "; ".join(_symptoms(dtype, found, labels, measured))
+        labels = label_parity(finding.labels.ravel(), wanted.labels, outputs, wanted.outputs, wanted.truth)
+    symptoms = "; ".join(_symptoms(dtype, found, labels, measured, mixed))
     return Row(backend, dtype, "differs" if symptoms else "agrees", symptoms, found, labels, measured)
 
 
-def _symptoms(dtype: str, found: Parity, labels: LabelParity | None, measured: Measured) -> Iterator[str]:
+def _symptoms(
+    dtype: str, found: Parity, labels: LabelParity | None, measured: Measured, mixed: bool
+) -> Iterator[str]:
     if measured.stale:
         yield "outputs fetched before the device was synchronised were stale"
     if found.non_finite:
         yield f"{found.non_finite:,} outputs are nan or infinite"
-    if measured.batch_effect > 2 * (found.atol + found.rtol):
+    if mixed:
         yield (
             f"outputs change with the batch size by up to {measured.batch_effect:.1e}: "
             "rows are mixed, as by a softmax along the wrong axis"
         )
     if not found.within_tolerance:
-        allowed = f"{found.atol:.0e}" + (f" + {found.rtol:.0e} relative" if found.rtol else "")
+        allowed = f"{found.atol:.0e}" + (f" + {found.rtol:.0e} of their scale" if found.rtol else "")
         yield f"outputs differ by up to {found.max_abs_error:.1e}, allowed is {allowed}"
     if not found.within_tolerance and measured.precision != dtype:
         yield f"{dtype} products are rounded to {measured.precision}"
