@@ -57,10 +57,7 @@ def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
     >>> count_correct(np.array([7, 2, 1]), np.array([7, 2, 0]))
     2
     """
-    if predicted.shape != labels.shape:
-        raise ShapeError(
-            f"{predicted.shape} labels were predicted, {labels.shape} are given: give one per sample"
-        )
+    _check_one_each(predicted, labels)
     return int(np.count_nonzero(predicted == labels))
 
 
@@ -89,13 +86,17 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
     array([[1, 1],
            [0, 1]])
     """
+    _check_one_each(predicted, labels)
+    columns, rows = _as_indices(predicted), _as_indices(labels)
+    n = 1 + int(max(columns.max(initial=-1), rows.max(initial=-1)))
+    return np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
+
+
+def _check_one_each(predicted: NumPyArray, labels: NumPyArray) -> None:
     if predicted.shape != labels.shape:
         raise ShapeError(
             f"{predicted.shape} labels were predicted, {labels.shape} are given: give one per sample"
         )
-    columns, rows = (_as_indices(array) for array in (predicted, labels))
-    n = 1 + int(max(columns.max(initial=-1), rows.max(initial=-1)))
-    return np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
 
 
 def _as_indices(labels: NumPyArray) -> NumPyArray:

@@ -28,7 +28,7 @@ class Healthy(Faulty):
 class Transposed(Faulty):
     """Matrices arrive transposed: the shapes fit where a matrix is square."""
 
-    def place(self, array):
+    def place(self, array, *, share=False):
         square_or_weight = array.ndim == 2 and array.dtype != np.uint8
         return (array.T if square_or_weight else array).copy()
 
@@ -62,7 +62,7 @@ class Rounding(Faulty):
 
     array: ClassVar[type]
 
-    def place(self, array):
+    def place(self, array, *, share=False):
         return array.copy().view(self.array)
 
     def to_numpy(self, array):
@@ -86,7 +86,7 @@ class Queued(np.ndarray):
 class Stale(Faulty):
     """A device that hands out the memory's old content until it is synchronised."""
 
-    def place(self, array):
+    def place(self, array, *, share=False):
         return array.copy().view(Queued)
 
     def synchronize(self, array):
@@ -99,9 +99,25 @@ class Stale(Faulty):
 class Noisy(Faulty):
     """Products are off by up to a tenth, so that labels change."""
 
-    def place(self, array):
+    def place(self, array, *, share=False):
         noise = np.random.default_rng(0).uniform(0.9, 1.1, array.shape)
         return (array * noise).astype(array.dtype) if array.ndim == 2 else array.copy()
+
+
+class Skewed(Faulty):
+    """The last output is off by a thousandth."""
+
+    def to_numpy(self, array):
+        values = np.array(array)
+        values[..., -1] *= 1.001
+        return values
+
+
+class Reversing(Faulty):
+    """Outputs are in the wrong order."""
+
+    def to_numpy(self, array):
+        return np.array(array[..., ::-1])
 
 
 class Crashing(Faulty):
@@ -122,6 +138,40 @@ class Hanging(Faulty):
     """The device never answers."""
 
     def synchronize(self, array):
+        Event().wait()
+
+
+class Forking(Faulty):
+    """A second process goes on, holding what this one has open; it tells its id, and whether it was let live."""
+
+    independent: ClassVar[bool] = False
+    forked: ClassVar[bool] = False
+
+    def synchronize(self, array):
+        if self.forked:
+            return
+        type(self).forked = True
+        ready, tell = os.pipe()
+        if os.fork():
+            os.read(ready, 1)
+            return
+        if self.independent:
+            os.setsid()
+        pipe = os.open(os.environ["FAULTY_PIPE"], os.O_WRONLY)
+        os.write(pipe, f"{os.getpid()} ".encode())
+        os.write(tell, b".")
+        Event().wait(20)
+        os.write(pipe, b"was let live")
+        os._exit(0)
+
+
+class ForkingAndHanging(Forking):
+    """The same, in a session of its own, while this process hangs."""
+
+    independent = True
+
+    def synchronize(self, array):
+        super().synchronize(array)
         Event().wait()
 
 
@@ -147,18 +197,26 @@ def unwrapped(x):
     return x.values if isinstance(x, Wrapper) else x
 
 
+def wrapped(x):
+    return Wrapper(x) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
 def wrapping(function):
-    return lambda *args, **kwargs: Wrapper(function(*map(unwrapped, args), **kwargs))
+    return lambda *args, **kwargs: wrapped(function(*map(unwrapped, args), **kwargs))
 
 
-for operator in ("matmul", "add", "radd", "mul", "rmul", "sub", "rsub", "truediv", "neg", "lt", "le", "ge"):
+def wrapping_attribute(name):
+    value = getattr(array_api_compat.numpy, name)
+    return wrapping(value) if callable(value) and not isinstance(value, type) else value
+
+
+ARITHMETIC = "matmul", "add", "mul", "sub", "truediv", "pow"
+OTHERS = "neg", "abs", "lt", "le", "gt", "ge"
+for operator in (*ARITHMETIC, *(f"r{operator}" for operator in ARITHMETIC), *OTHERS):
     setattr(Wrapper, f"__{operator}__", wrapping(getattr(np.ndarray, f"__{operator}__")))
 
 XP = types.ModuleType("faulty_library")
-for function in ("asarray", "astype", "where", "exp", "tanh", "max", "ones_like", "zeros_like"):
-    setattr(XP, function, wrapping(getattr(array_api_compat.numpy, function)))
-for name in ("isdtype", "float16", "float32", "float64", "int64", "result_type", "__array_namespace_info__"):
-    setattr(XP, name, getattr(array_api_compat.numpy, name))
+XP.__getattr__ = wrapping_attribute
 XP.sum = wrapping(lambda x, axis, keepdims: np.sum(x, axis=axis + 1, keepdims=keepdims))
 
 
@@ -172,9 +230,12 @@ class WrongAxis(Backend):
         return array.values
 
 
-HEALTHY, TRANSPOSED, RUNS_TF32, RUNS_BFLOAT16, STALE, NOISY, CRASHING, LEAVING, HANGING = (
+HEALTHY, TRANSPOSED, RUNS_TF32, RUNS_BFLOAT16, STALE, NOISY, SKEWED, REVERSING = (
     fault(array_api_compat.numpy, None)
-    for fault in (Healthy, Transposed, TF32, BFloat16, Stale, Noisy, Crashing, Leaving, Hanging)
+    for fault in (Healthy, Transposed, TF32, BFloat16, Stale, Noisy, Skewed, Reversing)
+)
+CRASHING, LEAVING, HANGING, FORKING, FORKING_AND_HANGING = (
+    fault(array_api_compat.numpy, None) for fault in (Crashing, Leaving, Hanging, Forking, ForkingAndHanging)
 )
 WRONG_AXIS = WrongAxis(XP, None)
 NOT_A_BACKEND = "numpy"

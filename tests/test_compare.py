@@ -1,8 +1,13 @@
 """Comparisons: what agrees, what each planted fault is called, and what is refused."""
 
+import os
+import signal
+import sys
+
 import faulty
 import numpy as np
 import pytest
+from helpers import forward
 
 import portable_nn as pnn
 from portable_nn.comparison.environment import environment
@@ -55,15 +60,135 @@ def test_numpy_agrees(mnist):
     assert single.measured.host_memory > 10 << 20
 
 
-def test_how_a_network_runs_is_what_is_measured(mnist):
+MISCOMPILING = """
+import array_api_compat.numpy
+from faulty import Healthy
+from portable_nn.backends import BACKENDS, Backend
+
+for library in (Backend, BACKENDS["numpy"]):
+    library.compiled = lambda self, function: lambda x: 2 * function(x)
+MINE = Healthy(array_api_compat.numpy, None)
+"""
+
+
+def test_a_compiled_network_is_measured_compiled(mnist, tmp_path, monkeypatch):
     net, images, labels = mnist
-    for how in (net.optimized(), net.compile()):
-        found = pnn.compare(how, images, labels, backends=["numpy"], **QUICK)
-        here = pnn.compare(how, images, labels, backends=["numpy"], in_process=True, **QUICK)
-        assert found.network == here.network == repr(how)
-        assert found.holds
-        assert found.rows[0].parity == here.rows[0].parity
-        assert found.rows[0].parity != pnn.compare(*mnist, backends=["numpy"], **QUICK).rows[0].parity
+    (tmp_path / "miscompiling.py").write_text(MISCOMPILING)
+    monkeypatch.chdir(tmp_path)
+    compiled = pnn.compare(net.compile(), images, labels, backends=["miscompiling:MINE"], **QUICK)
+    assert compiled.network == repr(net.compile())
+    assert compiled.rows[0].parity.max_abs_error == pytest.approx(1, abs=0.01)
+    assert pnn.compare(net, images, labels, backends=["miscompiling:MINE"], **QUICK).holds
+
+
+def test_the_reference_is_the_plain_loop():
+    """Through a lower tail of sigmoid that weights of a million bring back."""
+    w, x = 1e6, np.random.default_rng(0).normal(size=(2000, 10)) / 10
+    tail = pnn.Dense(np.eye(10), np.full(10, -np.log(w)), "sigmoid")
+    net = pnn.Network([tail, pnn.Dense(np.eye(10) * w, None, "softmax")])
+    (row,) = pnn.compare(net, x, dtypes=["float64"], backends=["numpy"], in_process=True, **QUICK).rows
+    expected = np.abs(forward(net, x) - net.to("numpy")(x)).max()
+    assert row.parity.max_abs_error == pytest.approx(expected, abs=1e-15)
+    assert row.labels.differ == 0
+    assert row.state == "agrees"
+
+
+def regression(n_out, *after):
+    """Outputs in the thousands, which cross 0."""
+    rng = np.random.default_rng(n_out)
+    hidden = pnn.Dense(rng.normal(size=(64, 50)) / 8, rng.normal(size=50), "relu")
+    return pnn.Network([hidden, pnn.Dense(rng.normal(size=(50, n_out)) * 1000, None), *after])
+
+
+INPUTS = np.random.default_rng(0).normal(size=(5000, 64))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [regression(1), regression(7), regression(7, pnn.Rescaling(300.0, 5e4)), regression(1, pnn.Flatten((1,)))],
+    ids=["one", "seven", "rescaled", "flattened"],
+)
+def test_a_healthy_regression_agrees(net):
+    dtypes = ["float64", "float32", "float16"] if len(net.layers) == 2 else ["float64", "float32"]
+    assert np.abs(net(INPUTS)).max() > 2000
+    found = pnn.compare(net, INPUTS, backends=["numpy"], dtypes=dtypes, in_process=True, **QUICK)
+    assert [(row.state, row.symptom) for row in found.rows] == [("agrees", "")] * len(dtypes)
+    assert min(row.parity.max_abs_error for row in found.rows[1:]) > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("fault", "symptom"),
+    [("RUNS_TF32", "rounded to tf32"), ("RUNS_BFLOAT16", "to bfloat16"), ("SKEWED", "outputs differ")],
+)
+def test_a_fault_in_a_regression_is_found(fault, symptom):
+    backends = [getattr(faulty, fault)]
+    (row,) = pnn.compare(regression(1), INPUTS, backends=backends, in_process=True, **QUICK).rows
+    assert row.state == "differs"
+    assert symptom in row.symptom
+    assert "softmax" not in row.symptom
+
+
+def test_each_output_has_its_own_scale():
+    """A thousandth of an output in the thousandths is a fault, beside outputs in the millions."""
+    net = regression(2, pnn.Rescaling(np.array([1000.0, 1e-6])))
+    (row,) = pnn.compare(net, INPUTS, backends=[faulty.SKEWED], in_process=True, atol=0, **QUICK).rows
+    assert row.state == "differs"
+    assert row.parity.max_abs_error > 1
+    (row,) = pnn.compare(net, INPUTS, backends=["numpy"], in_process=True, atol=0, **QUICK).rows
+    assert row.state == "agrees"
+
+
+CLOSE = {
+    "two": pnn.Dense(np.stack([np.ones(8), np.ones(8) - 1e-12], axis=1), None, "softmax"),
+    "one": pnn.Dense(np.array([1.0, -1.0 - 1e-12] + 6 * [0.0])[:, None], None, "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("layer", CLOSE.values(), ids=CLOSE)
+def test_labels_that_rounding_turns_are_told_and_no_fault(layer):
+    """Logits that are closer than float32 tells apart: two, or one that is a difference of two."""
+    net, x = pnn.Network([layer]), np.array([[-1000.0] * 8, [1000.0] * 8])
+    (row,) = pnn.compare(net, x, backends=["numpy"], in_process=True, **QUICK).rows
+    assert (row.labels.differ, row.state, row.symptom) == (1, "agrees", "")
+    (row,) = pnn.compare(net, x, backends=["numpy"], dtypes=["float64"], in_process=True, **QUICK).rows
+    assert (row.labels.differ, row.state) == (0, "agrees")
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh"])
+def test_probabilities_are_held_to_atol_alone(activation):
+    net = pnn.Network([pnn.Dense(np.eye(8), None, activation)])
+    (row,) = pnn.compare(net, INPUTS[:, :8], backends=["numpy"], in_process=True, **QUICK).rows
+    assert (row.state, row.parity.atol, row.parity.rtol) == ("agrees", 1e-5, 0)
+    (row,) = pnn.compare(net, INPUTS[:, :8], backends=[faulty.SKEWED], in_process=True, **QUICK).rows
+    assert row.state == "differs"
+
+
+def test_a_bounded_output_that_is_rescaled_has_a_scale(mnist):
+    net = pnn.Network([pnn.Dense(INPUTS[:64, :3], None, "tanh"), pnn.Rescaling(3000.0, 300.0)])
+    (row,) = pnn.compare(net, INPUTS, backends=["numpy"], in_process=True, **QUICK).rows
+    assert (row.state, row.symptom) == ("agrees", "")
+    assert row.parity.rtol > 0
+    assert row.parity.max_abs_error > 1e-5
+
+
+def test_samples_along_several_axes_are_counted_each():
+    rng = np.random.default_rng(0)
+    net = pnn.Network([pnn.Dense(rng.normal(size=(8, 3)), None, "softmax")])
+    x = rng.integers(0, 9, (5, 4, 8), dtype=np.uint8)
+    truth = net.predict(x)
+    truth[3, 2] = (truth[3, 2] + 1) % 3
+    found = pnn.compare(net, x, truth, backends=["numpy"], in_process=True, **QUICK)
+    (row,) = found.rows
+    assert (found.samples, row.state, row.symptom) == (20, "agrees", "")
+    assert (row.labels.total, row.labels.differ, row.labels.correct) == (20, 0, 19)
+    wrong = {"backends": [faulty.REVERSING], "in_process": True, **QUICK}
+    (row,) = pnn.compare(net, x, truth, **wrong).rows
+    (flat,) = pnn.compare(net, x.reshape(20, 8), truth.ravel(), **wrong).rows
+    assert row.labels == flat.labels
+    assert row.labels.differ > 5
+    assert row.parity.max_abs_error == pytest.approx(flat.parity.max_abs_error)
+    with pytest.raises(pnn.ShapeError, match="5 x 4 samples, labels of shape"):
+        pnn.compare(net, x, truth[0], backends=["numpy"], in_process=True, **QUICK)
 
 
 def test_what_the_reference_leaves_infinite_must_be_the_same():
@@ -158,6 +283,67 @@ def test_a_regression_has_no_labels():
         pnn.compare(net, images, np.zeros(4, int), backends=["numpy"], in_process=True, **QUICK)
 
 
+def test_one_sample_without_a_batch_is_refused(mnist):
+    net, images, _ = mnist
+    with pytest.raises(pnn.ShapeError, match=r"give images\[None\]"):
+        pnn.compare(net, images[0], backends=["numpy"], **QUICK)
+
+
+SHADOW = """
+from pathlib import Path
+Path(__file__).with_suffix(".executed").touch()
+raise ImportError("the wrong one")
+"""
+
+OWN = """
+import array_api_compat.numpy
+from faulty import Healthy
+
+MINE = Healthy(array_api_compat.numpy, None)
+"""
+
+
+@pytest.mark.parametrize("entry", ["", "absolute"])
+def test_files_in_the_current_folder_shadow_nothing(mnist, tmp_path, monkeypatch, entry):
+    for name in ("numpy", "json", "safetensors", "cupy", "torch", "portable_nn", "faulty"):
+        (tmp_path / f"{name}.py").write_text(SHADOW)
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path) if entry else "", *sys.path])
+    found = pnn.compare(*mnist, backends=["numpy", "mine:MINE"], **QUICK)
+    assert [(row.state, row.symptom) for row in found.rows] == [("agrees", "")] * 2
+    assert list(tmp_path.glob("*.executed")) == []
+
+
+@pytest.fixture
+def forked(tmp_path, monkeypatch):
+    """What a process that a backend forks says: its id; and whether it was let live, once it has ended."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here: run on Linux or macOS")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setenv("FAULTY_PIPE", str(pipe))
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(reading, "rb") as file:
+        yield file
+
+
+def test_what_a_measured_process_forks_ends_with_it(mnist, forked):
+    (row,) = pnn.compare(*mnist, backends=["faulty:FORKING"], **QUICK).rows
+    assert (row.state, row.symptom) == ("agrees", "")
+    os.set_blocking(forked.fileno(), True)
+    assert forked.read().split(b" ", 1)[1] == b""
+
+
+def test_a_fork_that_makes_itself_independent_holds_nothing_up(mnist, forked):
+    (row,) = pnn.compare(*mnist, backends=["faulty:FORKING_AND_HANGING"], time_limit=4, **QUICK).rows
+    assert row.symptom.startswith("no result within 4 s: it hung while")
+    pid = int(os.read(forked.fileno(), 100))
+    os.kill(pid, signal.SIGKILL)
+    os.set_blocking(forked.fileno(), True)
+    assert forked.read() == b""
+
+
 def test_progress_reaches_the_end(mnist):
     seen = []
     pnn.compare(*mnist, backends=["numpy"], progress=lambda *step: seen.append(step), **QUICK)
@@ -184,7 +370,7 @@ def test_misuse(mnist, options, error, words):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(np.arange(3), "500 images"), (np.full(500, 10), "10 to 10"), (np.zeros(500), "float64")],
+    [(np.arange(3), "500 samples"), (np.full(500, 10), "10 to 10"), (np.zeros(500), "float64")],
 )
 def test_labels_that_do_not_fit(mnist, labels, words):
     net, images, _ = mnist

@@ -51,15 +51,17 @@ def compare(
 ) -> Comparison:
     """Run a network on many backends, and compare answers and speed.
 
-    The reference is the plain loop over the layers, in NumPy float64. Each backend is measured in a process of its own, with float32 products
-    in full precision. A backend that fails, crashes or hangs gives a row that says so.
+    The reference is the plain loop over the layers, in NumPy float64. Each backend is measured in a process of
+    its own, with float32 products in full precision. A backend that fails, crashes or hangs gives a row that
+    says so.
 
     Parameters
     ----------
     net : Network
         A compiled one is measured as such.
     images : array of shape (N, ...)
-        Of any library; samples may lie along more leading axes than one. A floating dtype is cast to each of `dtypes`; integers stay what they are.
+        Of any library; samples may lie along more leading axes than one. A floating dtype is cast to each of
+        `dtypes`; integers stay what they are.
     labels : array of shape (N,), integer, optional
         The true ones, one for each sample.
     backends : iterable of str or Backend, optional

@@ -7,9 +7,8 @@ relative (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). 
 may be of different units. After an activation that bounds its values the scale is their own magnitude.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -46,6 +45,8 @@ class Reference:
         Whether a last activation bounds the outputs, as those of probabilities do.
     labels : array of shape (N,), or None
         Those that the outputs mean; None where they mean none (regression).
+    logits, logits_scale : array of shape (N, m)
+        What labels are taken from, one column for each.
     truth : array of shape (N,), or None
         The true ones, where they are known.
     """
@@ -54,6 +55,8 @@ class Reference:
     scale: NumPyArray
     bounded: bool
     labels: NumPyArray | None
+    logits: NumPyArray
+    logits_scale: NumPyArray
     truth: NumPyArray | None
 
 
@@ -67,40 +70,55 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     """
     if images.ndim <= len(net.input_shape or (1,)):
         raise ShapeError(
-            f"samples lie along the first axis, got images of shape {images.shape}: give images[None]"
+            f"got images of shape {images.shape}: samples are along the first axis, give images[None]"
         )
     if images.size == 0:
         raise ShapeError("no images to compare on: give at least one")
-    mean_labels = _mean_labels(net, images[:1])
-    head, tail = _parted(net.layers)
-
-    def in_batches(function: Callable[[NumPyArray], NumPyArray]) -> NumPyArray:
-        return np.concatenate([function(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
-
-    outputs = in_batches(partial(plain, net.layers))
-    scale = in_batches(lambda batch: plain(map(_absolute, tail), np.abs(plain(head, batch))))
-    labels = None
-    if mean_labels:
-        labels = labels_of(in_batches(partial(plain, without_last_activation(net.layers))), np)
-    n = outputs.shape[-1]
+    means_labels = _means_labels(net, images[:1])
+    outputs, scale = _summed(net.layers, images)
+    logits, logits_scale = _summed(without_last_activation(net.layers), images)
     if truth is not None:
-        check_labels(truth, outputs.shape[:-1], max(2, n) if mean_labels else 0)
+        check_labels(truth, outputs.shape[:-1], max(2, outputs.shape[-1]) if means_labels else 0)
+    head, tail = _parted(net.layers)
     return Reference(
-        outputs=outputs.reshape(-1, n),
-        scale=scale.reshape(-1, n),
+        outputs=_rows(outputs),
+        scale=_rows(scale),
         bounded=bool(head) and all(isinstance(layer, Flatten) for layer in tail),
-        labels=None if labels is None else np.ravel(labels),
+        labels=np.ravel(labels_of(logits, np)) if means_labels else None,
+        logits=_by_label(_rows(logits)),
+        logits_scale=_by_label(_rows(logits_scale)),
         truth=None if truth is None else truth.ravel(),
     )
 
 
-def _mean_labels(net: Network, images: NumPyArray) -> bool:
+def _means_labels(net: Network, images: NumPyArray) -> bool:
     """Whether outputs mean labels; images that do not fit are an error."""
     try:
         net.logits(images)
     except NetworkError:
         return False
     return True
+
+
+def _rows(outputs: NumPyArray) -> NumPyArray:
+    """One row for each sample, along whatever axes samples are."""
+    return outputs.reshape(-1, outputs.shape[-1])
+
+
+def _by_label(logits: NumPyArray) -> NumPyArray:
+    """One column for each label; one logit alone is compared with 0."""
+    return logits if logits.shape[1] > 1 else np.concatenate([np.zeros_like(logits), logits], axis=1)
+
+
+def _summed(layers: Layers, images: NumPyArray) -> tuple[NumPyArray, NumPyArray]:
+    """The outputs of layers, and the scale of each."""
+    head, tail = _parted(layers)
+    outputs, scale = [], []
+    for start in range(0, len(images), BATCH):
+        hidden = plain(head, images[start : start + BATCH])
+        outputs.append(plain(tail, hidden))
+        scale.append(plain(map(_absolute, tail), np.abs(hidden)))
+    return np.concatenate(outputs), np.concatenate(scale)
 
 
 def _parted(layers: Layers) -> tuple[Layers, Layers]:
@@ -127,24 +145,35 @@ def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None,
     backend, dtype, measured = str(task.backend), task.dtype, finding.measured
     if finding.outputs is None or finding.changes is None or measured is None:
         return Row(backend, dtype, "unsupported" if finding.state == "unsupported" else "failed", finding.reason)
-    outputs, changes = (array.reshape(-1, array.shape[-1]) for array in (finding.outputs, finding.changes))
+    outputs, changes = _rows(finding.outputs), _rows(finding.changes)
     atol = ATOL[dtype] if atol is None else atol
     if rtol is None:
         rtol = 0.0 if wanted.bounded else RTOL[dtype]
+    labels = None
     try:
         found = parity(outputs, wanted.outputs, atol=atol, rtol=rtol, scale=wanted.scale)
+        if finding.labels is not None and wanted.labels is not None:
+            labels = label_parity(finding.labels.ravel(), wanted.labels, outputs, wanted.outputs, wanted.truth)
     except ShapeError as error:
         return Row(backend, dtype, "failed", str(error), measured=measured)
     mixed = bool((changes > 2 * (atol + rtol * wanted.scale[: len(changes)])).any())
-    labels = None
-    if finding.labels is not None and wanted.labels is not None:
-        labels = label_parity(finding.labels.ravel(), wanted.labels, outputs, wanted.outputs, wanted.truth)
-    symptoms = "; ".join(_symptoms(dtype, found, labels, measured, mixed))
+    wrong = finding.labels is not None and _wrong_labels(finding.labels.ravel(), wanted, dtype)
+    symptoms = "; ".join(_symptoms(dtype, found, labels if wrong else None, measured, mixed))
     return Row(backend, dtype, "differs" if symptoms else "agrees", symptoms, found, labels, measured)
 
 
+def _wrong_labels(labels: NumPyArray, wanted: Reference, dtype: str) -> bool:
+    """Whether labels differ whose logits are farther apart than rounding brings them."""
+    if wanted.labels is None:
+        return False
+    (changed,) = np.nonzero(labels != wanted.labels)
+    ours, theirs = (changed, labels[changed]), (changed, wanted.labels[changed])
+    allowed = ATOL[dtype] + RTOL[dtype] * wanted.logits_scale
+    return bool((np.abs(wanted.logits[theirs] - wanted.logits[ours]) > allowed[theirs] + allowed[ours]).any())
+
+
 def _symptoms(
-    dtype: str, found: Parity, labels: LabelParity | None, measured: Measured, mixed: bool
+    dtype: str, found: Parity, wrong: LabelParity | None, measured: Measured, mixed: bool
 ) -> Iterator[str]:
     if measured.stale:
         yield "outputs fetched before the device was synchronised were stale"
@@ -160,5 +189,5 @@ def _symptoms(
         yield f"outputs differ by up to {found.max_abs_error:.1e}, allowed is {allowed}"
     if not found.within_tolerance and measured.precision != dtype:
         yield f"{dtype} products are rounded to {measured.precision}"
-    if labels and labels.differ and dtype in ("float32", "float64"):
-        yield f"{labels.differ:,} of {labels.total:,} labels differ"
+    if wrong and dtype in ("float32", "float64"):
+        yield f"{wrong.differ:,} of {wrong.total:,} labels differ"
