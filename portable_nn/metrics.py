@@ -139,7 +139,7 @@ class Disagreement:
     Attributes
     ----------
     index : int
-        Its place in the data.
+        Its place among the samples, counted along all leading axes.
     expected, label : int
         The reference's label, and the one in question.
     probability : float

@@ -112,6 +112,13 @@ def test_plot(cli, data, tmp_path, picture):
     assert (tmp_path / "picture.svg").read_text(encoding="utf-8").count("<svg ") == 1
 
 
+def test_plot_activations_by_name(cli, tmp_path):
+    status, output, errors = cli("plot", "activations", "silu", "gelu", "--out", tmp_path / "picture.svg")
+    assert (status, output, errors) == (0, "", "")
+    drawn = (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    assert [name for name in pnn.activations.__all__ if f"<!-- {name}:" in drawn] == ["gelu", "silu"]
+
+
 @pytest.mark.parametrize("picture", ["errors", "sweep"])
 def test_plot_what_compare_has_written(cli, data, tmp_path, picture):
     cli("compare", "-b", "numpy", "--data", data, "--in-process", *QUICK, "--json", tmp_path / "found.json")

@@ -18,6 +18,11 @@ def plot(
     picture: Annotated[
         Literal["activations", "confusion", "errors", "mistakes", "sweep"], typer.Argument(help="What to draw.")
     ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Activations to draw, by default the four of the book's chapter 3."),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to, as .png or .svg.")],
     model: Model = "mnist",
     data: Data = None,
@@ -29,8 +34,10 @@ def plot(
 ) -> None:
     """Draw activations, confusion, errors, mistakes or a sweep.
 
-    Example: portable-nn plot mistakes --out mistakes.png
+    Example: portable-nn plot mistakes --out mistakes.png; or portable-nn plot activations relu silu -o two.svg
     """
+    if names and picture != "activations":
+        raise typer.BadParameter(f"names are for activations: leave {' '.join(names)} out")
     compares = picture in ("errors", "sweep")
     if backend and (not compares or source):
         raise typer.BadParameter("--backend is for errors and sweep, measured now: leave it out")
@@ -40,7 +47,7 @@ def plot(
     style.check_suffix(out)
     pictures = report("pictures")
     if picture == "activations":
-        figure = pictures.activations()
+        figure = pictures.activations(names or ())
     elif picture in ("confusion", "mistakes"):
         net = pnn.load(model)
         images, labels = read_labelled(data, net)

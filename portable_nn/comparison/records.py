@@ -148,6 +148,7 @@ class Comparison:
     network : str
         Its layers.
     samples : int
+        Along all leading axes.
     batch_sizes : tuple of int
     rows : tuple of Row
     environment : Environment

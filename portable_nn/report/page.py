@@ -44,7 +44,7 @@ def html(comparison: Comparison, images: NumPyArray | None = None) -> str:
     Parameters
     ----------
     comparison : Comparison
-    images : array of shape (N, ...), optional
+    images : array, optional
         The images compared on: those a backend disagrees on are shown, if they are square.
 
     Returns
@@ -135,7 +135,8 @@ def _digits(comparison: Comparison, images: NumPyArray) -> dict[int, str]:
         found.index for row in comparison.rows if row.labels is not None for found in row.labels.disagreements
     }
     try:
-        return {i: _data_url("png", _png(pictures.square(images[i]))) for i in sorted(wanted)}
+        samples = images.reshape(comparison.samples, -1)
+        return {i: _data_url("png", _png(pictures.square(samples[i]))) for i in sorted(wanted)}
     except ShapeError:
         return {}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle
-from math import isqrt
+from math import ceil, isqrt, sqrt
 
 import numpy as np
 from matplotlib import rcParams
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from portable_nn import activations as functions
 from portable_nn._typing import NumPyArray
 from portable_nn.comparison.records import Comparison, Row
-from portable_nn.errors import ShapeError
+from portable_nn.errors import InputError, ShapeError
 from portable_nn.report.style import paper
 from portable_nn.report.words import name, share
 
@@ -22,6 +22,23 @@ __all__ = ["activations", "confusion", "errors", "mistakes", "square", "throughp
 MARKERS = "osD^vPX*"
 LINES = "-", "--", "-.", ":"
 SHOWN = 24
+
+CHAPTER = "step", "sigmoid", "relu", "tanh"
+SEVERAL_SCORES = "softmax", "log_softmax"
+FORMULAS = {
+    "identity": "x",
+    "step": "1 where x ≥ 0",
+    "sigmoid": "1 / (1 + exp(−x))",
+    "relu": "max(x, 0)",
+    "tanh": "2 · sigmoid(2x) − 1",
+    "leaky_relu": "max(x, x / 100)",
+    "elu": "x, exp(x) − 1 below 0",
+    "gelu": "x · Φ(x), by tanh",
+    "silu": "x · sigmoid(x)",
+    "softplus": "log(1 + exp(x))",
+    "softmax": "of three scores x, 0 and 1",
+    "log_softmax": "of three scores x, 0 and 1",
+}
 
 LEAST_SIDE = 8
 SMALLEST = 1e-18  # what no error at all is drawn as: a logarithmic axis has no 0
@@ -67,6 +84,8 @@ def throughput(comparison: Comparison, *, dark: bool = False) -> Figure:
 def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
     """The share of images whose largest error is at most so much, one line for each row.
 
+    A vertical line shows what is allowed, where that is the same for all outputs.
+
     Parameters
     ----------
     comparison : Comparison
@@ -85,7 +104,7 @@ def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
             quantiles = np.maximum(parity.error_quantiles, SMALLEST)
             width = 1.2 + 1.3 * (len(found) - 1 - i)  # a line under others shows beside them
             axes.plot(quantiles, np.arange(101), linewidth=width, label=_label(comparison, row))
-        for dtype, atol in sorted({(row.dtype, parity.atol) for row, parity in found}):
+        for dtype, atol in sorted({(row.dtype, parity.atol) for row, parity in found if not parity.rtol}):
             axes.axvline(atol, color=rcParams["text.color"], linewidth=0.8)
             axes.text(atol, 100, f"allowed in {dtype}", rotation=90, ha="right", va="top", fontsize="small")
         axes.set_xscale("log")
@@ -186,40 +205,58 @@ def mistakes(
         return figure
 
 
-def activations(*, dark: bool = False) -> Figure:
-    """The activation functions of chapter 3 on one sheet.
+def activations(names: Sequence[str] = (), *, dark: bool = False) -> Figure:
+    """Activation functions, one panel each.
 
     Parameters
     ----------
+    names : sequence of str, optional
+        Of functions in `portable_nn.activations`; by default the four of the book's chapter 3.
     dark : bool
         On dark paper.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there is no such activation.
+
+    Examples
+    --------
+    >>> from portable_nn.report import pictures
+    >>> [axes.get_title() for axes in pictures.activations(["silu", "relu"]).axes]
+    ['silu: x · sigmoid(x)', 'relu: max(x, 0)']
     """
+    if unknown := [name for name in names if name not in functions.ACTIVATIONS]:
+        raise InputError(f"no activation {unknown[0]!r}: choose from {', '.join(functions.ACTIVATIONS)}")
+    names = names or CHAPTER
+    columns = ceil(sqrt(len(names)))
+    rows = ceil(len(names) / columns)
     with paper(dark):
-        x = np.linspace(-5, 5, 1001)
-        figure = Figure(figsize=(8, 6), layout="constrained")
-        step, sigmoid, relu, softmax = figure.subplots(2, 2).flat
-        step.plot(x, functions.step(x))
-        step.set_title("step: 1 where x ≥ 0")
-        sigmoid.plot(x, functions.sigmoid(x))
-        sigmoid.plot(x, functions.step(x), linestyle=":", color=rcParams["text.color"], linewidth=1)
-        sigmoid.set_title("sigmoid: 1 / (1 + exp(−x)), a smooth step")
-        relu.plot(x, functions.relu(x))
-        relu.set_title("ReLU: max(x, 0)")
-        scores = np.stack([x, np.zeros_like(x), np.ones_like(x)], axis=-1)
-        for score, probabilities, line in zip("x01", functions.softmax(scores).T, LINES, strict=False):
-            softmax.plot(x, probabilities, linestyle=line, label=f"of the score {score}")
-        softmax.set_title("softmax of three scores: x, 0 and 1")
-        softmax.legend(fontsize="small")
-        for axes in (step, sigmoid, softmax):
-            axes.set_ylim(-0.1, 1.1)
-        for axes in figure.axes:
-            axes.set_xlabel("x")
-            axes.set_ylabel("output")
+        figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for name, axes in zip(names, panels, strict=False):
+            _draw_activation(axes, name)
+        for axes in panels:
+            axes.remove()
         return figure
+
+
+def _draw_activation(axes: Axes, name: str) -> None:
+    function, x = functions.ACTIVATIONS[name], np.linspace(-5, 5, 1001)
+    if name in SEVERAL_SCORES:
+        outputs = function(np.stack([x, np.zeros_like(x), np.ones_like(x)], axis=-1))
+        for score, output, line in zip("x01", outputs.T, LINES, strict=False):
+            axes.plot(x, output, linestyle=line, label=f"of the score {score}")
+        axes.legend(fontsize="small")
+    else:
+        axes.plot(x, function(x))
+    axes.set_title(f"{name}: {FORMULAS[name]}" if name in FORMULAS else name)
+    axes.set_xlabel("x")
+    axes.set_ylabel("output")
 
 
 def square(image: NumPyArray) -> NumPyArray:

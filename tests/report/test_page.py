@@ -133,6 +133,18 @@ def test_digits_that_a_backend_disagrees_on_are_shown(browser, comparison):
     assert f"read as {first.label}" in shown[0].text
 
 
+def test_digits_are_found_along_any_leading_axes(comparison, images):
+    from portable_nn.report.page import html
+
+    def digits(images):
+        return re.findall(r'<img src="(data:image/png[^"]+)"', html(comparison, images))
+
+    assert len(digits(images)) == len(comparison.rows[2].labels.disagreements) + len(
+        comparison.rows[3].labels.disagreements
+    )
+    assert digits(images.reshape(25, 20, 28, 28)) == digits(images)
+
+
 def test_a_phone_scrolls_tables_not_the_page(browser):
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)

@@ -1,7 +1,10 @@
 """Pictures show what they must: axes are labelled, there is one line for each backend."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from helpers import ORACLES
 
 import portable_nn as pnn
 
@@ -50,6 +53,13 @@ def test_errors_has_a_line_for_each_backend(comparison, dark):
     assert "allowed in float32" in [text.get_text() for text in axes.texts]
 
 
+def test_errors_draws_no_line_for_what_is_allowed_relative_to_outputs(comparison):
+    row = comparison.rows[0]
+    relative = replace(row, dtype="float64", parity=replace(row.parity, rtol=1e-13))
+    figure = pictures.errors(replace(comparison, rows=(row, relative)))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["allowed in float32"]
+
+
 def test_confusion_shows_every_count(comparison, dark):
     counts = comparison.rows[0].labels.confusion
     figure = pictures.confusion(counts, dark=dark)
@@ -76,12 +86,38 @@ def test_images_that_are_no_squares_are_refused(features):
         pictures.mistakes(np.zeros((1, features)), np.array([0]), np.array([1]), np.array([1.0]))
 
 
-def test_activations_are_a_labelled_sheet_of_four(dark):
+def names_of(figure):
+    return [axes.get_title().partition(":")[0] for axes in figure.axes]
+
+
+def test_activations_are_the_four_of_the_chapter(dark):
     figure = pictures.activations(dark=dark)
-    assert len(figure.axes) == 4
+    assert names_of(figure) == ["step", "sigmoid", "relu", "tanh"]
     assert labelled(figure)
-    softmax = np.array([line.get_ydata() for line in figure.axes[3].lines])
-    np.testing.assert_allclose(softmax.sum(axis=0), 1)
+    for axes, name in zip(figure.axes, names_of(figure), strict=True):
+        (line,) = axes.lines
+        np.testing.assert_allclose(line.get_ydata(), ORACLES[name](line.get_xdata()), atol=1e-12)
+
+
+@pytest.mark.parametrize("count", range(1, len(ORACLES) + 1))
+def test_any_activations_have_a_panel_each(count):
+    names = list(ORACLES)[-count:]
+    figure = pictures.activations(names)
+    assert names_of(figure) == names
+    assert labelled(figure)
+
+
+def test_softmax_is_drawn_of_several_scores(dark):
+    (axes,) = pictures.activations(["softmax"], dark=dark).axes
+    x = axes.lines[0].get_xdata()
+    expected = ORACLES["softmax"](np.stack([x, np.zeros_like(x), np.ones_like(x)], axis=-1))
+    np.testing.assert_allclose(np.stack([line.get_ydata() for line in axes.lines], axis=-1), expected)
+    assert len(axes.get_legend().texts) == 3
+
+
+def test_unknown_activations_are_told_the_choices():
+    with pytest.raises(pnn.InputError, match="no activation 'swish': choose from identity, step, "):
+        pictures.activations(["relu", "swish"])
 
 
 def test_saving(tmp_path):
