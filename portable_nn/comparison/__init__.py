@@ -74,9 +74,9 @@ def compare(
         the fastest backend changes.
     atol, rtol : float
         Outputs may differ by ``atol + rtol * scale``, where the scale is the sum of the magnitudes that an
-        output is added up from, or that of the output where its activation bounds it. `atol` is by default
-        1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256, 256, 16 and 8
-        units in the last place, but 0 where a last activation bounds the outputs, as of probabilities.
+        output is added up from, or its own where its activation bounds it. `atol` is by default 1e-12 in
+        float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256 units in the last place,
+        16 in the last two, and 0 where a last activation bounds the outputs, as it does probabilities.
     warm_up, iterations : int
         Calls before and while the clock runs, for each batch size; by default as many as `budget` allows.
     budget : float
