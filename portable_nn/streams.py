@@ -12,8 +12,9 @@ from uuid import uuid4
 import numpy as np
 
 from portable_nn._typing import Array
-from portable_nn.datasets import open_idx
 from portable_nn.errors import FormatError, ShapeError
+from portable_nn.readers.idx import open_idx
+from portable_nn.readers.npy import open_npy
 
 __all__ = ["NpyWriter", "batches", "opened"]
 
@@ -41,12 +42,7 @@ def _mapped(path: Path) -> np.ndarray[Any, Any]:
         raise FormatError(f"{path} is of a kind that is not read: give a .npy or IDX file")
     if path.suffix.lower() != ".npy":
         return open_idx(path)
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FormatError(f"{path} is not a .npy file of an array: {error}") from error
+    return open_npy(path)
 
 
 def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:

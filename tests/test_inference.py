@@ -1,13 +1,21 @@
-"""`evaluate`: the accuracy on every backend, as a record."""
+"""Labels are the same whatever the source, the batches, the threads and the device."""
 
-import dataclasses
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from weakref import WeakSet
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import portable_nn as pnn
-
-FEW = 100
+from portable_nn import inference
+from portable_nn.backends import Backend
 
 
 @pytest.fixture(scope="module")
@@ -16,150 +24,370 @@ def mnist():
 
 
 @pytest.fixture(scope="module")
-def right(mnist, mnist_test):
-    """How many of the first images NumPy labels rightly in float64."""
-    images, labels = mnist_test
-    return int(np.sum(mnist.predict(images[:FEW].astype(np.float64)) == labels[:FEW]))
+def images():
+    return pnn.datasets.mnist("test")[0][:2000]
 
 
-@pytest.mark.parametrize("batch_size", [None, 999])
-def test_the_accuracy_and_what_the_record_says(backend, net, mnist_test, batch_size):
-    record = pnn.evaluate(net, *mnist_test, backend=backend, batch_size=batch_size)
-    assert record.accuracy == 0.9352
-    assert (record.correct, record.total) == (9352, 10_000)
-    assert record.backend == backend.name
-    assert record.device == (backend.device_name() or "cpu")
-    assert record.dtype == "float32"
-    assert record.batch_size == batch_size
-    assert record.seconds > 0
-    assert record.images_per_second == record.total / record.seconds
+@pytest.fixture(scope="module")
+def expected(mnist, images):
+    return mnist.predict(images.astype(np.float64))
 
 
-def test_a_spec_names_the_backend(backend, mnist, mnist_test):
-    images, labels = mnist_test
-    record = pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=str(backend))
-    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
+@given(batch_size=st.integers(1, 3000), workers=st.integers(1, 4), n=st.integers(0, 700))
+@settings(deadline=None, max_examples=40)
+def test_batch_size_and_workers_change_nothing(mnist, images, expected, batch_size, workers, n):
+    found = pnn.predict(mnist, images[:n], batch_size=batch_size, workers=workers)
+    np.testing.assert_array_equal(found, expected[:n])
 
 
-def test_one_sample_at_a_time(backend, mnist, mnist_test, right):
-    images, labels = mnist_test
-    record = pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=backend, per_sample=True)
-    assert (record.correct, record.total, record.batch_size) == (right, FEW, 0)
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 300, 5000])
+def test_every_backend_gives_the_same_labels(backend, mnist, images, expected, batch_size):
+    n = 50 if batch_size == 1 else len(images)
+    found = pnn.predict(mnist, images[:n], backend=backend, batch_size=batch_size)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected[:n])
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"per_sample": True}], ids=str)
-def test_images_and_labels_that_are_on_a_device_already(backend, mnist, mnist_test, right, options):
-    images, labels = (backend.place(array[:FEW].astype(np.int32)) for array in mnist_test)
-    record = pnn.evaluate(mnist, images, labels, **options)
-    assert (record.correct, record.total) == (right, FEW)
-    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
+def test_data_stay_where_they_are(backend, mnist, images, expected):
+    found = pnn.predict(mnist, backend.place(images))
+    np.testing.assert_array_equal(found, expected)
 
 
-def test_images_of_one_library_on_another(backend, mnist, mnist_test, right):
-    strict = pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
-    images, labels = (strict.asarray(array[:FEW], device=strict.Device("device1")) for array in mnist_test)
-    record = pnn.evaluate(mnist, images, labels, backend=backend)
-    assert (record.backend, record.correct) == (backend.name, right)
+def test_outputs_are_those_of_the_network(backend, mnist, images):
+    found = pnn.predict(mnist, images, backend=backend, outputs=True, batch_size=999)
+    np.testing.assert_allclose(found, mnist(images.astype(np.float64)), atol=1e-5)
 
 
-def test_a_bound_network_is_evaluated_where_it_is(backend, mnist, mnist_test, right):
-    images, labels = mnist_test
-    record = pnn.evaluate(mnist.to(backend), images[:FEW], labels[:FEW])
-    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
-    assert record.correct == right
+@pytest.mark.parametrize("outputs", [False, True])
+def test_what_jax_compiled_is_fed_by_numpy(jax, mnist, images, expected, outputs):
+    net = mnist.compile()
+    wanted = mnist(images.astype(np.float64)) if outputs else expected
+    for data in (images, images.astype(np.float32), images.astype(np.float64), jax.numpy.asarray(images)):
+        batches = (data[i:j] for i, j in ((0, 700), (700, 703), (703, 2000)))
+        found = pnn.predict(net, batches, backend="jax", outputs=outputs)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert isinstance(net(jax.numpy.asarray(images[0])), jax.Array)
+    assert isinstance(net(images[0]), np.ndarray)
 
 
-def test_a_bound_network_is_evaluated_elsewhere_if_asked(backend, mnist, mnist_test, right):
-    images, labels = mnist_test
-    bound = mnist.to(backend)
-    record = pnn.evaluate(bound, images[:FEW], labels[:FEW], backend="numpy")
-    assert (record.backend, record.correct) == ("numpy", right)
-    assert bound.backend == backend
+def test_what_jax_compiled_takes_samples_of_one_shape(jax, mnist, images):
+    batches = iter([images[:5], images[5:9, :700]])
+    with pytest.raises(pnn.ShapeError, match=r"got \(4, 700\)"):
+        pnn.predict(mnist.compile(), batches, backend="jax")
 
 
-@pytest.mark.dtypes("float32", "float64")
-def test_the_dtype_of_the_images_is_that_of_the_computation(backend, dtype, mnist, mnist_test, right):
-    images, labels = mnist_test
-    record = pnn.evaluate(mnist, images[:FEW].astype(dtype), labels[:FEW], backend=backend)
-    assert (record.dtype, record.correct) == (dtype, right)
-
-
-@pytest.mark.parametrize(
-    ("options", "steps"),
-    [({"batch_size": 50}, [50, 100]), ({"batch_size": 99}, [99, 100]), ({"per_sample": True}, range(1, 101))],
-    ids=str,
-)
-def test_progress(backend, mnist, mnist_test, options, steps):
-    images, labels = mnist_test
-    done = []
-    pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=backend, progress=done.append, **options)
-    assert done == list(steps)
-
-
-def test_a_network_of_two_classes(backend):
-    net = pnn.Network([pnn.Dense(np.ones((1, 1), dtype=np.float32), None, "sigmoid")])
-    images, labels = np.array([[-1], [0], [1], [2]], dtype=np.float32), np.array([0, 1, 0, 1])
-    for options in ({}, {"per_sample": True}):
-        assert pnn.evaluate(net, images, labels, backend=backend, **options).correct == 3
-
-
-def test_float32_products_are_full_meanwhile(torch, mnist, mnist_test):
-    images, labels = mnist_test
+def test_what_jax_compiled_runs_on_the_device_that_was_named(jax, mnist, images, expected, monkeypatch):
+    target = pnn.backends.get("jax")
     seen = []
-
-    def progress(done):
-        seen.append(torch.backends.cuda.matmul.fp32_precision)
-
-    before = torch.backends.cuda.matmul.fp32_precision
-    pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend="torch", batch_size=50, progress=progress)
-    assert seen == ["ieee"] * 2
-    assert torch.backends.cuda.matmul.fp32_precision == before
+    monkeypatch.setattr(type(target), "to_numpy", lambda _, array: seen.append(array.device) or np.asarray(array))
+    for default in (None, *jax.devices("cpu")):
+        with jax.default_device(default):
+            found = pnn.predict(mnist.compile(), images, backend=target)
+        np.testing.assert_array_equal(found, expected)
+    assert set(seen) == {target.device}
 
 
-def test_a_record_is_frozen(mnist, mnist_test):
-    record = pnn.evaluate(mnist, *mnist_test)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        record.accuracy = 1.0
+def test_floats_keep_their_dtype(mnist, images):
+    assert pnn.predict(mnist, images.astype(np.float64), outputs=True).dtype == np.float64
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda images, labels: (images, labels[:-1]), r"100 images and labels of shape \(99,\): give one label"),
-        (lambda images, labels: (images, labels[:, None]), r"100 images and labels of shape \(100, 1\)"),
-        (lambda images, labels: (images, labels[0]), r"100 images and labels of shape \(\)"),
-        (lambda images, labels: (images[:0], labels[:0]), r"0 images and labels of shape \(0,\)"),
-        (
-            lambda images, labels: (images[:, 1:], labels),
-            r"takes arrays of shape \(\.\.\., 784\), got \(\d+, 783\)",
-        ),
-        (lambda images, labels: (images[0], labels), r"784 images and labels of shape \(100,\)"),
-    ],
-)
-def test_images_and_labels_that_do_not_fit(backend, mnist, mnist_test, change, message):
-    images, labels = change(*(array[:FEW] for array in mnist_test))
-    with pytest.raises(pnn.ShapeError, match=message):
-        pnn.evaluate(mnist, images, labels, backend=backend)
+def test_a_bound_network_takes_numpy_data_to_its_device(backend, mnist, images, expected):
+    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), images), expected)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
-    with pytest.raises(pnn.ShapeError, match=f"batch_size must be at least 1, got {batch_size}"):
-        pnn.evaluate(mnist, *mnist_test, backend=backend, batch_size=batch_size)
+class Sources:
+    """One set of images in every form that data may have."""
+
+    @staticmethod
+    def array(images, folder):
+        return images
+
+    @staticmethod
+    def strided(images, folder):
+        return np.repeat(images, 2, axis=0)[::2]
+
+    @staticmethod
+    def memory_map(images, folder):
+        np.save(folder / "x.npy", images)
+        return np.load(folder / "x.npy", mmap_mode="r")
+
+    @staticmethod
+    def npy_file(images, folder):
+        np.save(folder / "x.npy", images)
+        return folder / "x.npy"
+
+    @staticmethod
+    def idx_file(images, folder):
+        header = bytes([0, 0, 8, 3]) + np.array([len(images), 28, 28], ">u4").tobytes()
+        (folder / "x-idx3-ubyte").write_bytes(header + images.tobytes())
+        return str(folder / "x-idx3-ubyte")
+
+    @staticmethod
+    def iterator_with_a_ragged_last_batch(images, folder):
+        return (images[i : i + 333] for i in range(0, len(images), 333))
+
+    @staticmethod
+    def list_of_batches_some_empty(images, folder):
+        return [images[:0], images[:900], images[900:900], images[900:]]
+
+    @staticmethod
+    def zarr_array(images, folder):
+        zarr = pytest.importorskip("zarr", reason="zarr arrays: pip install zarr")
+        return zarr.create_array(folder / "x.zarr", data=images, chunks=(500, 784))
 
 
-def test_what_is_no_array(mnist, mnist_test):
-    images, labels = mnist_test
-    with pytest.raises(pnn.InputError, match="got list: convert it first"):
-        pnn.evaluate(mnist, images[:2].tolist(), labels[:2])
+SOURCES = sorted(name for name in vars(Sources) if not name.startswith("_"))
 
 
-def test_regression_has_no_accuracy(mnist_test):
-    net = pnn.Network([pnn.Dense(np.ones((784, 1)))])
-    with pytest.raises(pnn.NetworkError, match="regression, which has no labels"):
-        pnn.evaluate(net, *mnist_test)
+@pytest.mark.parametrize("out", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_labels(mnist, images, expected, source, out, tmp_path):
+    data = getattr(Sources, source)(images, tmp_path)
+    found = pnn.predict(mnist, data, out=tmp_path / "labels.npy" if out else None)
+    np.testing.assert_array_equal(found, expected)
+    if out:
+        np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected)
 
 
-def test_an_unknown_backend(mnist, mnist_test):
-    with pytest.raises(pnn.BackendError, match="unknown backend 'tf': choose one of numpy, torch"):
-        pnn.evaluate(mnist, *mnist_test, backend="tf")
+@pytest.mark.parametrize("outputs", [False, True])
+@pytest.mark.parametrize("data", [np.empty((0, 784), np.uint8), []], ids=["array", "iterable"])
+def test_no_samples_give_no_results(mnist, data, outputs, tmp_path):
+    shape = (0, 10) if outputs else (0,)
+    assert pnn.predict(mnist, data, outputs=outputs).shape == shape
+    pnn.predict(mnist, data, outputs=outputs, out=tmp_path / "y.npy")
+    assert np.load(tmp_path / "y.npy").shape == shape
+
+
+@pytest.mark.parametrize("option", ["batch_size", "workers"])
+def test_no_batch_and_no_worker_are_refused(mnist, images, option):
+    with pytest.raises(pnn.ShapeError, match=f"{option} must be at least 1, got 0"):
+        pnn.predict(mnist, images, **{option: 0})
+
+
+def test_wrong_samples_are_refused(mnist):
+    with pytest.raises(pnn.ShapeError, match="784"):
+        pnn.predict(mnist, np.zeros((3, 700), np.uint8))
+
+
+def test_progress_counts_every_sample(backend, mnist, images):
+    seen = []
+    pnn.predict(mnist, images, backend=backend, batch_size=300, progress=seen.append)
+    assert seen == [300, 600, 900, 1200, 1500, 1800, 2000]
+
+
+def test_the_blas_gets_its_threads_back(mnist, images):
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    before = threadpoolctl.threadpool_info()
+    pnn.predict(mnist, images, workers=2)
+    assert threadpoolctl.threadpool_info() == before
+
+
+def test_calls_that_overlap_give_the_blas_its_threads_back(mnist, images, expected):
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    before = threadpoolctl.threadpool_info()
+    first_waits, second_is_done = Event(), Event()
+
+    def slow():
+        yield images[:500]
+        first_waits.set()
+        assert second_is_done.wait(60)
+        yield images[500:]
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pnn.predict, mnist, slow(), workers=2)
+        assert first_waits.wait(60)
+        second = pnn.predict(mnist, released(images, second_is_done, first), workers=2)
+        found = first.result()
+    for labels in (found, second):
+        np.testing.assert_array_equal(labels, expected)
+    assert threadpoolctl.threadpool_info() == before
+
+
+def released(images, event, other):
+    """Batches, between which another call of predict that waits for an event comes to its end."""
+    yield images[:500]
+    event.set()
+    other.result(60)
+    yield images[500:]
+
+
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_an_iterator_may_use_one_buffer_again(mnist, images, expected, workers):
+    def refilled():
+        buffer = np.empty_like(images[:100])
+        for i in range(0, len(images), 100):
+            buffer[:] = images[i : i + 100]
+            yield buffer
+
+    np.testing.assert_array_equal(pnn.predict(mnist, refilled(), workers=workers), expected)
+
+
+def test_results_of_several_shapes_make_no_file(tmp_path):
+    net = pnn.Network([pnn.Rescaling(2.0)])
+    with pytest.raises(pnn.ShapeError, match="one dtype and shape"):
+        pnn.predict(net, iter([np.ones((2, 3)), np.ones((2, 4))]), outputs=True, out=tmp_path / "y.npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_with_other_numbers_is_other_work(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 3)))
+    layers = [pnn.Rescaling(1.0, 1234567.0)], [pnn.Rescaling(1.0, 1234568.0)], [pnn.Flatten((3,))]
+    nets = [pnn.Network(one) for one in layers]
+    nets.append(nets[0].optimized())
+    target = pnn.backends.get("numpy")
+    found = {inference._identity(net, tmp_path / "x.npy", target, True) for net in nets}
+    assert len(found) == len(nets)
+
+
+class Small(Backend):
+    """NumPy on a device that holds no more than 100 samples."""
+
+    name = "small"
+
+    def place(self, array, *, share=False):
+        if array.ndim == 2 and array.shape[1:] == (784,) and len(array) > 100:
+            raise MemoryError("device is full")
+        return super().place(array, share=share)
+
+
+@pytest.fixture
+def small():
+    numpy = pnn.backends.get("numpy")
+    return Small(numpy.xp, numpy.device)
+
+
+def test_a_full_device_gets_smaller_batches_and_says_so_once(mnist, images, expected, small):
+    with pytest.warns(RuntimeWarning, match="ran out of memory on 1000 samples") as caught:
+        found = pnn.predict(mnist, images, backend=small, batch_size=1000)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_other_errors_are_not_taken_for_a_full_device(mnist, images, small, monkeypatch):
+    def broken(self, array, *, share=False):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Small, "place", broken)
+    with pytest.raises(ZeroDivisionError):
+        pnn.predict(mnist, images, backend=small)
+
+
+def test_a_sample_that_does_not_fit_alone_is_an_error(mnist, images, small, monkeypatch):
+    def full(self, array, *, share=False):
+        raise MemoryError("device is full")
+
+    monkeypatch.setattr(Small, "place", full)
+    with pytest.raises(MemoryError):
+        pnn.predict(mnist, images[:1], backend=small)
+
+
+KILLED = """
+import os, signal, sys
+import portable_nn as pnn
+
+folder = sys.argv[1]
+done = []
+
+def progress(n):
+    done.append(n)
+    if len(done) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+pnn.predict(pnn.load("mnist"), folder + "/x.npy", out=folder + "/y.npy", batch_size=300, progress=progress)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL is a POSIX signal: run this on Linux or macOS")
+def test_a_killed_run_leaves_nothing_and_a_rerun_completes_it(mnist, images, expected, tmp_path):
+    np.save(tmp_path / "x.npy", images)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
+    assert done.returncode == -9
+    assert not (tmp_path / "y.npy").exists()
+    seen = []
+    pnn.predict(
+        mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, progress=lambda n: seen.append(n)
+    )
+    assert seen[0] > 300  # it went on, and did not start anew
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
+    np.save(tmp_path / "x.npy", images)
+    other = pnn.Network([*mnist.layers[:-1], pnn.Dense(-mnist.layers[-1].weight, None, "softmax")])
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(n):
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        pnn.predict(mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop)
+    pnn.predict(other, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
+
+
+def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
+    """What an iterator or an array of the same shape would give cannot be told: each starts anew."""
+
+    def stopping():
+        yield images[:500]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pnn.predict(mnist, stopping(), out=tmp_path / "y.npy")
+    assert list(tmp_path.iterdir()) == []
+    found = pnn.predict(mnist, iter([images[500:1000]]), out=tmp_path / "y.npy")
+    np.testing.assert_array_equal(found, mnist.predict(images[500:1000]))
+
+
+def test_outputs_are_not_the_buffer_that_integers_are_cast_into():
+    x = np.arange(12).reshape(3, 2, 2)
+    found = pnn.predict(pnn.Network([pnn.Flatten((2, 2))]), x, outputs=True, batch_size=1)
+    np.testing.assert_array_equal(found, x.reshape(3, 4))
+
+
+def test_an_iterator_is_computed_where_its_batches_are(backend, mnist, images, expected, monkeypatch):
+    batches = [backend.place(images[:1000]), backend.place(images[1000:])]
+    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), iter(batches)), expected)
+    found = inference.where(mnist, inference._first(iter(batches))[1])
+    assert found == backend
+
+
+@pytest.mark.parametrize("shape", [(), (784,)])
+def test_one_sample_is_no_batch(mnist, shape):
+    with pytest.raises(pnn.ShapeError, match="samples along their first axis"):
+        pnn.predict(mnist, np.zeros(shape, np.uint8))
+
+
+def test_several_workers_need_what_holds_the_blas_back(mnist, images, monkeypatch):
+    monkeypatch.setattr(inference, "_blas", lambda: None)
+    with pytest.raises(pnn.BackendError, match="pip install threadpoolctl"):
+        pnn.predict(mnist, images, workers=2)
+
+
+def test_memory_stays_bounded(mnist):
+    """A generator of a million images is never held: the batches that are alive are counted."""
+    alive, most = WeakSet(), 0
+
+    class Batch(np.ndarray):
+        __hash__ = object.__hash__
+
+    def stream():
+        nonlocal most
+        for _ in range(200):
+            batch = np.zeros((64, 784), np.uint8).view(Batch)
+            alive.add(batch)
+            most = max(most, len(alive))
+            yield batch
+
+    assert pnn.predict(mnist, stream(), workers=2).shape == (64 * 200,)
+    assert most <= 16
+
+
+def test_one_core_is_enough(mnist, images, expected, monkeypatch):
+    monkeypatch.setattr(inference, "_blas", lambda: None)
+    np.testing.assert_array_equal(pnn.predict(mnist, images), expected)

@@ -45,7 +45,7 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_typing", "activations", "errors", "metrics"},
+    {"_arrays", "_typing", "activations", "errors", "metrics", "readers"},
     {"backends", "layers"},
     {"explain", "network", "placing", "rewriting"},
     {"datasets", "formats"},

@@ -6,8 +6,8 @@ import numpy as np
 
 from portable_nn.datasets._embedded import embedded
 from portable_nn.datasets._fetch import fetch
-from portable_nn.datasets.idx import read_idx
 from portable_nn.errors import DataError
+from portable_nn.readers.idx import read_idx
 
 __all__ = ["mnist"]
 

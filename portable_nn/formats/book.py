@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 
 from portable_nn._typing import Array
-from portable_nn.datasets.pickles import load_pickled_arrays
 from portable_nn.errors import FormatError, NetworkError
 from portable_nn.layers import Dense, Rescaling
 from portable_nn.network import Network
+from portable_nn.readers.pickles import read_arrays
 
 __all__ = ["book_network", "read_pickle"]
 
@@ -82,4 +82,4 @@ def read_pickle(path: str | os.PathLike[str]) -> Network:
     ...     read_pickle(path).layers
     (Rescaling(0.00392157, 0), Dense(2, 2, 'softmax'))
     """
-    return book_network(load_pickled_arrays(path), path)
+    return book_network(read_arrays(path), path)

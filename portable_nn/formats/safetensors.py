@@ -7,6 +7,7 @@ instead, named after the layer's index and the field: ``1.weight``.
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -14,16 +15,16 @@ from uuid import uuid4
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
 
 from portable_nn.errors import FormatError
 from portable_nn.layers import Layer
 from portable_nn.network import Network
+from portable_nn.readers.buffers import MAX_DIMENSIONS
+from portable_nn.readers.safetensors import read_arrays, read_metadata
 
 __all__ = ["read_safetensors", "write_safetensors"]
 
 FORMAT = {"format": "portable_nn", "version": "1"}
-DTYPES = ("F16", "F32", "F64")
 LAYERS = {layer.__name__: layer for layer in get_args(Layer)}
 
 
@@ -102,25 +103,24 @@ def read_safetensors(path: str | os.PathLike[str]) -> Network:
     >>> read_safetensors(embedded("mnist.safetensors")).input_shape
     (784,)
     """
+    metadata, names = read_metadata(path)
     try:
-        with safe_open(path, framework="np") as file:
-            architecture = _architecture(file)
-            tensors = {name: _tensor(file, name) for name in file.keys()}  # noqa: SIM118
-        layers = tuple(_layer(i, entry, tensors) for i, entry in enumerate(architecture))
-        if tensors:
-            raise ValueError(f"no layer takes the tensors {', '.join(tensors)}")
+        architecture = _architecture(metadata, names)
+        arrays = read_arrays(path)
+        layers = tuple(_layer(i, entry, arrays) for i, entry in enumerate(architecture))
+        if arrays:
+            raise ValueError(f"no layer takes the tensors {', '.join(arrays)}")
         return Network(layers)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error}") from error
-    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
+    except FormatError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
         raise FormatError(f"{path} is not a network that portable_nn.save wrote: {error}") from error
 
 
-def _architecture(file: Any) -> list[Any]:
-    metadata = file.metadata() or {}
+def _architecture(metadata: Mapping[str, str], names: Iterable[str]) -> list[dict[str, Any]]:
     if metadata.get("format") != FORMAT["format"]:
         raise ValueError(
-            f"its metadata have no architecture for its tensors ({', '.join(file.keys())}); build it, "
+            f"its metadata have no architecture for its tensors ({', '.join(names)}); build it, "
             "portable_nn.Network([portable_nn.Dense(weight, bias, 'sigmoid'), …]), and save that; weights of "
             "PyTorch are to be transposed"
         )
@@ -136,13 +136,6 @@ def _architecture(file: Any) -> list[Any]:
     return architecture
 
 
-def _tensor(file: Any, name: str) -> Any:
-    dtype = file.get_slice(name).get_dtype()
-    if dtype not in DTYPES:
-        raise ValueError(f"tensor {name} has dtype {dtype}, wanted one of {', '.join(DTYPES)}")
-    return file.get_tensor(name)
-
-
 def _layer(i: int, entry: dict[str, Any], tensors: dict[str, Any]) -> Layer:
     """Build layer `i` of its entry and of its tensors, which are taken out of `tensors`."""
     kind: type[Layer] | None = LAYERS.get(entry.get("layer"))
@@ -155,4 +148,13 @@ def _layer(i: int, entry: dict[str, Any], tensors: dict[str, Any]) -> Layer:
         raise ValueError(
             f"layer {i} has {', '.join([*plain, *arrays])}, a {kind.__name__} takes {', '.join(names)}"
         )
+    _check_size(f"layer {i}", plain.get("sample_shape"))
     return kind(**plain, **arrays)
+
+
+def _check_size(layer: str, sample_shape: Any) -> None:
+    """Refuse a shape that no array has, before its lengths are multiplied: a short file may hold a million."""
+    if isinstance(sample_shape, list) and (
+        len(sample_shape) > MAX_DIMENSIONS or any(isinstance(n, int) and n >= 2**63 for n in sample_shape)
+    ):
+        raise ValueError(f"{layer} has a sample_shape that is not one of at most {MAX_DIMENSIONS} lengths")

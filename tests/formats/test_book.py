@@ -32,6 +32,12 @@ def test_a_pickle(tmp_path):
     assert load(path).same_architecture(book_network(ARRAYS))
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz(tmp_path, save):
+    save(tmp_path / "net.npz", **ARRAYS)
+    assert load(tmp_path / "net.npz").same_architecture(book_network(ARRAYS))
+
+
 @pytest.mark.parametrize(
     ("arrays", "match"),
     [
@@ -54,6 +60,9 @@ def test_the_file_is_named(tmp_path):
     path.write_bytes(pickle.dumps({"W": np.eye(2)}))
     with pytest.raises(FormatError, match=r"net.pkl holds arrays W: name them"):
         load(path)
+    np.savez(tmp_path / "net.npz")
+    with pytest.raises(FormatError, match=r"net.npz holds arrays none: name them"):
+        load(tmp_path / "net.npz")
 
 
 @pytest.mark.skipif(

@@ -113,7 +113,8 @@ def test_a_folder_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (b"", "not a network that portable_nn.save wrote"),
+        (b"", "not a safetensors file"),
+        (packed("[]", {}), "not a network that portable_nn.save wrote"),
         (safetensors.numpy.save(TENSORS), r"no architecture for its tensors \(0.bias, 0.weight\); build it"),
         (packed(format="pt"), "no architecture"),
         (packed(version="2"), "its version is '2', wanted '1': upgrade portable_nn"),
@@ -141,6 +142,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         (packed('[{"layer": "Rescaling", "scale": 1' + "0" * 400 + ', "offset": 0}]', {}), "not a network"),
         (packed([{"layer": "Flatten", "sample_shape": [28, -1]}], {}), "sample_shape must be positive"),
         (packed([{"layer": "Flatten", "sample_shape": [1e999]}], {}), "not a network"),
+        (packed([{"layer": "Flatten", "sample_shape": [1] * 65}], {}), "not one of at most 64 lengths"),
         (packed([{"layer": "Flatten", "sample_shape": [2, 3]}, DENSE], SECOND),
          "gives 6 values, layer 1 takes 2"),
     ],
@@ -148,6 +150,24 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_refusals_say_why(write, data, match):
     with pytest.raises(FormatError, match=match):
         load(write(data))
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    ["7, " * 1_000_000 + "7", "1" + "0" * 400, ("1" + "0" * 4000 + ", ") * 10_000 + "1", "1" + "0" * 4300],
+    ids=["a million axes", "a long length", "many long ones", "more digits than Python reads"],
+)
+def test_a_shape_that_no_array_has_is_refused_in_linear_time(write, lengths):
+    """The product of the third has 40 million digits: to multiply them takes minutes."""
+    architecture = f'[{{"layer": "Flatten", "sample_shape": [{lengths}]}}]'
+    with pytest.raises(FormatError) as caught:
+        load(write(packed(architecture, {})))
+    assert len(str(caught.value)) < 1000
+
+
+def test_many_layers(write):
+    net = load(write(packed([{"layer": "Rescaling", "scale": 1.0, "offset": 1.0}] * 1500, {})))
+    np.testing.assert_array_equal(net(np.array([0.0, 2.0])), [1500.0, 1502.0])
 
 
 def test_a_state_dict_of_torch(tmp_path):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portable_nn.datasets import _buffers
 from portable_nn.errors import FormatError
-from portable_nn.formats import load
+from portable_nn.readers import buffers
+from portable_nn.readers.npz import read_arrays
 
 ARRAYS = {"W1": np.eye(2, 3), "b1": np.zeros(3), "W2": np.ones((3, 2)), "b2": np.ones(2)}
 
@@ -39,7 +39,7 @@ def npy(descr, shape, content=b""):
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory):
-    path = tmp_path_factory.mktemp("npz") / "net.npz"
+    path = tmp_path_factory.mktemp("npz") / "arrays.npz"
 
     def written(data):
         path.write_bytes(data)
@@ -54,32 +54,24 @@ def write(tmp_path_factory):
 def test_round_trip(write, save, dtype, order):
     arrays = {name: np.asarray(array, dtype, order=order) for name, array in ARRAYS.items()}
     path = write(npz(save, **arrays))
-    _, first, second = load(path).layers
-    assert (first.activation, second.activation) == ("sigmoid", "softmax")
-    assert first.weight.dtype == np.dtype(dtype).newbyteorder("=")
+    ours = read_arrays(path)
     with np.load(path) as theirs:
-        for ours, name in [
-            (first.weight, "W1"),
-            (first.bias, "b1"),
-            (second.weight, "W2"),
-            (second.bias, "b2"),
-        ]:
-            np.testing.assert_array_equal(ours, theirs[name])
+        assert ours.keys() == set(theirs)
+        for name, array in ours.items():
+            assert array.dtype == np.dtype(dtype).newbyteorder("=")
+            np.testing.assert_array_equal(array, theirs[name])
 
 
 def test_version_2_of_npy(write):
     file = io.BytesIO()
     np.lib.format.write_array(file, ARRAYS["W1"], version=(2, 0))
-    assert load(write(archive(W1=file.getvalue(), b1=npy("<f8", (3,), bytes(24))))).output_shape == (3,)
+    np.testing.assert_array_equal(read_arrays(write(archive(W1=file.getvalue())))["W1"], ARRAYS["W1"])
 
 
 @pytest.mark.parametrize(
     ("data", "match"),
     [
         (b"", "not an .npz of arrays"),
-        (npz(), "holds arrays none: name them W1, b1"),
-        (npz(a=np.zeros(2)), "holds arrays a: name them W1, b1"),
-        (npz(W1=np.eye(2), b1=np.zeros(3)), "takes a bias of shape"),
         (npz(W1=np.array([{}])), "dtype 'O'"),
         (npz(W1=np.zeros(2, "f4,i4")), "dtype 'V8'"),
         (npz(W1=np.zeros(2, complex)), "dtype 'c16'"),
@@ -93,7 +85,7 @@ def test_version_2_of_npy(write):
 )  # fmt: skip
 def test_refusals_say_why(write, data, match):
     with pytest.raises(FormatError, match=match):
-        load(write(data))
+        read_arrays(write(data))
 
 
 def refused(path, match):
@@ -101,7 +93,7 @@ def refused(path, match):
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match=match):
-            load(path)
+            read_arrays(path)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -114,7 +106,7 @@ def test_bombs(write, monkeypatch):
     lying = bytearray(archive(W1=npy("|u1", (5,), zeros)))
     honest = (len(npy("|u1", (5,))) + len(zeros)).to_bytes(4, "little")
     lying = lying.replace(honest, (len(npy("|u1", (5,))) + 5).to_bytes(4, "little"))
-    monkeypatch.setattr(_buffers, "MAX_BYTES", 10_000_000)
+    monkeypatch.setattr(buffers, "MAX_BYTES", 10_000_000)
     assert refused(write(bomb), "may hold 10000000") < 1_000_000
     assert refused(write(many), "it promises 6") < 1_000_000
     assert refused(write(lying), "not an .npz of arrays") < 1_000_000
@@ -124,7 +116,7 @@ def test_bombs(write, monkeypatch):
 @settings(deadline=None)
 def test_any_bytes(write, data):
     with pytest.raises(FormatError):
-        load(write(data))
+        read_arrays(write(data))
 
 
 @given(
@@ -134,7 +126,7 @@ def test_any_bytes(write, data):
 def test_any_header(write, header):
     data = header.encode("latin1")
     with pytest.raises(FormatError):
-        load(write(archive(W1=b"\x93NUMPY\1\0" + len(data).to_bytes(2, "little") + data)))
+        read_arrays(write(archive(W1=b"\x93NUMPY\1\0" + len(data).to_bytes(2, "little") + data)))
 
 
 @given(start=st.integers(0), length=st.integers(0, 4), new=st.binary(max_size=4))
@@ -143,12 +135,13 @@ def test_damage(write, start, length, new):
     data = npz(W1=np.eye(2), b1=np.zeros(2))
     start %= len(data)
     with suppress(FormatError):
-        assert load(write(data[:start] + new + data[start + length :])).layers
+        arrays = read_arrays(write(data[:start] + new + data[start + length :]))
+        assert all(array.dtype.kind in "fiu" for array in arrays.values())
 
 
 def test_what_the_system_refuses(tmp_path):
     with pytest.raises(FormatError, match="cannot be read: No such file"):
-        load(tmp_path / "none.npz")
+        read_arrays(tmp_path / "none.npz")
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(FormatError, match="cannot be read: Is a directory"):
-        load(tmp_path / "folder.npz")
+        read_arrays(tmp_path / "folder.npz")

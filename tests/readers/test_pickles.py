@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from portable_nn.datasets import _buffers, book_weights, pickles
+from portable_nn.datasets import book_weights
 from portable_nn.datasets._fetch import fetch
-from portable_nn.datasets.pickles import load_pickled_arrays
 from portable_nn.errors import FormatError
+from portable_nn.readers import buffers, pickles
+from portable_nn.readers.pickles import read_arrays
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 WEIGHTS = {"W1": np.arange(6, dtype=np.float32).reshape(2, 3), "b1": np.arange(3.0)}
@@ -53,7 +54,7 @@ def refused(path, match=None):
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match=match):
-            load_pickled_arrays(path)
+            read_arrays(path)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -74,28 +75,28 @@ def assert_same(ours, theirs):
 def test_every_protocol(write, protocol, arrays, fortran):
     if fortran:
         arrays = {name: np.asfortranarray(array) for name, array in arrays.items()}
-    assert_same(load_pickled_arrays(write(pickle.dumps(arrays, protocol))), arrays)
+    assert_same(read_arrays(write(pickle.dumps(arrays, protocol))), arrays)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_pickler_written_in_python(write, protocol):
-    assert_same(load_pickled_arrays(write(pickle._dumps(WEIGHTS, protocol))), WEIGHTS)
+    assert_same(read_arrays(write(pickle._dumps(WEIGHTS, protocol))), WEIGHTS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_shared_and_strided_arrays(write, protocol):
     strided = WEIGHTS["W1"][:, ::2]
     arrays = {"a": strided, "b": strided, "c": WEIGHTS["W1"].T}
-    assert_same(load_pickled_arrays(write(pickle.dumps(arrays, protocol))), arrays)
+    assert_same(read_arrays(write(pickle.dumps(arrays, protocol))), arrays)
 
 
 def test_the_paths_of_numpy_1(write):
     old = pickle.dumps(WEIGHTS, 3).replace(b"numpy._core.", b"numpy.core.")
-    assert_same(load_pickled_arrays(write(old)), WEIGHTS)
+    assert_same(read_arrays(write(old)), WEIGHTS)
 
 
 def test_python_2(write):
-    assert_same(load_pickled_arrays(write(PYTHON_2)), {"a": np.array([1, -1.5], np.float32)})
+    assert_same(read_arrays(write(PYTHON_2)), {"a": np.array([1, -1.5], np.float32)})
 
 
 @pytest.mark.skipif(
@@ -266,14 +267,14 @@ def test_limits(write, monkeypatch):
     refused(write(b"N" * 2000 + b"."), "more than 1000 opcodes")
     monkeypatch.setattr(pickles, "MAX_BYTES", 1000)
     refused(write(pickle.dumps({"a": np.zeros(1000)})), "the limit is 1000")
-    assert _buffers.MAX_BYTES == 2**30
+    assert buffers.MAX_BYTES == 2**30
 
 
 @given(data=st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
 def test_any_bytes(write, data):
     with suppress(FormatError):
-        assert load_pickled_arrays(write(data)) == {}
+        assert read_arrays(write(data)) == {}
 
 
 opcodes = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
@@ -284,7 +285,7 @@ pieces = st.sampled_from(opcodes) | st.binary(max_size=4) | st.sampled_from([ADM
 @settings(deadline=None, max_examples=300)
 def test_any_opcodes(write, data):
     with suppress(FormatError):
-        assert all(isinstance(array, np.ndarray) for array in load_pickled_arrays(write(data + b".")).values())
+        assert all(isinstance(array, np.ndarray) for array in read_arrays(write(data + b".")).values())
 
 
 @given(
@@ -298,12 +299,12 @@ def test_damage(write, protocol, start, length, new):
     data = pickle.dumps(WEIGHTS, protocol)
     start %= len(data)
     with suppress(FormatError):
-        arrays = load_pickled_arrays(write(data[:start] + new + data[start + length :]))
+        arrays = read_arrays(write(data[:start] + new + data[start + length :]))
         assert all(array.dtype.kind in "fiu" for array in arrays.values())
 
 
 def test_what_the_system_refuses(tmp_path):
     with pytest.raises(FormatError, match=r"none.pkl cannot be read: No such file"):
-        load_pickled_arrays(tmp_path / "none.pkl")
+        read_arrays(tmp_path / "none.pkl")
     with pytest.raises(FormatError, match="cannot be read: Is a directory"):
-        load_pickled_arrays(tmp_path)
+        read_arrays(tmp_path)

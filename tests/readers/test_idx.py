@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from portable_nn.datasets import _buffers, read_idx
 from portable_nn.datasets._embedded import embedded
 from portable_nn.errors import FormatError
+from portable_nn.readers import buffers
+from portable_nn.readers.idx import read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -168,7 +169,7 @@ def test_a_gzip_bomb_is_not_inflated(write):
 
 
 def test_a_gzip_may_not_hold_more_than_the_limit(write, monkeypatch):
-    monkeypatch.setattr(_buffers, "MAX_BYTES", 5_000_000)
+    monkeypatch.setattr(buffers, "MAX_BYTES", 5_000_000)
     path = write(gzip.compress(claim(50_000_000) + bytes(50_000_000)))
     assert peak_of_refusal(path, "may hold 5000000") < 1_000_000
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.datasets._buffers import MAX_DIMENSIONS, as_array, most_inflated
 from portable_nn.errors import FormatError
+from portable_nn.readers.buffers import MAX_DIMENSIONS, as_array, most_inflated
 
 __all__ = ["open_idx", "read_idx"]
 

@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from portable_nn.datasets._buffers import MAX_BYTES, as_array, check_real
-from portable_nn.datasets._fetch import fetch
 from portable_nn.errors import FormatError
+from portable_nn.readers.buffers import MAX_BYTES, as_array, check_real
 
-__all__ = ["book_weights", "load_pickled_arrays"]
+__all__ = ["read_arrays"]
 
 MAX_OPCODES = 1_000_000  # an array takes about 50
 
@@ -71,7 +70,7 @@ class _Array:
         return as_array(data, self.dtype.order + self.dtype.code, self.shape, self.order)
 
 
-def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
     """Read a pickled dict of NumPy arrays, whoever wrote it: nothing that the file names is run.
 
     Parameters
@@ -93,11 +92,11 @@ def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[An
     --------
     >>> import pathlib, pickle, tempfile
     >>> import numpy as np
-    >>> from portable_nn.datasets.pickles import load_pickled_arrays
+    >>> from portable_nn.readers.pickles import read_arrays
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "weights.pkl")
     ...     _ = path.write_bytes(pickle.dumps({"b1": np.array([0.1, 0.2])}))
-    ...     load_pickled_arrays(path)
+    ...     read_arrays(path)
     {'b1': array([0.1, 0.2])}
     """
     try:
@@ -110,31 +109,6 @@ def load_pickled_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[An
         raise FormatError(
             f"{path} is not a pickled dict of NumPy arrays: {error}; save the arrays with numpy.savez instead"
         ) from error
-
-
-def book_weights() -> dict[str, np.ndarray[Any, Any]]:
-    """Return the weights of chapter 3 of "Deep Learning from Scratch": W1, b1, W2, b2, W3, b3.
-
-    Downloaded on first use, or read from the folder that the environment variable ``PORTABLE_NN_DATA_DIR``
-    names.
-
-    Returns
-    -------
-    dict of str to array
-        NumPy, float32, of shapes (784, 50), (50,), (50, 100), (100,), (100, 10), (10,).
-
-    Raises
-    ------
-    DataError
-        If they cannot be had.
-
-    Examples
-    --------
-    >>> import portable_nn as pnn
-    >>> pnn.datasets.book_weights()["W1"].shape  # doctest: +SKIP
-    (784, 50)
-    """
-    return load_pickled_arrays(fetch("sample_weight.pkl"))
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

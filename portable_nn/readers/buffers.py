@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+__all__ = ["MAX_BYTES", "MAX_DIMENSIONS", "REAL", "as_array", "check_real", "check_shape", "most_inflated"]
+
 MAX_BYTES = 2**30
 """The most that a compressed or pickled file may hold, all its arrays together: 1 GiB."""
 
@@ -25,6 +27,12 @@ def check_real(dtype: str) -> None:
         raise ValueError(f"an array has dtype {dtype!r}, wanted one of {', '.join(REAL)}")
 
 
+def check_shape(shape: Sequence[object]) -> None:
+    """Raise a `ValueError` unless `shape` is one of an array, before anyone multiplies its lengths."""
+    if len(shape) > MAX_DIMENSIONS or not all(isinstance(n, int) and 0 <= n < 2**63 for n in shape):
+        raise ValueError(f"an array has a shape that is not one of at most {MAX_DIMENSIONS} lengths")
+
+
 def as_array(
     data: bytes | bytearray, dtype: str, shape: Sequence[int], order: Literal["C", "F"] = "C"
 ) -> np.ndarray[Any, Any]:
@@ -36,8 +44,7 @@ def as_array(
         If the dtype is not one of real numbers, or the shape no shape, or `data` has not its length.
     """
     check_real(dtype[1:])
-    if len(shape) > MAX_DIMENSIONS or not all(isinstance(n, int) and 0 <= n < 2**63 for n in shape):
-        raise ValueError(f"an array has a shape that is not one of at most {MAX_DIMENSIONS} lengths")
+    check_shape(shape)
     length = prod(shape) * int(dtype[2:])
     if length != len(data):
         raise ValueError(f"an array of shape {shape} and dtype {dtype!r} takes {length} bytes, {len(data)} came")

@@ -1,0 +1,165 @@
+"""`evaluate`: the accuracy on every backend, as a record."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+
+FEW = 100
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return pnn.load("mnist")
+
+
+@pytest.fixture(scope="module")
+def right(mnist, mnist_test):
+    """How many of the first images NumPy labels rightly in float64."""
+    images, labels = mnist_test
+    return int(np.sum(mnist.predict(images[:FEW].astype(np.float64)) == labels[:FEW]))
+
+
+@pytest.mark.parametrize("batch_size", [None, 999])
+def test_the_accuracy_and_what_the_record_says(backend, net, mnist_test, batch_size):
+    record = pnn.evaluate(net, *mnist_test, backend=backend, batch_size=batch_size)
+    assert record.accuracy == 0.9352
+    assert (record.correct, record.total) == (9352, 10_000)
+    assert record.backend == backend.name
+    assert record.device == (backend.device_name() or "cpu")
+    assert record.dtype == "float32"
+    assert record.batch_size == batch_size
+    assert record.seconds > 0
+    assert record.images_per_second == record.total / record.seconds
+
+
+def test_a_spec_names_the_backend(backend, mnist, mnist_test):
+    images, labels = mnist_test
+    record = pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=str(backend))
+    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
+
+
+def test_one_sample_at_a_time(backend, mnist, mnist_test, right):
+    images, labels = mnist_test
+    record = pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=backend, per_sample=True)
+    assert (record.correct, record.total, record.batch_size) == (right, FEW, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"per_sample": True}], ids=str)
+def test_images_and_labels_that_are_on_a_device_already(backend, mnist, mnist_test, right, options):
+    images, labels = (backend.place(array[:FEW].astype(np.int32)) for array in mnist_test)
+    record = pnn.evaluate(mnist, images, labels, **options)
+    assert (record.correct, record.total) == (right, FEW)
+    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
+
+
+def test_images_of_one_library_on_another(backend, mnist, mnist_test, right):
+    strict = pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
+    images, labels = (strict.asarray(array[:FEW], device=strict.Device("device1")) for array in mnist_test)
+    record = pnn.evaluate(mnist, images, labels, backend=backend)
+    assert (record.backend, record.correct) == (backend.name, right)
+
+
+def test_a_bound_network_is_evaluated_where_it_is(backend, mnist, mnist_test, right):
+    images, labels = mnist_test
+    record = pnn.evaluate(mnist.to(backend), images[:FEW], labels[:FEW])
+    assert (record.backend, record.device) == (backend.name, backend.device_name() or "cpu")
+    assert record.correct == right
+
+
+def test_a_bound_network_is_evaluated_elsewhere_if_asked(backend, mnist, mnist_test, right):
+    images, labels = mnist_test
+    bound = mnist.to(backend)
+    record = pnn.evaluate(bound, images[:FEW], labels[:FEW], backend="numpy")
+    assert (record.backend, record.correct) == ("numpy", right)
+    assert bound.backend == backend
+
+
+@pytest.mark.dtypes("float32", "float64")
+def test_the_dtype_of_the_images_is_that_of_the_computation(backend, dtype, mnist, mnist_test, right):
+    images, labels = mnist_test
+    record = pnn.evaluate(mnist, images[:FEW].astype(dtype), labels[:FEW], backend=backend)
+    assert (record.dtype, record.correct) == (dtype, right)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"batch_size": 50}, [50, 100]), ({"batch_size": 99}, [99, 100]), ({"per_sample": True}, range(1, 101))],
+    ids=str,
+)
+def test_progress(backend, mnist, mnist_test, options, steps):
+    images, labels = mnist_test
+    done = []
+    pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend=backend, progress=done.append, **options)
+    assert done == list(steps)
+
+
+def test_a_network_of_two_classes(backend):
+    net = pnn.Network([pnn.Dense(np.ones((1, 1), dtype=np.float32), None, "sigmoid")])
+    images, labels = np.array([[-1], [0], [1], [2]], dtype=np.float32), np.array([0, 1, 0, 1])
+    for options in ({}, {"per_sample": True}):
+        assert pnn.evaluate(net, images, labels, backend=backend, **options).correct == 3
+
+
+def test_float32_products_are_full_meanwhile(torch, mnist, mnist_test):
+    images, labels = mnist_test
+    seen = []
+
+    def progress(done):
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+
+    before = torch.backends.cuda.matmul.fp32_precision
+    pnn.evaluate(mnist, images[:FEW], labels[:FEW], backend="torch", batch_size=50, progress=progress)
+    assert seen == ["ieee"] * 2
+    assert torch.backends.cuda.matmul.fp32_precision == before
+
+
+def test_a_record_is_frozen(mnist, mnist_test):
+    record = pnn.evaluate(mnist, *mnist_test)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.accuracy = 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images, labels: (images, labels[:-1]), r"100 images and labels of shape \(99,\): give one label"),
+        (lambda images, labels: (images, labels[:, None]), r"100 images and labels of shape \(100, 1\)"),
+        (lambda images, labels: (images, labels[0]), r"100 images and labels of shape \(\)"),
+        (lambda images, labels: (images[:0], labels[:0]), r"0 images and labels of shape \(0,\)"),
+        (
+            lambda images, labels: (images[:, 1:], labels),
+            r"takes arrays of shape \(\.\.\., 784\), got \(\d+, 783\)",
+        ),
+        (lambda images, labels: (images[0], labels), r"784 images and labels of shape \(100,\)"),
+    ],
+)
+def test_images_and_labels_that_do_not_fit(backend, mnist, mnist_test, change, message):
+    images, labels = change(*(array[:FEW] for array in mnist_test))
+    with pytest.raises(pnn.ShapeError, match=message):
+        pnn.evaluate(mnist, images, labels, backend=backend)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
+    with pytest.raises(pnn.ShapeError, match=f"batch_size must be at least 1, got {batch_size}"):
+        pnn.evaluate(mnist, *mnist_test, backend=backend, batch_size=batch_size)
+
+
+def test_what_is_no_array(mnist, mnist_test):
+    images, labels = mnist_test
+    with pytest.raises(pnn.InputError, match="got list: convert it first"):
+        pnn.evaluate(mnist, images[:2].tolist(), labels[:2])
+
+
+def test_regression_has_no_accuracy(mnist_test):
+    net = pnn.Network([pnn.Dense(np.ones((784, 1)))])
+    with pytest.raises(pnn.NetworkError, match="regression, which has no labels"):
+        pnn.evaluate(net, *mnist_test)
+
+
+def test_an_unknown_backend(mnist, mnist_test):
+    with pytest.raises(pnn.BackendError, match="unknown backend 'tf': choose one of numpy, torch"):
+        pnn.evaluate(mnist, *mnist_test, backend="tf")
