@@ -10,6 +10,7 @@ from portable_nn.errors import (
     FormatError,
     InputError,
     NetworkError,
+    OutputError,
     PlacementError,
     PortableNNError,
     ShapeError,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from portable_nn.comparison import compare
     from portable_nn.evaluation import Evaluation, evaluate
     from portable_nn.formats import load, save
-    from portable_nn.inference import predict
+    from portable_nn.inference import infer
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "Network",
     "NetworkError",
+    "OutputError",
     "PlacementError",
     "PortableNNError",
     "Rescaling",
@@ -47,8 +49,8 @@ __all__ = [
     "datasets",
     "evaluate",
     "explain",
+    "infer",
     "load",
-    "predict",
     "save",
 ]
 
@@ -57,8 +59,8 @@ _ON_FIRST_USE = {
     "compare": "comparison",
     "datasets": "datasets",
     "evaluate": "evaluation",
+    "infer": "inference",
     "load": "formats",
-    "predict": "inference",
     "save": "formats",
 }
 """The module of each public name that a forward pass does not need, so that `import portable_nn` is quick."""

@@ -1,13 +1,14 @@
 """The exception tree.
 
 PortableNNError
-├── NetworkError    (ValueError)    layers that make no network: none, shapes that do not chain, NaN weights
-├── InputError      (TypeError)     an input that is no array, or an array of a dtype that is not real
-├── ShapeError      (ValueError)    an array whose shape does not fit
-├── PlacementError  (ValueError)    an array of another library or device than the network is bound to
-├── BackendError    (RuntimeError)  an array library that is unknown, not installed, or without a device
-├── FormatError     (ValueError)    a file that is not what it should be
-└── DataError       (RuntimeError)  a data set that is unknown or cannot be had
+├── NetworkError    (ValueError)       layers that make no network: none, shapes that do not chain, NaN weights
+├── InputError      (TypeError)        an input that is no array of real numbers, an option of another type
+├── ShapeError      (ValueError)       an array whose shape does not fit
+├── PlacementError  (ValueError)       an array of another library or device than the network is bound to
+├── BackendError    (RuntimeError)     an array library that is unknown, not installed, or without a device
+├── FormatError     (ValueError)       a file that is not what it should be
+├── OutputError     (FileExistsError)  a file to write that is an input, or exists and is to stay
+└── DataError       (RuntimeError)     a data set that is unknown or cannot be had
 
 Every message says what came, what fits, and what to do.
 """
@@ -18,6 +19,7 @@ __all__ = [
     "FormatError",
     "InputError",
     "NetworkError",
+    "OutputError",
     "PlacementError",
     "PortableNNError",
     "ShapeError",
@@ -33,7 +35,7 @@ class NetworkError(PortableNNError, ValueError):
 
 
 class InputError(PortableNNError, TypeError):
-    """An input that is no array, or an array of a dtype that is not real."""
+    """An input that is no array of real numbers, or an option of another type than it has."""
 
 
 class ShapeError(PortableNNError, ValueError):
@@ -50,6 +52,10 @@ class BackendError(PortableNNError, RuntimeError):
 
 class FormatError(PortableNNError, ValueError):
     """A file that is not what it should be."""
+
+
+class OutputError(PortableNNError, FileExistsError):
+    """A file to write that is an input, or exists and is to stay."""
 
 
 class DataError(PortableNNError, RuntimeError):

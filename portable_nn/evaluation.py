@@ -7,12 +7,13 @@ from time import perf_counter
 import numpy as np
 
 from portable_nn import backends, metrics
+from portable_nn._arrays import namespace
 from portable_nn._typing import Array
-from portable_nn.activations import namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
-from portable_nn.inference import brought, on_device, predict, where
+from portable_nn.inference import check_count, infer, placed, runner, where
 from portable_nn.network import Network
+from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -82,7 +83,7 @@ def evaluate(
     backend : str or Backend, optional
         Where to compute; by default where `images` are, or where the network is bound.
     batch_size : int, optional
-        Samples per call, chosen by `predict` if not given.
+        Samples per call, chosen by `infer` if not given.
     per_sample : bool
         One sample at a time, without a batch axis.
     progress : callable, optional
@@ -106,16 +107,17 @@ def evaluate(
     >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
     0.9352
     """
+    check_count("batch_size", batch_size)
     namespace(images)
-    truth = brought(labels, backends.get("numpy"))
-    total = images.shape[0]
+    total = number_of_samples(images)
+    truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
         raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
     target = where(net, images, backend)
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
-        run = on_device(net, target, outputs=False)
-        dtype = target.dtype_name(net.logits(brought(images[:1, ...], target)).dtype)
+        run = runner(net, target, outputs=False)
+        dtype = target.dtype_name(net.logits(placed(images[:1, ...], target)).dtype)
         run(images[:1, ...])  # places the weights
         start = perf_counter()
         if per_sample:
@@ -125,7 +127,7 @@ def evaluate(
                 if progress is not None:
                     progress(i + 1)
         else:
-            predicted = predict(net, images, backend=target, batch_size=batch_size, progress=progress)
+            predicted = infer(net, images, backend=target, batch_size=batch_size, progress=progress)
         seconds = perf_counter() - start
     correct = metrics.count_correct(predicted, truth)
     return Evaluation(

@@ -1,5 +1,6 @@
 """Feeding a network: data of any kind and length in, labels or outputs on the host out."""
 
+import operator
 import os
 import warnings
 from collections import deque
@@ -9,37 +10,44 @@ from functools import cache
 from hashlib import sha256
 from itertools import chain
 from math import prod
-from threading import Lock, local
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from portable_nn import backends
+from portable_nn._arrays import namespace
 from portable_nn._typing import Array, NumPyArray
-from portable_nn.activations import namespace
 from portable_nn.backends import FLOATS, Backend
-from portable_nn.errors import BackendError, InputError, ShapeError
+from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
 from portable_nn.layers import Dense, Shape, check_input
 from portable_nn.network import Network
-from portable_nn.placing import Result, labels_of
-from portable_nn.streams import NpyWriter, batches, opened
+from portable_nn.placing import labels_of
+from portable_nn.streams import NpyWriter, batches, check_output, number_of_samples, opened
 
-__all__ = ["predict"]
-
-BATCH, CACHE = 1000, 2**22
-"""Samples of a batch on NumPy, and the bytes that they may take before and after the widest layer.
-
-Products of 1,000 rows run at full speed, and a few megabytes lie in a core's caches.
-"""
+__all__ = ["infer"]
 
 HOST = 2**24
-"""The bytes for other libraries on the CPU, whose calls cost more."""
+"""Bytes that a batch may take on the CPU before and after the widest layer: a call costs little beside them."""
 
 DEVICE = 2**26
 """The same on a device: large enough to keep it busy, small enough for any."""
 
+ROWS, SHARES = 256, 4
+"""Rows at which products run at full speed, and batches for each thread, so that all end at about one time."""
 
-def predict(
+VALUE = 20
+"""Multiply-adds that take as long as the bias and the activation of one value."""
+
+WORTH_THREADS = 2**26
+"""Multiply-adds from which threads pay.
+
+To start two and stop them takes about 0.25 ms, and they save half of the work: so they pay from 0.5 ms on. A core
+takes 1 to 3 ms for so many multiply-adds.
+"""
+
+
+def infer(
     net: Network,
     data: Any,
     *,
@@ -48,31 +56,36 @@ def predict(
     workers: int | None = None,
     outputs: bool = False,
     out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> NumPyArray:
     """Label data of any kind and length, fast, in bounded memory.
 
-    On NumPy, batches that fit a core's cache run on a pool of threads, with one thread each for the BLAS.
-    Elsewhere integers travel as they are and are cast on the device, and a device that runs out of memory gets
-    smaller batches.
+    On NumPy, batches run on a pool of threads where that pays, with one thread each for the BLAS. Elsewhere
+    integers travel as they are and are cast on the device, and a device that runs out of memory gets smaller
+    batches.
 
     Parameters
     ----------
     net : Network
     data : array, path, or iterable of arrays
         With samples along the first axis: an array of any library, a memory map, a zarr array; the path of a
-        .npy or IDX file, which is mapped into memory; or an iterable of batches.
+        .npy or IDX file, which is mapped into memory; or an iterable of batches, which may fill one buffer
+        again and again.
     backend : str or Backend, optional
         Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
         Samples per call; by default as many as are fast on the backend.
     workers : int, optional
-        Threads on NumPy; by default one for each core, if threadpoolctl is there to hold the BLAS back.
+        Threads on NumPy; by default one for each core, where the work is worth starting them and threadpoolctl
+        is there to hold the BLAS back.
     outputs : bool
         Give the outputs of the network instead of labels.
     out : path-like, optional
         A .npy file to write instead. It appears when it is whole. With a path for data, the same call goes on
         where a killed one stopped.
+    overwrite : bool
+        Let `out` take the place of an older file; of the data never.
     progress : callable, optional
         Called with the number of samples done.
 
@@ -83,10 +96,14 @@ def predict(
 
     Raises
     ------
+    InputError
+        If data are no arrays of real numbers, or `batch_size` or `workers` no integers.
     ShapeError
         If samples do not fit the network, or `batch_size` or `workers` are not positive.
     FormatError
         If a file is not what it should be.
+    OutputError
+        If `out` is the data, or exists and is not to be overwritten.
     BackendError
         If the backend is not there, or threadpoolctl for several workers is not.
 
@@ -94,27 +111,30 @@ def predict(
     --------
     >>> import portable_nn as pnn
     >>> images, labels = pnn.datasets.mnist("test")
-    >>> pnn.predict(pnn.load("mnist"), images)[:5]
+    >>> pnn.infer(pnn.load("mnist"), images)[:5]
     array([7, 2, 1, 0, 4])
     """
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
-        if value is not None and value < 1:
-            raise ShapeError(f"{name} must be at least 1, got {value}")
+    check_count("batch_size", batch_size)
+    check_count("workers", workers)
     if workers is not None and workers > 1 and _blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
     is_path = isinstance(data, (str, os.PathLike))
+    if out is not None:
+        check_output(out, data if is_path else getattr(data, "filename", None), overwrite=overwrite)
     source, first = _first(_reshaped(opened(data), net) if is_path else data)
     _check_samples(first, net.input_shape)
     target = where(net, first, backend)
     net = net if net.backend == target else net.to_numpy()
+    run = runner(net, target, outputs)
+    total = number_of_samples(source) if hasattr(source, "shape") else None
 
     def results(start: int) -> Iterator[NumPyArray]:
-        size = batch_size or _samples_of_a_batch(net, target)
-        parts = batches(source, size, start)
-        run = _on_numpy(net, outputs) if target.name == "numpy" else on_device(net, target, outputs)
+        todo = None if total is None else total - start
+        threads = 1 if target.name != "numpy" else workers or _threads(net, todo)
+        parts = batches(source, batch_size or _batch_size(net, target, todo, threads), start)
+        alone = 0 if workers or total is not None else _paying(net)
         done = start
-        kept = hasattr(source, "shape")
-        for part in _on_threads(run, parts, workers, kept) if target.name == "numpy" else map(run, parts):
+        for part in _mapped(run, parts, threads, alone, kept=total is not None):
             done += len(part)
             if progress is not None:
                 progress(done)
@@ -123,6 +143,8 @@ def predict(
     if out is None:
         return np.concatenate([*results(0)] or [_nothing(net, outputs)])
     with NpyWriter(out, _identity(net, data, target, outputs) if is_path else None) as writer:
+        if total is not None and writer.rows > max(0, total - 1):
+            raise FormatError(f"{writer.partial} holds more than these data give: delete it, and begin anew")
         for part in results(writer.rows):
             writer.append(part)
         if writer.is_empty:
@@ -130,39 +152,55 @@ def predict(
     return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise unless an option is None or a positive integer."""
+    if value is None:
+        return
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, bool):
+        raise InputError(f"{name} must be an integer, got {value!r}: give for instance {name}=2")
+    if count < 1:
+        raise ShapeError(f"{name} must be at least 1, got {value}")
+
+
 def where(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
     """The backend to compute on: the one asked for, or the network's, or that of the data."""
+    home = backends.get("numpy") if data is None else _home(data)
     if backend is not None:
         return backends.get(backend)
-    if net.backend is not None:
-        return net.backend
+    return home if net.backend is None else net.backend
+
+
+def _home(data: Any) -> Backend:
+    """Where data are; zarr's and h5py's are no arrays, but slices of them are."""
     try:
         return backends.of(data, namespace(data))
-    except InputError:  # a zarr array, or no batch at all
-        return backends.get("numpy")
+    except InputError as refusal:
+        try:
+            part = data[:1]
+            return backends.of(part, namespace(part))
+        except Exception:  # a foreign class raises what it likes
+            raise refusal from None
 
 
-def on_device(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
+def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
     """The function from a batch, wherever it is, to results on the host, computed on the target.
 
     Results are fetched batch by batch: what is not fetched would fill the device.
     What does not fit the device is halved until it does, and so are the batches after it.
     """
-    result: Result = "outputs" if outputs else "labels" if target.has_labels() else "logits"
-    takes_numpy = net._compiled and target.takes_numpy()
+    has_labels = target.has_labels()
     most: int | None = None
 
     def run(batch: Array) -> NumPyArray:
-        x = nearest(batch, target)
-        if takes_numpy and isinstance(x, np.ndarray):
-            found = net._forward_from_numpy(result, x, target)(x)
-        else:
-            x = brought(x, target)
-            found = net._forward(result, x)(x)
-        host = target.to_numpy(found)
-        if result == "outputs":
-            return host
-        return labels_of(host, np) if result == "logits" else host.astype(np.int64, copy=False)
+        x = placed(batch, target)
+        if outputs:
+            return target.to_numpy(net(x))
+        found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
+        return (found if has_labels else labels_of(found, np)).astype(np.int64, copy=False)
 
     def run_what_fits(batch: Array) -> NumPyArray:
         nonlocal most
@@ -185,43 +223,43 @@ def on_device(net: Network, target: Backend, outputs: bool) -> Callable[[Array],
     return run_what_fits
 
 
-def _on_numpy(net: Network, outputs: bool) -> Callable[[Array], NumPyArray]:
-    """The function from a batch to results, integers being cast into a buffer that each thread keeps."""
-    forward = net if outputs else net.predict
-    here = backends.get("numpy")
-    buffers = local()
+def placed(batch: Array, target: Backend) -> Array:
+    """The batch on the target, shared where that is possible."""
+    home = backends.of(batch, namespace(batch))
+    if not isinstance(batch, np.ndarray):
+        if home == target:
+            return batch
+        batch = home.to_numpy(batch)
+    if not batch.dtype.isnative:
+        batch = batch.astype(batch.dtype.newbyteorder("="))
+    return batch if target.name == "numpy" else target.place(batch, share=True)
 
-    def run(batch: Array) -> NumPyArray:
-        x = nearest(batch, here)
-        if x.dtype.kind in "iub" and len(x):
-            buffer = getattr(buffers, "array", None)
-            if buffer is None or len(buffer) < len(x) or buffer.shape[1:] != x.shape[1:]:
-                buffer = buffers.array = np.empty(x.shape, net.dtype)
-            np.copyto(buffer[: len(x)], x)
-            found = forward(buffer[: len(x)])
-            return found.copy() if np.may_share_memory(found, buffer) else found
-        return forward(x)
 
-    return run
+def _mapped(
+    run: Callable[[Array], NumPyArray], parts: Iterator[Array], threads: int, alone: float, kept: bool
+) -> Iterator[NumPyArray]:
+    """Results in order, those of the first samples from this thread, though several are there for the others.
+
+    Batches that are not kept may be written over by the next ones: their results share no memory with them.
+    """
+    for part in parts:
+        if threads > 1 and alone <= 0:
+            yield from _on_threads(run, chain([part], parts), threads, kept)
+            return
+        alone -= part.shape[0]
+        yield run(part) if kept else np.array(run(part))
 
 
 def _on_threads(
-    run: Callable[[Array], NumPyArray], parts: Iterator[Array], workers: int | None, kept: bool
+    run: Callable[[Array], NumPyArray], parts: Iterable[Array], threads: int, kept: bool
 ) -> Iterator[NumPyArray]:
-    """Results in order, a few batches ahead of what is asked for.
-
-    Batches that are not kept are copied: an iterator may write the next one over them.
-    """
-    workers = workers or (cores() if _blas() is not None else 1)
-    if workers == 1:
-        yield from map(run, parts)
-        return
+    """Results in order, a few batches ahead of what is asked for; batches that are not kept are copied."""
     here = backends.get("numpy")
     pending: deque[Future[NumPyArray]] = deque()
-    with ONE_THREAD, ThreadPoolExecutor(workers) as pool:
+    with ONE_THREAD, ThreadPoolExecutor(threads) as pool:
         for part in parts:
-            pending.append(pool.submit(run, part if kept else np.array(nearest(part, here))))
-            if len(pending) > 2 * workers:
+            pending.append(pool.submit(run, part if kept else np.array(placed(part, here))))
+            if len(pending) > 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -243,6 +281,10 @@ class _OneThread:
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0
         self._limit: Any = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
+            )
 
     def __enter__(self) -> None:
         with self._lock:
@@ -256,6 +298,13 @@ class _OneThread:
             if self._inside == 0:
                 self._limit.restore_original_limits()
 
+    def _leave_parent(self) -> None:
+        """Begin anew in the child of a fork, which has none of the threads that were inside."""
+        if self._inside:
+            self._inside = 0
+            self._limit.restore_original_limits()
+        self._lock.release()
+
 
 ONE_THREAD = _OneThread()
 
@@ -265,28 +314,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def brought(batch: Array, target: Backend) -> Array:
-    """The batch on the target, shared where that is possible."""
-    found = nearest(batch, target)
-    placing = isinstance(found, np.ndarray) and target.name != "numpy"
-    return target.place(found, share=True) if placing else found
-
-
-def nearest(batch: Array, target: Backend) -> Array:
-    """The batch as the target's own array if it is one, else as NumPy's."""
-    if isinstance(batch, np.ndarray):
-        return batch
-    try:
-        home = backends.of(batch, namespace(batch))
-    except InputError:
-        return np.asarray(batch)
-    return batch if home == target else home.to_numpy(batch)
-
-
 def _first(source: Any) -> tuple[Any, Any]:
     """The source again, and its first array: itself, or the first batch of an iterable."""
-    if hasattr(source, "shape") or not isinstance(source, Iterable):
+    if hasattr(source, "shape"):
         return source, source
+    if not isinstance(source, Iterable):
+        raise InputError(f"data must be an array, a path, or an iterable of batches, got {type(source).__name__}")
     rest = iter(source)
     first = next(rest, None)
     return (source, None) if first is None else (chain([first], rest), first)
@@ -313,13 +346,29 @@ def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
     return data.reshape(len(data), *shape)
 
 
-def _samples_of_a_batch(net: Network, target: Backend) -> int:
-    """As many as are fast on the backend."""
+def _threads(net: Network, samples: int | None) -> int:
+    """As many as pay on NumPy; one batch is best left to the BLAS and threads of its own."""
+    if samples is not None and samples <= max(ROWS, _paying(net)):
+        return 1
+    return cores() if _blas() is not None else 1
+
+
+def _paying(net: Network) -> float:
+    """The number of samples from which threads pay."""
+    shapes = (layer.weight.shape for layer in net.layers if isinstance(layer, Dense))
+    work = sum(n_in * n_out + VALUE * n_out for n_in, n_out in shapes)
+    return WORTH_THREADS / work if work else float("inf")
+
+
+def _batch_size(net: Network, target: Backend, samples: int | None, threads: int) -> int:
+    """As many as are fast on the backend, and a share for each thread."""
     widths = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
     bytes_of_one = FLOATS[net.dtype] * max(widths, default=prod(net.input_shape or (1,)))
-    if target.name == "numpy":
-        return min(BATCH, max(1, CACHE // bytes_of_one))
-    return max(1, (HOST if target.device_name().startswith("cpu") else DEVICE) // bytes_of_one)
+    on_host = target.name == "numpy" or target.device_name().startswith("cpu")
+    most = max(1, (HOST if on_host else DEVICE) // bytes_of_one)
+    if samples is None or threads == 1:
+        return most
+    return min(most, max(ROWS, -(-samples // (SHARES * threads))))
 
 
 def _nothing(net: Network, outputs: bool) -> NumPyArray:
@@ -339,4 +388,4 @@ def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outpu
             weights.update(array.dtype.str.encode() + array.tobytes())
     file = os.stat(path)
     origin = os.path.realpath(path), file.st_size, file.st_mtime_ns
-    return repr((weights.hexdigest(), origin, str(target), outputs, net._optimized))
+    return repr((weights.hexdigest(), origin, str(target), outputs, net.compiled))

@@ -1,7 +1,7 @@
 """Data of any length in, results of any length out, a batch at a time."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -12,11 +12,14 @@ from uuid import uuid4
 import numpy as np
 
 from portable_nn._typing import Array
-from portable_nn.errors import FormatError, ShapeError
+from portable_nn.errors import FormatError, OutputError, ShapeError
 from portable_nn.readers.idx import open_idx
-from portable_nn.readers.npy import open_npy
+from portable_nn.readers.npy import open_npy, read_header
 
-__all__ = ["NpyWriter", "batches", "opened"]
+__all__ = ["NpyWriter", "batches", "check_output", "number_of_samples", "opened"]
+
+
+SHORTEST_HEADER = 128  # as numpy.lib.format writes it, with the magic string
 
 
 def opened(data: Any) -> Any:
@@ -57,26 +60,66 @@ def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
         Samples.
     """
     if hasattr(data, "shape"):
-        n = data.shape[0]
+        n = number_of_samples(data)
         for i in range(start, n or start + 1, size):  # no samples are one empty batch
-            yield _native(data[i : min(i + size, n), ...])
+            yield data[i : min(i + size, n), ...]
         return
-    if not isinstance(data, Iterable):
-        raise FormatError(f"data must be an array, a path, or an iterable of batches, got {type(data).__name__}")
     for batch in data:
-        if not getattr(batch, "shape", None):
-            raise ShapeError("an iterable of data gives batches, arrays with samples along the first axis")
-        skipped = min(start, batch.shape[0])
+        skipped = min(start, number_of_samples(batch))
         start -= skipped
         if skipped < batch.shape[0]:
             yield from batches(batch, size, skipped)
 
 
-def _native(batch: Array) -> Array:
-    """The batch, in the machine's byte order, which IDX files have not."""
-    if isinstance(batch, np.ndarray) and not batch.dtype.isnative:
-        return batch.astype(batch.dtype.newbyteorder("="))
-    return batch
+def number_of_samples(data: Array) -> int:
+    """The length of the first axis.
+
+    Raises
+    ------
+    ShapeError
+        If there is none, or Dask does not know it.
+    """
+    shape = getattr(data, "shape", None)
+    if not shape:
+        came = "one number" if shape == () else type(data).__name__
+        raise ShapeError(f"data, and batches of them, are arrays with samples along their first axis, got {came}")
+    if shape[0] != shape[0]:
+        raise ShapeError("these Dask arrays have chunks of unknown size: call x.compute_chunk_sizes() first")
+    return shape[0]  # type: ignore[no-any-return]
+
+
+def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None, overwrite: bool) -> None:
+    """Refuse to write over what the user may want.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where a file is to go.
+    inputs : str, path-like or None
+        Files that are read meanwhile: none may be written over, under whatever name or link.
+    overwrite : bool
+        Whether another file may.
+
+    Raises
+    ------
+    OutputError
+        If there is an input, a folder, or a file that is to stay.
+    """
+    if not os.path.lexists(path):
+        return
+    if any(file is not None and _are_one(path, file) for file in inputs):
+        raise OutputError(f"{path} is an input, which it would destroy: write to another file")
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder: name a file in it")
+    if not overwrite:
+        raise OutputError(f"{path} exists: write to another file, or overwrite it (overwrite=True, --force)")
+
+
+def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one is not there
+        return False
 
 
 class NpyWriter:
@@ -99,11 +142,13 @@ class NpyWriter:
         self.partial = self.path.with_name(f"{self.path.name}.{digest}.partial")
         self.rows = 0
         self._row: tuple[np.dtype[Any], tuple[int, ...]] | None = None
+        self._gone_on = False
         self._file = self.partial.open("r+b" if self.partial.exists() else "w+b", buffering=0)
         try:
             self._go_on()
-        except ValueError:  # killed before its header was whole
-            self._file.truncate(0)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +171,8 @@ class NpyWriter:
         if self._row is None:
             self._row = row
             self._write_header()
+        if row != self._row and self._gone_on:
+            raise FormatError(f"{self.partial} has other results than these: delete it, and begin anew")
         if row != self._row:
             before, now = (f"{dtype} of shape {shape}" for dtype, shape in (self._row, row))
             raise ShapeError(f"results are {before}, then {now}: give batches of one dtype and shape")
@@ -140,14 +187,21 @@ class NpyWriter:
         return self._row is None
 
     def _go_on(self) -> None:
-        """Take up what a run before this one has written, up to its last whole row."""
-        np.lib.format.read_magic(self._file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+        """Take up what a run before this one has written, but for its last row, which is to prove the others."""
+        length = os.fstat(self._file.fileno()).st_size
+        if length < SHORTEST_HEADER:  # killed before its header was whole
+            self._file.truncate(0)
+            return
+        try:
+            dtype, shape, _ = read_header(self._file)
+        except ValueError as error:
+            raise FormatError(f"{self.partial} is damaged ({error}): delete it, and begin anew") from error
         start, bytes_per_row = self._file.tell(), dtype.itemsize * prod(shape[1:])
-        self.rows = (self._file.seek(0, os.SEEK_END) - start) // bytes_per_row
         self._row = dtype, shape[1:]
-        self._file.truncate(start + self.rows * bytes_per_row)
-        self._file.seek(0, os.SEEK_END)
+        self._gone_on = True
+        self.rows = max(0, (length - start) // bytes_per_row - 1) if bytes_per_row else 0
+        self._file.seek(start + self.rows * bytes_per_row)
+        self._file.truncate()
 
     def _write_header(self) -> None:
         """Write the header for the rows so far; numpy.lib.format leaves room in it for their number to grow."""

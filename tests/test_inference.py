@@ -36,26 +36,26 @@ def expected(mnist, images):
 @given(batch_size=st.integers(1, 3000), workers=st.integers(1, 4), n=st.integers(0, 700))
 @settings(deadline=None, max_examples=40)
 def test_batch_size_and_workers_change_nothing(mnist, images, expected, batch_size, workers, n):
-    found = pnn.predict(mnist, images[:n], batch_size=batch_size, workers=workers)
+    found = pnn.infer(mnist, images[:n], batch_size=batch_size, workers=workers)
     np.testing.assert_array_equal(found, expected[:n])
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 7, 300, 5000])
 def test_every_backend_gives_the_same_labels(backend, mnist, images, expected, batch_size):
     n = 50 if batch_size == 1 else len(images)
-    found = pnn.predict(mnist, images[:n], backend=backend, batch_size=batch_size)
+    found = pnn.infer(mnist, images[:n], backend=backend, batch_size=batch_size)
     assert isinstance(found, np.ndarray)
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, expected[:n])
 
 
 def test_data_stay_where_they_are(backend, mnist, images, expected):
-    found = pnn.predict(mnist, backend.place(images))
+    found = pnn.infer(mnist, backend.place(images))
     np.testing.assert_array_equal(found, expected)
 
 
 def test_outputs_are_those_of_the_network(backend, mnist, images):
-    found = pnn.predict(mnist, images, backend=backend, outputs=True, batch_size=999)
+    found = pnn.infer(mnist, images, backend=backend, outputs=True, batch_size=999)
     np.testing.assert_allclose(found, mnist(images.astype(np.float64)), atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_what_jax_compiled_is_fed_by_numpy(jax, mnist, images, expected, outputs
     wanted = mnist(images.astype(np.float64)) if outputs else expected
     for data in (images, images.astype(np.float32), images.astype(np.float64), jax.numpy.asarray(images)):
         batches = (data[i:j] for i, j in ((0, 700), (700, 703), (703, 2000)))
-        found = pnn.predict(net, batches, backend="jax", outputs=outputs)
+        found = pnn.infer(net, batches, backend="jax", outputs=outputs)
         np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert isinstance(net(jax.numpy.asarray(images[0])), jax.Array)
     assert isinstance(net(images[0]), np.ndarray)
@@ -74,7 +74,7 @@ def test_what_jax_compiled_is_fed_by_numpy(jax, mnist, images, expected, outputs
 def test_what_jax_compiled_takes_samples_of_one_shape(jax, mnist, images):
     batches = iter([images[:5], images[5:9, :700]])
     with pytest.raises(pnn.ShapeError, match=r"got \(4, 700\)"):
-        pnn.predict(mnist.compile(), batches, backend="jax")
+        pnn.infer(mnist.compile(), batches, backend="jax")
 
 
 def test_what_jax_compiled_runs_on_the_device_that_was_named(jax, mnist, images, expected, monkeypatch):
@@ -83,17 +83,17 @@ def test_what_jax_compiled_runs_on_the_device_that_was_named(jax, mnist, images,
     monkeypatch.setattr(type(target), "to_numpy", lambda _, array: seen.append(array.device) or np.asarray(array))
     for default in (None, *jax.devices("cpu")):
         with jax.default_device(default):
-            found = pnn.predict(mnist.compile(), images, backend=target)
+            found = pnn.infer(mnist.compile(), images, backend=target)
         np.testing.assert_array_equal(found, expected)
     assert set(seen) == {target.device}
 
 
 def test_floats_keep_their_dtype(mnist, images):
-    assert pnn.predict(mnist, images.astype(np.float64), outputs=True).dtype == np.float64
+    assert pnn.infer(mnist, images.astype(np.float64), outputs=True).dtype == np.float64
 
 
 def test_a_bound_network_takes_numpy_data_to_its_device(backend, mnist, images, expected):
-    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), images), expected)
+    np.testing.assert_array_equal(pnn.infer(mnist.to(backend), images), expected)
 
 
 class Sources:
@@ -144,7 +144,7 @@ SOURCES = sorted(name for name in vars(Sources) if not name.startswith("_"))
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_gives_the_same_labels(mnist, images, expected, source, out, tmp_path):
     data = getattr(Sources, source)(images, tmp_path)
-    found = pnn.predict(mnist, data, out=tmp_path / "labels.npy" if out else None)
+    found = pnn.infer(mnist, data, out=tmp_path / "labels.npy" if out else None)
     np.testing.assert_array_equal(found, expected)
     if out:
         np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected)
@@ -154,32 +154,32 @@ def test_every_source_gives_the_same_labels(mnist, images, expected, source, out
 @pytest.mark.parametrize("data", [np.empty((0, 784), np.uint8), []], ids=["array", "iterable"])
 def test_no_samples_give_no_results(mnist, data, outputs, tmp_path):
     shape = (0, 10) if outputs else (0,)
-    assert pnn.predict(mnist, data, outputs=outputs).shape == shape
-    pnn.predict(mnist, data, outputs=outputs, out=tmp_path / "y.npy")
+    assert pnn.infer(mnist, data, outputs=outputs).shape == shape
+    pnn.infer(mnist, data, outputs=outputs, out=tmp_path / "y.npy")
     assert np.load(tmp_path / "y.npy").shape == shape
 
 
 @pytest.mark.parametrize("option", ["batch_size", "workers"])
 def test_no_batch_and_no_worker_are_refused(mnist, images, option):
     with pytest.raises(pnn.ShapeError, match=f"{option} must be at least 1, got 0"):
-        pnn.predict(mnist, images, **{option: 0})
+        pnn.infer(mnist, images, **{option: 0})
 
 
 def test_wrong_samples_are_refused(mnist):
     with pytest.raises(pnn.ShapeError, match="784"):
-        pnn.predict(mnist, np.zeros((3, 700), np.uint8))
+        pnn.infer(mnist, np.zeros((3, 700), np.uint8))
 
 
 def test_progress_counts_every_sample(backend, mnist, images):
     seen = []
-    pnn.predict(mnist, images, backend=backend, batch_size=300, progress=seen.append)
+    pnn.infer(mnist, images, backend=backend, batch_size=300, progress=seen.append)
     assert seen == [300, 600, 900, 1200, 1500, 1800, 2000]
 
 
 def test_the_blas_gets_its_threads_back(mnist, images):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
     before = threadpoolctl.threadpool_info()
-    pnn.predict(mnist, images, workers=2)
+    pnn.infer(mnist, images, workers=2)
     assert threadpoolctl.threadpool_info() == before
 
 
@@ -195,9 +195,9 @@ def test_calls_that_overlap_give_the_blas_its_threads_back(mnist, images, expect
         yield images[500:]
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(pnn.predict, mnist, slow(), workers=2)
+        first = pool.submit(pnn.infer, mnist, slow(), workers=2)
         assert first_waits.wait(60)
-        second = pnn.predict(mnist, released(images, second_is_done, first), workers=2)
+        second = pnn.infer(mnist, released(images, second_is_done, first), workers=2)
         found = first.result()
     for labels in (found, second):
         np.testing.assert_array_equal(labels, expected)
@@ -220,13 +220,13 @@ def test_an_iterator_may_use_one_buffer_again(mnist, images, expected, workers):
             buffer[:] = images[i : i + 100]
             yield buffer
 
-    np.testing.assert_array_equal(pnn.predict(mnist, refilled(), workers=workers), expected)
+    np.testing.assert_array_equal(pnn.infer(mnist, refilled(), workers=workers), expected)
 
 
 def test_results_of_several_shapes_make_no_file(tmp_path):
     net = pnn.Network([pnn.Rescaling(2.0)])
     with pytest.raises(pnn.ShapeError, match="one dtype and shape"):
-        pnn.predict(net, iter([np.ones((2, 3)), np.ones((2, 4))]), outputs=True, out=tmp_path / "y.npy")
+        pnn.infer(net, iter([np.ones((2, 3)), np.ones((2, 4))]), outputs=True, out=tmp_path / "y.npy")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -234,7 +234,7 @@ def test_work_with_other_numbers_is_other_work(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((2, 3)))
     layers = [pnn.Rescaling(1.0, 1234567.0)], [pnn.Rescaling(1.0, 1234568.0)], [pnn.Flatten((3,))]
     nets = [pnn.Network(one) for one in layers]
-    nets.append(nets[0].optimized())
+    nets.append(nets[0].compile())
     target = pnn.backends.get("numpy")
     found = {inference._identity(net, tmp_path / "x.npy", target, True) for net in nets}
     assert len(found) == len(nets)
@@ -259,7 +259,7 @@ def small():
 
 def test_a_full_device_gets_smaller_batches_and_says_so_once(mnist, images, expected, small):
     with pytest.warns(RuntimeWarning, match="ran out of memory on 1000 samples") as caught:
-        found = pnn.predict(mnist, images, backend=small, batch_size=1000)
+        found = pnn.infer(mnist, images, backend=small, batch_size=1000)
     assert len(caught) == 1
     np.testing.assert_array_equal(found, expected)
 
@@ -270,7 +270,7 @@ def test_other_errors_are_not_taken_for_a_full_device(mnist, images, small, monk
 
     monkeypatch.setattr(Small, "place", broken)
     with pytest.raises(ZeroDivisionError):
-        pnn.predict(mnist, images, backend=small)
+        pnn.infer(mnist, images, backend=small)
 
 
 def test_a_sample_that_does_not_fit_alone_is_an_error(mnist, images, small, monkeypatch):
@@ -279,7 +279,7 @@ def test_a_sample_that_does_not_fit_alone_is_an_error(mnist, images, small, monk
 
     monkeypatch.setattr(Small, "place", full)
     with pytest.raises(MemoryError):
-        pnn.predict(mnist, images[:1], backend=small)
+        pnn.infer(mnist, images[:1], backend=small)
 
 
 KILLED = """
@@ -294,7 +294,7 @@ def progress(n):
     if len(done) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-pnn.predict(pnn.load("mnist"), folder + "/x.npy", out=folder + "/y.npy", batch_size=300, progress=progress)
+pnn.infer(pnn.load("mnist"), folder + "/x.npy", out=folder + "/y.npy", batch_size=300, progress=progress)
 """
 
 
@@ -306,7 +306,7 @@ def test_a_killed_run_leaves_nothing_and_a_rerun_completes_it(mnist, images, exp
     assert done.returncode == -9
     assert not (tmp_path / "y.npy").exists()
     seen = []
-    pnn.predict(
+    pnn.infer(
         mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, progress=lambda n: seen.append(n)
     )
     assert seen[0] > 300  # it went on, and did not start anew
@@ -325,8 +325,8 @@ def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        pnn.predict(mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop)
-    pnn.predict(other, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300)
+        pnn.infer(mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300, workers=1, progress=stop)
+    pnn.infer(other, tmp_path / "x.npy", out=tmp_path / "y.npy", batch_size=300)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
 
 
@@ -338,21 +338,21 @@ def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        pnn.predict(mnist, stopping(), out=tmp_path / "y.npy")
+        pnn.infer(mnist, stopping(), out=tmp_path / "y.npy")
     assert list(tmp_path.iterdir()) == []
-    found = pnn.predict(mnist, iter([images[500:1000]]), out=tmp_path / "y.npy")
+    found = pnn.infer(mnist, iter([images[500:1000]]), out=tmp_path / "y.npy")
     np.testing.assert_array_equal(found, mnist.predict(images[500:1000]))
 
 
 def test_outputs_are_not_the_buffer_that_integers_are_cast_into():
     x = np.arange(12).reshape(3, 2, 2)
-    found = pnn.predict(pnn.Network([pnn.Flatten((2, 2))]), x, outputs=True, batch_size=1)
+    found = pnn.infer(pnn.Network([pnn.Flatten((2, 2))]), x, outputs=True, batch_size=1)
     np.testing.assert_array_equal(found, x.reshape(3, 4))
 
 
 def test_an_iterator_is_computed_where_its_batches_are(backend, mnist, images, expected, monkeypatch):
     batches = [backend.place(images[:1000]), backend.place(images[1000:])]
-    np.testing.assert_array_equal(pnn.predict(mnist.to(backend), iter(batches)), expected)
+    np.testing.assert_array_equal(pnn.infer(mnist.to(backend), iter(batches)), expected)
     found = inference.where(mnist, inference._first(iter(batches))[1])
     assert found == backend
 
@@ -360,13 +360,13 @@ def test_an_iterator_is_computed_where_its_batches_are(backend, mnist, images, e
 @pytest.mark.parametrize("shape", [(), (784,)])
 def test_one_sample_is_no_batch(mnist, shape):
     with pytest.raises(pnn.ShapeError, match="samples along their first axis"):
-        pnn.predict(mnist, np.zeros(shape, np.uint8))
+        pnn.infer(mnist, np.zeros(shape, np.uint8))
 
 
 def test_several_workers_need_what_holds_the_blas_back(mnist, images, monkeypatch):
     monkeypatch.setattr(inference, "_blas", lambda: None)
     with pytest.raises(pnn.BackendError, match="pip install threadpoolctl"):
-        pnn.predict(mnist, images, workers=2)
+        pnn.infer(mnist, images, workers=2)
 
 
 def test_memory_stays_bounded(mnist):
@@ -384,10 +384,10 @@ def test_memory_stays_bounded(mnist):
             most = max(most, len(alive))
             yield batch
 
-    assert pnn.predict(mnist, stream(), workers=2).shape == (64 * 200,)
+    assert pnn.infer(mnist, stream(), workers=2).shape == (64 * 200,)
     assert most <= 16
 
 
 def test_one_core_is_enough(mnist, images, expected, monkeypatch):
     monkeypatch.setattr(inference, "_blas", lambda: None)
-    np.testing.assert_array_equal(pnn.predict(mnist, images), expected)
+    np.testing.assert_array_equal(pnn.infer(mnist, images), expected)

@@ -30,6 +30,7 @@ PUBLIC = [
     "InputError",
     "Network",
     "NetworkError",
+    "OutputError",
     "PlacementError",
     "PortableNNError",
     "Rescaling",
@@ -39,8 +40,8 @@ PUBLIC = [
     "compare",
     "datasets",
     "evaluate",
+    "infer",
     "load",
-    "predict",
     "save",
 ]
 

@@ -1,7 +1,7 @@
 """What several commands share: options, data from files, and modules of an extra."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import portable_nn as pnn
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.npz import read_arrays
-from portable_nn.streams import opened
+from portable_nn.streams import check_output, opened
 
 STDERR = 2  # file descriptor
 
@@ -58,6 +58,29 @@ Data = Annotated[
         help="A .npz with images and labels, or .npy or IDX images; the MNIST test images, if not given.",
     ),
 ]
+
+
+Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None], *, force: bool) -> None:
+    """Refuse, before there is work to lose, files that cannot be written or that would destroy others.
+
+    Parameters
+    ----------
+    outputs, inputs : iterable of Path or None
+        None for an option that was not given.
+    force : bool
+        Whether files that exist may be written over, which inputs and other outputs never are.
+    """
+    inputs, seen = tuple(inputs), set[Path]()
+    for file in filter(None, outputs):
+        if not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}")
+        if file.resolve() in seen:
+            raise typer.BadParameter(f"{file} is to be written twice: name another file")
+        seen.add(file.resolve())
+        check_output(file, *inputs, overwrite=force)
 
 
 def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:

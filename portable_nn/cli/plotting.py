@@ -51,7 +51,7 @@ def plot(
     elif picture in ("confusion", "mistakes"):
         net = pnn.load(model)
         images, labels = read_labelled(data, net)
-        predicted = pnn.predict(net, images)
+        predicted = pnn.infer(net, images)
         if picture == "mistakes":
             figure = pictures.mistakes(images, labels, predicted, metrics.confidence(net(images)))
         else:

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpec, Model, progress_bar
+from portable_nn.cli.options import BackendSpec, Force, Model, check_outputs, progress_bar
 from portable_nn.streams import opened
 
 
@@ -31,6 +31,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Threads on NumPy; one for each core.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Label the samples of a file, however long, in bounded memory.
 
@@ -38,9 +39,10 @@ def predict(
     """
     if out is not None and out.suffix != ".npy":
         raise typer.BadParameter(f"results are written as NumPy's .npy: let --out end in it, got {out}")
+    check_outputs([out], [data, Path(model)], force=force)
     net = pnn.load(model)
     with progress_bar("samples", len(opened(data))) as progress:
-        found = pnn.predict(
+        found = pnn.infer(
             net,
             data,
             backend=backend,
@@ -48,6 +50,7 @@ def predict(
             workers=workers,
             outputs=probabilities,
             out=out,
+            overwrite=force,
             progress=progress,
         )
     if out is not None:
