@@ -23,7 +23,7 @@ from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
 from portable_nn.layers import Dense, Shape, check_input
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
-from portable_nn.streams import NpyWriter, batches, check_output, number_of_samples, opened
+from portable_nn.streams import NpyWriter, array_of, batches, check_output, number_of_samples, opened
 
 __all__ = ["infer"]
 
@@ -122,8 +122,8 @@ def infer(
     if out is not None:
         check_output(out, data if is_path else getattr(data, "filename", None), overwrite=overwrite)
     source, first = _first(_reshaped(opened(data), net) if is_path else data)
-    _check_samples(first, net.input_shape)
     target = where(net, first, backend)
+    _check_samples(first, net.input_shape)
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if hasattr(source, "shape") else None
@@ -168,22 +168,10 @@ def check_count(name: str, value: object) -> None:
 
 def where(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
     """The backend to compute on: the one asked for, or the network's, or that of the data."""
-    home = backends.get("numpy") if data is None else _home(data)
+    array = np.empty(0) if data is None else array_of(data)
     if backend is not None:
         return backends.get(backend)
-    return home if net.backend is None else net.backend
-
-
-def _home(data: Any) -> Backend:
-    """Where data are; zarr's and h5py's are no arrays, but slices of them are."""
-    try:
-        return backends.of(data, namespace(data))
-    except InputError as refusal:
-        try:
-            part = data[:1]
-            return backends.of(part, namespace(part))
-        except Exception:  # a foreign class raises what it likes
-            raise refusal from None
+    return net.backend or backends.of(array, namespace(array))
 
 
 def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:

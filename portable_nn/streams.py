@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from hashlib import sha256
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +12,17 @@ from uuid import uuid4
 
 import numpy as np
 
+from portable_nn._arrays import namespace
 from portable_nn._typing import Array
-from portable_nn.errors import FormatError, OutputError, ShapeError
+from portable_nn.errors import FormatError, InputError, OutputError, ShapeError
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy, read_header
 
-__all__ = ["NpyWriter", "batches", "check_output", "number_of_samples", "opened"]
+__all__ = ["NpyWriter", "array_of", "batches", "check_output", "number_of_samples", "opened"]
 
+
+NOTHING: tuple[np.dtype[Any], tuple[int, ...]] = np.dtype("V0"), ()
+"""The dtype and shape of a row before the first one."""
 
 SHORTEST_HEADER = 128  # as numpy.lib.format writes it, with the magic string
 
@@ -65,10 +70,31 @@ def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
             yield data[i : min(i + size, n), ...]
         return
     for batch in data:
+        array_of(batch)
         skipped = min(start, number_of_samples(batch))
         start -= skipped
         if skipped < batch.shape[0]:
             yield from batches(batch, size, skipped)
+
+
+def array_of(data: Any) -> Array:
+    """Data if they are an array, or a slice of them if that is one, as for zarr and h5py.
+
+    Raises
+    ------
+    InputError
+        If neither is: what a network refuses is refused in the same words wherever it comes.
+    """
+    try:
+        namespace(data)
+    except InputError as refusal:
+        try:
+            part = data[:1]
+            namespace(part)
+        except Exception:  # a foreign class raises what it likes
+            raise refusal from None
+        return part
+    return data
 
 
 def number_of_samples(data: Array) -> int:
@@ -141,7 +167,7 @@ class NpyWriter:
         digest = sha256((identity or uuid4().hex).encode()).hexdigest()[:16]
         self.partial = self.path.with_name(f"{self.path.name}.{digest}.partial")
         self.rows = 0
-        self._row: tuple[np.dtype[Any], tuple[int, ...]] | None = None
+        self._row: tuple[np.dtype[Any], tuple[int, ...]] = NOTHING
         self._gone_on = False
         self._file = self.partial.open("r+b" if self.partial.exists() else "w+b", buffering=0)
         try:
@@ -158,7 +184,8 @@ class NpyWriter:
     ) -> None:
         with self._file:
             if kind is None:
-                self._write_header()
+                self._file.seek(0)
+                self._file.write(self._header(self.rows))
                 os.fsync(self._file.fileno())
         if kind is None:
             os.replace(self.partial, self.path)
@@ -168,9 +195,9 @@ class NpyWriter:
     def append(self, rows: np.ndarray[Any, Any]) -> None:
         """Write rows after those before, which are of the same dtype and shape."""
         row = rows.dtype, rows.shape[1:]
-        if self._row is None:
+        if self.is_empty:
             self._row = row
-            self._write_header()
+            self._file.write(self._header())
         if row != self._row and self._gone_on:
             raise FormatError(f"{self.partial} has other results than these: delete it, and begin anew")
         if row != self._row:
@@ -184,7 +211,7 @@ class NpyWriter:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was appended, not even no rows."""
-        return self._row is None
+        return self._row is NOTHING
 
     def _go_on(self) -> None:
         """Take up what a run before this one has written, but for its last row, which is to prove the others."""
@@ -196,19 +223,20 @@ class NpyWriter:
             dtype, shape, _ = read_header(self._file)
         except ValueError as error:
             raise FormatError(f"{self.partial} is damaged ({error}): delete it, and begin anew") from error
+        self._row, self._gone_on = (dtype, shape[1:]), True
         start, bytes_per_row = self._file.tell(), dtype.itemsize * prod(shape[1:])
-        self._row = dtype, shape[1:]
-        self._gone_on = True
-        self.rows = max(0, (length - start) // bytes_per_row - 1) if bytes_per_row else 0
+        self._file.seek(0)
+        if self._file.read(start) != self._header(*shape[:1]) or not bytes_per_row:
+            raise FormatError(f"{self.partial} has a header that was not written here: delete it, and begin anew")
+        self.rows = max(0, (length - start) // bytes_per_row - 1)
         self._file.seek(start + self.rows * bytes_per_row)
         self._file.truncate()
 
-    def _write_header(self) -> None:
-        """Write the header for the rows so far; numpy.lib.format leaves room in it for their number to grow."""
-        if self._row is None:
-            return
+    def _header(self, rows: int = 0) -> bytes:
+        """The header for so many rows; numpy.lib.format leaves room in it for their number to grow."""
         dtype, row = self._row
+        file = BytesIO()
         descr = np.lib.format.dtype_to_descr(dtype)
-        header = {"shape": (self.rows, *row), "fortran_order": False, "descr": descr}
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(self._file, header)
+        header = {"shape": (rows, *row), "fortran_order": False, "descr": descr}
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.getvalue()

@@ -5,17 +5,20 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, active_count
 from weakref import WeakSet
 
 import numpy as np
 import pytest
+from helpers import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn import inference
 from portable_nn.backends import Backend
+
+TWO_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +164,112 @@ def test_no_samples_give_no_results(mnist, data, outputs, tmp_path):
 
 @pytest.mark.parametrize("option", ["batch_size", "workers"])
 def test_no_batch_and_no_worker_are_refused(mnist, images, option):
-    with pytest.raises(pnn.ShapeError, match=f"{option} must be at least 1, got 0"):
-        pnn.infer(mnist, images, **{option: 0})
+    for value in (0, -1, np.int64(0)):
+        with pytest.raises(pnn.ShapeError, match=f"{option} must be at least 1, got {value}"):
+            pnn.infer(mnist, images, **{option: value})
+
+
+@pytest.mark.parametrize("value", ["10", 2.5, 10.0, True, np.True_, [10], np.ones(1, int), ()], ids=repr)
+@pytest.mark.parametrize("option", ["batch_size", "workers"])
+def test_what_is_no_number_of_samples_or_workers_is_refused(mnist, images, option, value):
+    with pytest.raises(pnn.InputError, match=f"{option} must be an integer, got .*: give .* {option}=2"):
+        pnn.infer(mnist, images, **{option: value})
+    if option == "batch_size":
+        with pytest.raises(pnn.InputError, match="batch_size must be an integer"):
+            pnn.evaluate(mnist, images, np.zeros(len(images), int), batch_size=value)
+
+
+def test_integers_of_any_library_count(mnist, images, expected):
+    found = pnn.infer(mnist, images, batch_size=np.int32(300), workers=np.uint8(2))
+    np.testing.assert_array_equal(found, expected)
+
+
+def masked(x):
+    return np.ma.masked_equal(x, 0)
+
+
+def data_frame(x):
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    return pandas.DataFrame(x)
+
+
+def series(x):
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    return pandas.Series(list(x))
+
+
+def scipy_sparse(x):
+    sparse = pytest.importorskip("scipy.sparse", reason="pip install scipy")
+    return sparse.csr_array(x)
+
+
+def scipy_coordinates(x):
+    sparse = pytest.importorskip("scipy.sparse", reason="pip install scipy")
+    return sparse.coo_array(x)
+
+
+def torch_sparse(x):
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    return torch.from_numpy(x).to_sparse()
+
+
+def bfloat16_of_numpy(x):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="pip install ml_dtypes")
+    return x.astype(ml_dtypes.bfloat16)
+
+
+REFUSED = (masked, data_frame, series, scipy_sparse, scipy_coordinates, torch_sparse, bfloat16_of_numpy)
+
+
+@pytest.mark.parametrize("target", [None, "numpy", "array_api_strict"])
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_a_network_refuses_is_refused_in_the_same_words(mnist, images, kind, target):
+    x = kind(images[:6].astype(np.float32))
+    with pytest.raises(pnn.InputError) as caught:
+        mnist(x)
+    words = str(caught.value)
+    labels = np.zeros(6, dtype=int)
+    for call in (
+        lambda: pnn.infer(mnist, x, backend=target),
+        lambda: pnn.infer(mnist, [x], backend=target),
+        lambda: pnn.infer(mnist, iter([images[:6], x]), backend=target),
+        lambda: pnn.evaluate(mnist, x, labels, backend=target),
+        lambda: pnn.evaluate(mnist, x, labels, backend=target, per_sample=True),
+    ):
+        with pytest.raises(pnn.InputError) as caught:
+            call()
+        assert str(caught.value) == words
+
+
+def test_labels_are_arrays_as_images_are(mnist, images):
+    for labels in (np.ma.masked_equal(np.arange(6), 0), [0] * 6):
+        with pytest.raises(pnn.InputError):
+            pnn.evaluate(mnist, images[:6], labels)
+
+
+@pytest.mark.parametrize("data", [3, object()])
+def test_what_is_no_data_is_refused(mnist, data):
+    with pytest.raises(pnn.InputError, match="an array, a path, or an iterable of batches, got"):
+        pnn.infer(mnist, data)
+
+
+def test_dask_with_chunks_of_unknown_size_says_what_to_call(mnist, images):
+    array = pytest.importorskip("dask.array", reason="pip install 'dask[array]'")
+    x = array.from_array(images[:60], chunks=(20, 784))
+    x = x[x.sum(axis=1) > 0]
+    labels = mnist.predict(images[:60])
+    for call in (
+        lambda: pnn.infer(mnist, x),
+        lambda: pnn.infer(mnist, x, backend="numpy", outputs=True),
+        lambda: pnn.infer(mnist, [images[:5], x]),
+        lambda: pnn.evaluate(mnist, x, labels),
+        lambda: pnn.evaluate(mnist, x, labels, per_sample=True),
+    ):
+        with pytest.raises(pnn.ShapeError, match=r"call x\.compute_chunk_sizes\(\) first"):
+            call()
+    x.compute_chunk_sizes()
+    np.testing.assert_array_equal(pnn.infer(mnist, x), labels)
+    assert pnn.evaluate(mnist, x, labels).accuracy == 1
 
 
 def test_wrong_samples_are_refused(mnist):
@@ -174,6 +281,33 @@ def test_progress_counts_every_sample(backend, mnist, images):
     seen = []
     pnn.infer(mnist, images, backend=backend, batch_size=300, progress=seen.append)
     assert seen == [300, 600, 900, 1200, 1500, 1800, 2000]
+
+
+class Threads:
+    """The most threads that were there when progress was told."""
+
+    def __init__(self):
+        self.before, self.most = active_count(), 0
+
+    def __call__(self, done):
+        self.most = max(self.most, active_count() - self.before)
+
+
+def test_no_threads_for_work_that_takes_less_than_starting_them(mnist, images, monkeypatch):
+    monkeypatch.setattr(inference, "cores", lambda: 2)
+    few, some, many = Threads(), Threads(), Threads()
+    pnn.infer(mnist, images[:600], batch_size=100, progress=few)
+    pnn.infer(mnist, (images[i : i + 1] for i in range(600)), progress=some)
+    pnn.infer(mnist, iter([images] * 4), progress=many)
+    assert (few.most, some.most) == (0, 0)
+    assert many.most == 2
+    narrow = pnn.Network([pnn.Dense(np.ones((4, 2)))])
+    threads = Threads()
+    pnn.infer(narrow, np.zeros((100_000, 4)), batch_size=10_000, progress=threads)
+    assert threads.most == 0
+    threads = Threads()
+    pnn.infer(mnist, np.tile(images, (5, 1)), progress=threads)
+    assert threads.most == 2
 
 
 def test_the_blas_gets_its_threads_back(mnist, images):
@@ -204,6 +338,50 @@ def test_calls_that_overlap_give_the_blas_its_threads_back(mnist, images, expect
     assert threadpoolctl.threadpool_info() == before
 
 
+FORKING = """
+import os, sys, threading
+import numpy as np
+import threadpoolctl
+import portable_nn as pnn
+
+net = pnn.load("mnist")
+images, _ = pnn.datasets.mnist("test")
+before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+assert max(before) > 1
+waiting, forked = threading.Event(), threading.Event()
+
+def slow():
+    yield images[:500]
+    waiting.set()
+    forked.wait()
+    yield images[500:1000]
+
+parent = threading.Thread(target=pnn.infer, args=(net, slow()), kwargs={"workers": 2})
+parent.start()
+waiting.wait()
+assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] != before
+child = os.fork()
+if not child:
+    during = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    labels = pnn.infer(net, images, workers=2, batch_size=1000)
+    after = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    right = np.array_equal(labels, net.predict(images))
+    print(f"child: {during == before}, {after == before}, {right}", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+forked.set()
+parent.join()
+print(f"parent: {[pool['num_threads'] for pool in threadpoolctl.threadpool_info()] == before}")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork: run this on Linux or macOS")
+def test_a_fork_gets_the_threads_of_the_blas_back():
+    pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    out = run_python("-W", "ignore::DeprecationWarning", "-c", FORKING, env=os.environ | TWO_THREADS, timeout=120)
+    assert out == "child: True, True, True\nparent: True\n"
+
+
 def released(images, event, other):
     """Batches, between which another call of predict that waits for an event comes to its end."""
     yield images[:500]
@@ -212,15 +390,67 @@ def released(images, event, other):
     yield images[500:]
 
 
+def refilled(images, size=100):
+    """Batches in one buffer, which the next batch and at last zeros write over."""
+    buffer = np.empty_like(images[:size])
+    for i in range(0, len(images), size):
+        buffer[:] = images[i : i + size]
+        yield buffer
+    buffer[:] = 0
+
+
 @pytest.mark.parametrize("workers", [1, 2, None])
 def test_an_iterator_may_use_one_buffer_again(mnist, images, expected, workers):
-    def refilled():
-        buffer = np.empty_like(images[:100])
-        for i in range(0, len(images), 100):
-            buffer[:] = images[i : i + 100]
-            yield buffer
+    np.testing.assert_array_equal(pnn.infer(mnist, refilled(images), workers=workers), expected)
 
-    np.testing.assert_array_equal(pnn.infer(mnist, refilled(), workers=workers), expected)
+
+SAME = [pnn.Rescaling(1.0)], [pnn.Flatten((2, 2))], [pnn.Dense(np.eye(4, dtype=np.float32))]
+
+
+@pytest.mark.parametrize("workers", [1, 2, None])
+@pytest.mark.parametrize("layers", SAME, ids=["Rescaling", "Flatten", "Dense"])
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_results_given_stay_when_a_buffer_is_used_again(backend, layers, kind, workers):
+    """A network that changes nothing may give its input back, or a view of it."""
+    net = pnn.Network(layers)
+    x = np.arange(240, dtype=kind).reshape(60, *(net.input_shape or (4,)))
+    found = pnn.infer(net, refilled(x, 5), backend=backend, outputs=True, workers=workers)
+    np.testing.assert_array_equal(found, x.reshape(60, 4))
+
+
+@pytest.mark.parametrize("outputs", [False, True])
+def test_a_buffer_of_another_library_that_is_used_again(torch, mnist, images, expected, outputs):
+    batches = (torch.from_numpy(batch) for batch in refilled(images))
+    found = pnn.infer(mnist, batches, outputs=outputs)
+    wanted = mnist(images.astype(np.float64)) if outputs else expected
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    x = np.arange(24, dtype=np.float32).reshape(12, 2)
+    batches = (torch.from_numpy(batch) for batch in refilled(x, 3))
+    np.testing.assert_array_equal(pnn.infer(pnn.Network([pnn.Rescaling(1.0)]), batches, outputs=True), x)
+
+
+def test_a_dask_array_over_a_buffer_that_is_used_again():
+    array = pytest.importorskip("dask.array", reason="pip install 'dask[array]'")
+    x = np.arange(24, dtype=np.float32).reshape(12, 2)
+    batches = (array.from_array(batch, asarray=False) for batch in refilled(x, 3))
+    np.testing.assert_array_equal(pnn.infer(pnn.Network([pnn.Rescaling(1.0)]), batches, outputs=True), x)
+
+
+def test_results_share_no_memory_with_an_array():
+    x = np.arange(24, dtype=np.float32).reshape(12, 2)
+    assert not np.shares_memory(pnn.infer(pnn.Network([pnn.Rescaling(1.0)]), x, outputs=True), x)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">i2"])
+@pytest.mark.parametrize("as_iterable", [False, True])
+def test_the_other_byte_order_changes_nothing(backend, mnist, images, kind, as_iterable):
+    x = images[:300].astype(kind)
+    data = iter([x[:200], x[200:]]) if as_iterable else x
+    wanted = mnist.predict(images[:300].astype(np.dtype(kind).newbyteorder("=")))
+    np.testing.assert_array_equal(pnn.infer(mnist, data, backend=backend), wanted)
+    for options in ({}, {"per_sample": True}):
+        labels = wanted.astype(">i8")
+        assert pnn.evaluate(mnist, x, labels, backend=backend, **options).accuracy == 1
 
 
 def test_results_of_several_shapes_make_no_file(tmp_path):
@@ -330,6 +560,50 @@ def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
 
 
+@pytest.mark.parametrize("rows", [1, 20, 2001, 5000])
+def test_a_partial_file_that_holds_more_than_there_is(mnist, images, expected, tmp_path, rows):
+    np.save(tmp_path / "x.npy", images[:20])
+
+    def stop(n):
+        raise KeyboardInterrupt
+
+    def label(**options):
+        return pnn.infer(mnist, tmp_path / "x.npy", out=tmp_path / "y.npy", **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        label(progress=stop)
+    (partial,) = tmp_path.glob("*.partial")
+    with partial.open("wb") as file:
+        np.save(file, expected[:rows] if rows <= 20 else np.zeros(rows, int))
+    if rows <= 20:
+        np.testing.assert_array_equal(label(), expected[:20])
+    else:
+        with pytest.raises(pnn.FormatError, match=r"holds more than these data give: delete it"):
+            label()
+        assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize("as_map", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_data_are_never_written_over(mnist, images, tmp_path, overwrite, as_map):
+    path = tmp_path / "x.npy"
+    np.save(path, images)
+    data = np.load(path, mmap_mode="r")[5:] if as_map else path
+    with pytest.raises(pnn.OutputError, match=r"x\.npy is an input, which it would destroy"):
+        pnn.infer(mnist, data, out=path, overwrite=overwrite)
+    np.testing.assert_array_equal(np.load(path), images)
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
+def test_a_file_that_exists_is_written_over_if_that_is_said(mnist, images, expected, tmp_path):
+    path = tmp_path / "y.npy"
+    path.write_text("precious")
+    with pytest.raises(pnn.OutputError, match=r"y\.npy exists: .*overwrite=True"):
+        pnn.infer(mnist, images, out=path)
+    assert path.read_text() == "precious"
+    np.testing.assert_array_equal(pnn.infer(mnist, images, out=path, overwrite=True), expected)
+
+
 def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
     """What an iterator or an array of the same shape would give cannot be told: each starts anew."""
 
@@ -342,12 +616,6 @@ def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
     assert list(tmp_path.iterdir()) == []
     found = pnn.infer(mnist, iter([images[500:1000]]), out=tmp_path / "y.npy")
     np.testing.assert_array_equal(found, mnist.predict(images[500:1000]))
-
-
-def test_outputs_are_not_the_buffer_that_integers_are_cast_into():
-    x = np.arange(12).reshape(3, 2, 2)
-    found = pnn.infer(pnn.Network([pnn.Flatten((2, 2))]), x, outputs=True, batch_size=1)
-    np.testing.assert_array_equal(found, x.reshape(3, 4))
 
 
 def test_an_iterator_is_computed_where_its_batches_are(backend, mnist, images, expected, monkeypatch):

@@ -1,16 +1,17 @@
 """Batches of any source, and .npy files that grow and survive a kill."""
 
 import gzip
+import os
 import struct
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.streams import NpyWriter, batches, opened
+from portable_nn.streams import NpyWriter, batches, check_output, opened
 
 
 def joined(data, size, start=0):
@@ -36,8 +37,10 @@ def test_no_samples_are_one_empty_batch():
 
 
 def test_an_iterable_of_numbers_is_refused():
-    with pytest.raises(pnn.ShapeError, match="samples along their first axis, got int"):
+    with pytest.raises(pnn.InputError, match="got int: convert it first"):
         list(batches([1, 2, 3], 10))
+    with pytest.raises(pnn.ShapeError, match="samples along their first axis, got one number"):
+        list(batches(iter(np.arange(3.0)), 10))
 
 
 def test_npy_files_are_mapped(tmp_path):
@@ -138,3 +141,78 @@ def test_an_older_result_stays_until_the_new_one_is_whole(tmp_path):
     np.save(path, np.arange(2))
     killed_after(path, 5, 0)
     np.testing.assert_array_equal(np.load(path), [0, 1])
+
+
+def completed(path):
+    """The eight rows of the work, some of which may be there already."""
+    with NpyWriter(path, "work") as writer:
+        writer.append(np.arange(writer.rows, 8))
+    return np.load(path)
+
+
+@pytest.mark.parametrize("n", range(128 + 5 * 8))
+def test_a_partial_file_cut_anywhere_is_completed(tmp_path, n):
+    partial = killed_after(tmp_path / "y.npy", 5, 0)
+    partial.write_bytes(partial.read_bytes()[:n])
+    np.testing.assert_array_equal(completed(tmp_path / "y.npy"), np.arange(8))
+
+
+@given(position=st.integers(0, 127), flip=st.integers(1, 255))
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_partial_file_with_a_damaged_header_is_refused(tmp_path, position, flip):
+    path = tmp_path / "y.npy"
+    partial = killed_after(path, 5, 0)
+    data = bytearray(partial.read_bytes())
+    data[position] ^= flip
+    partial.write_bytes(data)
+    with suppress(pnn.FormatError):
+        np.testing.assert_array_equal(completed(path), np.arange(8))
+    path.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(5, dtype="<i4"),
+        np.arange(5, dtype=">i8"),
+        np.arange(10).reshape(5, 2),
+        np.asfortranarray(np.arange(10).reshape(5, 2)),
+        np.array(7),
+        np.empty((5, 0), int),
+        np.zeros(5, "M8[s]"),
+        np.zeros(5, [("a", "i8")]),
+    ],
+    ids=lambda array: f"{array.dtype.str}{array.shape}",
+)
+def test_a_partial_file_of_other_results_is_refused(tmp_path, array):
+    partial = killed_after(tmp_path / "y.npy", 5, 0)
+    with partial.open("wb") as file:
+        np.lib.format.write_array(file, array)
+    with pytest.raises(pnn.FormatError, match="delete it, and begin anew"):
+        completed(tmp_path / "y.npy")
+    assert not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_no_input_is_written_over(tmp_path, link, overwrite):
+    path, other = tmp_path / "x.npy", tmp_path / "other.npy"
+    path.write_text("precious")
+    link(path, other)
+    for pair in ((path, path), (path, other), (other, path), (str(other), str(path))):
+        with pytest.raises(pnn.OutputError, match="is an input, which it would destroy"):
+            check_output(*pair, overwrite=overwrite)
+
+
+def test_only_what_may_be_written_over_is(tmp_path):
+    path = tmp_path / "y.npy"
+    check_output(path, tmp_path / "x.npy", None, overwrite=False)
+    os.symlink("nowhere", tmp_path / "link")
+    path.write_text("precious")
+    for file in (path, tmp_path / "link"):
+        with pytest.raises(pnn.OutputError, match="exists: write to another file, or overwrite it"):
+            check_output(file, tmp_path / "x.npy", None, overwrite=False)
+        check_output(file, tmp_path / "x.npy", None, overwrite=True)
+    with pytest.raises(FileExistsError, match="is a folder"):
+        check_output(tmp_path, overwrite=True)
