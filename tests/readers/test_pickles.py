@@ -162,7 +162,7 @@ def text(value):
         ("numpy._core.multiarray", "scalar"),
         ("_codecs", "decode"),
         ("builtins", "getattr"),
-        ("portable_nn.datasets.pickles", "_Array"),
+        ("portable_nn.readers.pickles", "_Array"),
     ],
 )
 def test_globals_off_the_list(write, module, name):
