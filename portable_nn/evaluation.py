@@ -108,7 +108,8 @@ def evaluate(
     0.9352
     """
     check_count("batch_size", batch_size)
-    namespace(images)
+    for array in (images, labels):
+        namespace(array)
     total = number_of_samples(images)
     truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):

@@ -168,10 +168,10 @@ def check_count(name: str, value: object) -> None:
 
 def where(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
     """The backend to compute on: the one asked for, or the network's, or that of the data."""
-    array = np.empty(0) if data is None else array_of(data)
+    array, xp = array_of(np.empty(0) if data is None else data)
     if backend is not None:
         return backends.get(backend)
-    return net.backend or backends.of(array, namespace(array))
+    return net.backend or backends.of(array, xp)
 
 
 def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
@@ -213,8 +213,8 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], Nu
 
 def placed(batch: Array, target: Backend) -> Array:
     """The batch on the target, shared where that is possible."""
-    home = backends.of(batch, namespace(batch))
     if not isinstance(batch, np.ndarray):
+        home = backends.of(batch, namespace(batch))
         if home == target:
             return batch
         batch = home.to_numpy(batch)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 
 from portable_nn._arrays import namespace
-from portable_nn._typing import Array
+from portable_nn._typing import Array, Namespace
 from portable_nn.errors import FormatError, InputError, OutputError, ShapeError
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy, read_header
@@ -77,8 +77,8 @@ def batches(data: Any, size: int, start: int = 0) -> Iterator[Array]:
             yield from batches(batch, size, skipped)
 
 
-def array_of(data: Any) -> Array:
-    """Data if they are an array, or a slice of them if that is one, as for zarr and h5py.
+def array_of(data: Any) -> tuple[Array, Namespace]:
+    """Data if they are an array, or a slice of them if that is one, as for zarr and h5py; and its namespace.
 
     Raises
     ------
@@ -86,15 +86,13 @@ def array_of(data: Any) -> Array:
         If neither is: what a network refuses is refused in the same words wherever it comes.
     """
     try:
-        namespace(data)
+        return data, namespace(data)
     except InputError as refusal:
         try:
             part = data[:1]
-            namespace(part)
+            return part, namespace(part)
         except Exception:  # a foreign class raises what it likes
             raise refusal from None
-        return part
-    return data
 
 
 def number_of_samples(data: Array) -> int:
