@@ -95,6 +95,8 @@ def evaluate(
 
     Raises
     ------
+    InputError
+        If images or labels are no arrays, or `batch_size` is no integer.
     ShapeError
         If there are no samples, the numbers of images and labels differ, or the batch size is not positive.
     BackendError

@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -370,7 +371,8 @@ def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outpu
     """What the results for a file depend on, in words that are the same in the next process."""
     weights = sha256()
     for layer in net.to_numpy().layers:
-        numbers = {name: value for name, value in vars(layer).items() if name not in layer.arrays}
+        names = [field.name for field in fields(layer) if field.name not in layer.arrays]
+        numbers = {name: getattr(layer, name) for name in names}
         weights.update(repr((type(layer).__name__, numbers)).encode())
         for array in layer.arrays.values():
             weights.update(array.dtype.str.encode() + array.tobytes())

@@ -60,6 +60,28 @@ def test_one_line(cli, command, message):
     assert output.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_files_to_write_that_would_destroy_others(tmp_path, force):
+    typer = pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+    from portable_nn.cli.options import check_outputs
+
+    path, link, new = tmp_path / "data.npz", tmp_path / "link.npz", tmp_path / "new.html"
+    path.write_text("precious")
+    link.symlink_to(path)
+    check_outputs([new, None], [path, None], force=force)
+    with pytest.raises(typer.BadParameter, match="written twice"):
+        check_outputs([new, tmp_path / "." / "new.html"], [], force=force)
+    with pytest.raises(typer.BadParameter, match="there is no folder"):
+        check_outputs([tmp_path / "none" / "new.html"], [], force=force)
+    with pytest.raises(pnn.OutputError, match="is an input"):
+        check_outputs([new, link], [path], force=force)
+    if force:
+        check_outputs([path], [], force=force)
+    else:
+        with pytest.raises(pnn.OutputError, match="exists"):
+            check_outputs([path], [], force=force)
+
+
 def test_one_sigmoid_output_is_two_labels_in_a_picture(cli, tmp_path, monkeypatch):
     net = pnn.Network([pnn.Dense(np.array([[1.0], [0.0]]), None, "sigmoid")])
     pnn.save(net, tmp_path / "net.safetensors")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, active_count
 from weakref import WeakSet
@@ -11,7 +12,7 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 from helpers import run_python
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
@@ -602,6 +603,20 @@ def test_a_file_that_exists_is_written_over_if_that_is_said(mnist, images, expec
         pnn.infer(mnist, images, out=path)
     assert path.read_text() == "precious"
     np.testing.assert_array_equal(pnn.infer(mnist, images, out=path, overwrite=True), expected)
+
+
+@given(position=st.integers(0, 127), flip=st.integers(1, 255))
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_of_a_damaged_file_only_errors_of_this_package_come(mnist, images, tmp_path, position, flip):
+    path = tmp_path / "x.npy"
+    path.unlink(missing_ok=True)
+    np.save(path, images[:4])
+    data = bytearray(path.read_bytes())
+    data[position] ^= flip
+    path.unlink()
+    path.write_bytes(data)
+    with suppress(pnn.PortableNNError):
+        assert pnn.infer(mnist, path).shape == (4,)
 
 
 def test_other_data_do_not_go_on_with_the_work(mnist, images, tmp_path):
