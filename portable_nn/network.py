@@ -99,6 +99,8 @@ class Network:
         object.__setattr__(self, "passes", Passes(layers, backend, dtype, shapes, compiled))
         object.__setattr__(self, "_shapes", shapes)
         object.__setattr__(self, "_dtype", dtype)
+        if backend is not None and self.passes.follows:
+            self.passes.place(backend, backend.computed_in(dtype))
 
     def __call__(self, x: A) -> A:
         """The outputs of the last layer.
@@ -200,9 +202,7 @@ class Network:
         'numpy'
         """
         backend = backends.get(spec)
-        net = type(self)(self.to_numpy().layers, backend=backend, compiled=self.compiled, _dtype=self.dtype)
-        net.passes.place(backend, backend.computed_in(net.dtype))
-        return net
+        return type(self)(self._numpy_layers(), backend=backend, compiled=self.compiled, _dtype=self.dtype)
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
@@ -233,12 +233,11 @@ class Network:
         if backend.dtype_name(backend.dtype(dtype)) != dtype:
             raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
         if self.backend is None or self.backend != common_backend(self.layers):
-            cast = partial(_to_bfloat16) if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
+            cast = _to_bfloat16 if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
         else:
             cast = partial(backend.xp.astype, dtype=backend.dtype(dtype))
         layers = (layer.map(cast) for layer in self.layers)
-        net = type(self)(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
-        return net
+        return type(self)(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
 
     def compile(self) -> Self:
         """The same network, compiled by the library that it runs on: `jax.jit`, `torch.compile`.

@@ -70,7 +70,7 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
 
 
 def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> Forward:
-    """The forward pass with weights as they are, cast at each call where they must: they may be trained meanwhile."""
+    """The forward pass with weights as they are, which may be trained meanwhile: they are cast at each call."""
     if result != "outputs":
         layers = without_last_activation(layers)
     last = (partial(labels_of, xp=xp),) if result == "labels" else ()
@@ -108,8 +108,8 @@ def _narrowed(array: NumPyArray, dtype: str) -> NumPyArray:
 class Passes:
     """The forward passes of one network: each is made when an array comes that needs it, and kept.
 
-    The caches are plain dicts without a lock: `torch.compile` traces no lock, and threads that race place the same
-    weights twice. What a trace, a transform or a mode made is not kept.
+    The caches are plain dicts without a lock: `torch.compile` traces no lock, and threads that race place weights
+    twice. What a trace, a transform or a mode made is not kept.
 
     Parameters
     ----------
@@ -123,6 +123,11 @@ class Passes:
         Of one sample, before the layers and after each; None where any will do.
     compiled : bool
         Whether they go through the library's compiler.
+
+    Attributes
+    ----------
+    follows : bool
+        Whether all weights are NumPy's, and are placed where they are needed.
     """
 
     def __init__(

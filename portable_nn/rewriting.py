@@ -24,7 +24,7 @@ NORMAL = {
     "float32": (2.0**-126, 2.0**127),
     "float64": (2.0**-1022, 2.0**1023),
 }
-"""The smallest and the largest number that a weight may become; float16 is not here, since folds leave its range."""
+"""The smallest and the largest number that a weight may become; not in float16, whose range folds would leave."""
 
 LARGEST_EXPONENT = {"bfloat16": 87.3, "float32": 87.3, "float64": 708.3}
 """exp of it and of its negative are finite and normal."""

