@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn import backends as libraries
-from portable_nn._typing import Array, NumPyArray
 from portable_nn._arrays import namespace
+from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart

@@ -117,7 +117,7 @@ def _summed(layers: Layers, images: NumPyArray) -> tuple[NumPyArray, NumPyArray]
     for start in range(0, len(images), BATCH):
         hidden = plain(head, images[start : start + BATCH])
         outputs.append(plain(tail, hidden))
-        scale.append(plain(map(_absolute, tail), np.abs(hidden)))
+        scale.append(plain(tuple(map(_absolute, tail)), np.abs(hidden)))
     return np.concatenate(outputs), np.concatenate(scale)
 
 
