@@ -1,6 +1,7 @@
 """What the tests share: the backends of this machine, the networks, and the examples in the documentation."""
 
 import os
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 
@@ -81,8 +82,13 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def backend(request):
-    """A library on one of its devices; an error where one that was named is missing."""
-    return pnn.backends.get(request.param)
+    """A library on one of its devices; an error where one that was named is missing.
+
+    CuPy computes on the current device, whatever arrays it is given: a test's own sums need theirs current.
+    """
+    found = pnn.backends.get(request.param)
+    with found.device if found.name == "cupy" else nullcontext():
+        yield found
 
 
 def library(name):

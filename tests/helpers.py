@@ -66,7 +66,7 @@ def forward(net, x):
 def placed(backend, array, dtype):
     """NumPy's numbers on a backend, in the dtype of that name, which NumPy may lack."""
     narrow = np.asarray(array).astype(dtype if hasattr(np, dtype) else "float32")
-    return backend.xp.astype(backend.place(narrow), backend.dtype(dtype))
+    return backend.entered(lambda x: backend.xp.astype(x, backend.dtype(dtype)))(backend.place(narrow))
 
 
 def check_place(result, x):
