@@ -202,7 +202,7 @@ class Passes:
             steps = *steps, backend.activation(left)
         if computed != dtype and result != "labels":
             steps = *steps, backend.cast_to(dtype)
-        forward = backend.entered(forward_pass(steps), self._layers, x)
+        forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))
         if self._compiled:
             forward = backend.compiled(forward)
         if (str(backend), inside) in self._placed and not backend.tracing:

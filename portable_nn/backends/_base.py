@@ -154,9 +154,13 @@ class Backend:
         """What the forward pass for arrays like `x` depends on, besides their type."""
         return x.dtype, repr(getattr(x, "device", None))
 
-    def entered(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
-        """The forward pass of these layers as it is best entered by such arrays: on this device, in good parts."""
+    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+        """The forward pass of these layers, in parts of arrays like that where it runs best so."""
         return forward
+
+    def entered(self, function: Forward) -> Forward:
+        """The same function, on this device even where another is the current one."""
+        return function
 
     def compiled(self, forward: Forward) -> Forward:
         """The same forward pass, through the library's compiler if it has one."""

@@ -1,8 +1,15 @@
-"""CuPy on CUDA and ROCm GPUs; specs name them by number, `cupy:0`.
+"""CuPy on CUDA and ROCm GPUs; specs name them by number, `cupy:0`, and `cupy` is the current one.
 
-CuPy allocates on the current device whatever the arrays beside it, so placing and waiting happen inside
-``with device``. It refuses implicit copies: `numpy.asarray` of its arrays raises, `asnumpy` is explicit.
-TF32 is off unless the environment variable CUPY_TF32 turns it on.
+CuPy works on the thread's current device, whatever arrays it is given: results are allocated there, arrays of
+another device are refused. So what is computed here makes its device current first, where it is not.
+`cupy.cuda.Device` compares and does not hash, and in older versions each object kept what to go back to: when
+two threads entered one, it sent one of them to the other's device. So each ``with`` has an object of its own, and
+keys hold numbers.
+
+What one stream writes another may read too early, so `place` waits for the upload: weights that one stream
+placed serve all. `numpy.asarray` of CuPy's arrays raises; `asnumpy` is explicit, and copies on the stream that is
+current on the current device: hence the ``with`` there. TF32 is off unless the environment variable CUPY_TF32
+turns it on.
 """
 
 from collections.abc import Hashable, Iterator
@@ -13,7 +20,9 @@ import numpy as np
 
 from portable_nn._typing import Array, Device
 from portable_nn.backends._base import Backend, Forward
-from portable_nn.layers import Layer
+
+FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
+"""How errors begin of what takes memory beside CuPy's pool; that of the pool is a MemoryError."""
 
 
 @final
@@ -24,6 +33,14 @@ class CuPy(Backend):
     namespace = "array_api_compat.cupy"
     package = "cupy"
     install = "cupy-cuda12x  # or cupy-cuda13x, as nvidia-smi says"
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.device.id))
+
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """Dtype and number of the GPU."""
+        return x.dtype, x.data.device_id
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -46,23 +63,29 @@ class CuPy(Backend):
         return str(self.device.id)
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
-        """A copy on this GPU."""
-        with self.device:
-            return self.xp.asarray(array, copy=True)
+        """A copy on this GPU, there for every stream."""
+        import cupy
 
-    @staticmethod
-    def key(x: Array) -> Hashable:
-        """Dtype and GPU."""
-        return x.dtype, x.data.device_id
+        with cupy.cuda.Device(self.device.id):
+            return cupy.array(array, blocking=True)
 
-    def entered(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
-        """With this GPU the current one: CuPy allocates results there."""
+    def entered(self, function: Forward) -> Forward:
+        """With this GPU the current one, at no cost where it is that already."""
+        import cupy
+
+        number, current, on = self.device.id, cupy.cuda.runtime.getDevice, cupy.cuda.Device
 
         def on_this_gpu(x: Array) -> Array:
-            with self.device:
-                return forward(x)
+            if current() == number:
+                return function(x)
+            with on(number):
+                return function(x)
 
         return on_this_gpu
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """That of the memory pool, of CUDA and of cuBLAS."""
+        return isinstance(error, MemoryError) or str(error).startswith(FULL)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched from the GPU explicitly."""
@@ -79,7 +102,7 @@ class CuPy(Backend):
         """What the memory pool has taken from the device, and keeps."""
         import cupy
 
-        with self.device:
+        with cupy.cuda.Device(self.device.id):
             return int(cupy.get_default_memory_pool().total_bytes())
 
     @contextmanager

@@ -192,7 +192,7 @@ class NumPy(Backend):
                 steps.append(self.activation(layer.activation))
         return tuple(steps)
 
-    def entered(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
         shape = next((layer.input_shape for layer in layers if layer.input_shape), None)
         if shape is None or like.ndim == len(shape):
@@ -202,12 +202,12 @@ class NumPy(Backend):
         if like.ndim == ndim + 1 and like.shape[:1] == (1,):
             return _on_arrays(forward, like)
 
-        def entered(x: Array) -> Array:
+        def parted(x: Array) -> Array:
             if x.ndim == ndim + 1 and len(x) <= rows:
                 return forward(x)
             return _in_blocks(forward, x, rows, ndim)
 
-        return _on_arrays(entered, like)
+        return _on_arrays(parted, like)
 
 
 REDUCING = SimpleNamespace(
