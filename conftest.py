@@ -107,6 +107,7 @@ def library(name):
 
 
 torch, jax, dask, dpnp, array_api_strict = map(library, ("torch", "jax", "dask", "dpnp", "array_api_strict"))
+cupy = library("cupy")
 
 
 @pytest.fixture(scope="session")

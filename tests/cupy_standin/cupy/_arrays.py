@@ -207,43 +207,43 @@ def _indices(index):
 
 
 def _launched(function, *args, out=None, **options):
-    """What NumPy's function gives of arrays on the current device: a view of one, or a new one there.
-
-    Beside them stand numbers, never NumPy's arrays (`_preprocess_args` in _core/_kernel.pyx, `CScalar` in
-    _core/_scalar.pyx).
-    """
+    """What NumPy's function gives of arrays on the current device: a view of one, or a new one there."""
     operands = []
-
-    def host(x):
-        if isinstance(x, ndarray):
-            operands.append(x)
-            return x._host
-        if isinstance(x, np.ndarray):
-            raise TypeError(f"Unsupported type {type(x)}")
-        return type(x)(map(host, x)) if type(x) in (list, tuple) else x
-
-    def result(found):
-        if isinstance(found, tuple):
-            return tuple(map(result, found))
-        if isinstance(found, list):
-            return list(map(result, found))
-        if not isinstance(found, (np.ndarray, np.generic)):
-            return found
-        for x in operands:
-            if found is x._host:
-                return x
-            if isinstance(found, np.ndarray) and found.base is not None and np.may_share_memory(found, x._host):
-                return _view(found, x)
-        for x in operands:
-            x.data.mem.read()
-        return _new(np.asarray(found))
-
     with np.errstate(all="ignore"):
-        found = function(*map(host, args), **{name: host(x) for name, x in options.items()})
+        hosts = [_host(x, operands) for x in args]
+        found = function(*hosts, **{name: _host(x, operands) for name, x in options.items()})
     if out is None:
-        return result(found)
-    out[...] = result(found).astype(out.dtype, copy=False)
+        return _result(found, operands)
+    out[...] = _result(found, operands).astype(out.dtype, copy=False)
     return out
+
+
+def _host(x, operands):
+    """NumPy's array, noted among the operands; beside them stand numbers, never NumPy's arrays.
+
+    `_preprocess_args` in _core/_kernel.pyx, `CScalar` in _core/_scalar.pyx.
+    """
+    if isinstance(x, ndarray):
+        operands.append(x)
+        return x._host
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"Unsupported type {type(x)}")
+    return type(x)(_host(part, operands) for part in x) if type(x) in (list, tuple) else x
+
+
+def _result(found, operands):
+    if type(found) in (list, tuple):
+        return type(found)(_result(part, operands) for part in found)
+    if not isinstance(found, (np.ndarray, np.generic)):
+        return found
+    for x in operands:
+        if found is x._host:
+            return x
+        if isinstance(found, np.ndarray) and found.base is not None and np.may_share_memory(found, x._host):
+            return _view(found, x)
+    for x in operands:
+        x.data.mem.read()
+    return _new(np.asarray(found))
 
 
 def _function(numpys):

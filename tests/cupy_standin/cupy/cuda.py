@@ -11,6 +11,21 @@ from collections import defaultdict
 from itertools import count
 from types import ModuleType, SimpleNamespace
 
+__all__ = [
+    "Device",
+    "Event",
+    "MemoryPointer",
+    "MemoryPool",
+    "Stream",
+    "alloc",
+    "device",
+    "get_current_stream",
+    "get_device_id",
+    "is_available",
+    "memory",
+    "runtime",
+]
+
 DEVICES = 2
 
 

@@ -1,0 +1,410 @@
+"""What CUDA asks of this package, as far as it can be seen without a GPU: no substitute for a run on one.
+
+CuPy's part runs on two devices: two GPUs, or the stand-in (docs/gpu.md). PyTorch gives devices, dtypes and shapes
+of tensors on any device, and no values; JAX lowers a program for GPUs that are not there.
+"""
+
+import json
+import pickle
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from commands import MODULE, environment
+from helpers import check_beside, forward
+
+import portable_nn as pnn
+from portable_nn import backends
+from portable_nn.explain import explain
+
+FEW = 100
+ATOL = 1e-5  # float32 probabilities
+
+
+@pytest.fixture
+def mnist():
+    """A network that has placed no weights yet."""
+    return pnn.load("mnist")
+
+
+@pytest.fixture(scope="module")
+def images(mnist_test):
+    return mnist_test[0][:FEW]
+
+
+@pytest.fixture(scope="module")
+def wanted(images):
+    return forward(pnn.load("mnist"), images)
+
+
+def hidden(activation):
+    """A network of random weights with this activation inside."""
+    rng = np.random.default_rng(5)
+    weights = [rng.standard_normal(shape).astype(np.float32) for shape in ((6, 8), (8, 8), (8, 3))]
+    return pnn.Network(
+        pnn.Dense(weight, rng.standard_normal(weight.shape[1]).astype(np.float32), name)
+        for weight, name in zip(weights, (activation, activation, "softmax"), strict=True)
+    )
+
+
+ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid"]
+
+
+# CuPy
+
+
+@pytest.fixture
+def two(cupy):
+    """CuPy, with two devices."""
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("it takes two GPUs; PYTHONPATH=$PWD/tests/cupy_standin needs none")
+    with cupy.cuda.Device(0):
+        yield cupy
+
+
+@pytest.fixture
+def standin(two):
+    """CuPy without a GPU: what only it counts, or takes for an error."""
+    if "standin" not in two.__version__:
+        pytest.skip("a real GPU does not tell: PYTHONPATH=$PWD/tests/cupy_standin")
+    return two
+
+
+def on(device, array):
+    return backends.get(f"cupy:{device}").place(array)
+
+
+def check(outputs, device, wanted):
+    assert outputs.device.id == device
+    np.testing.assert_allclose(backends.get(f"cupy:{device}").to_numpy(outputs), wanted, rtol=0, atol=ATOL)
+
+
+def test_without_a_number_the_current_device_is_meant(two):
+    assert str(backends.get("cupy")) == "cupy:0"
+    with two.cuda.Device(1):
+        assert str(backends.get("cupy")) == "cupy:1"
+        (status,) = (status for status in backends.status() if status.name == "cupy")
+        assert status.devices[:2] == ("1", "0")
+    assert str(backends.get("cupy")) == "cupy:0"
+
+
+@pytest.mark.parametrize("device", ["7", "-1", "cuda:0", "gpu", "0.0"])
+def test_a_device_that_is_not_there(two, device):
+    with pytest.raises(pnn.BackendError, match=rf"backend 'cupy' has no device '{device}': devices here: 0, 1"):
+        backends.get(f"cupy:{device}")
+
+
+def test_backends_hash_as_they_compare(two):
+    found = {backends.of(on(device, np.ones(2)), backends.get("cupy").xp) for device in (0, 1, 0, 1)}
+    assert found == {backends.get("cupy:0"), backends.get("cupy:1")}
+    assert len(found) == 2
+    assert len({hash(backend) for backend in found}) == 2
+
+
+def test_keys_tell_device_and_dtype(two):
+    key = backends.get("cupy").key
+    arrays = [
+        on(device, np.ones(2, dtype)) for _ in range(2) for device in (0, 1) for dtype in ("f4", "f8", "u1")
+    ]
+    assert [key(x) for x in arrays[:6]] == [key(x) for x in arrays[6:]]
+    assert len({key(x) for x in arrays}) == 6
+
+
+def test_both_devices_are_ready_whichever_is_current(two):
+    for device in (0, 1):
+        with two.cuda.Device(device):
+            assert backends.get("cupy:0").float32_precision() == "float32"
+            assert backends.get("cupy:1").float32_precision() == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+def test_a_network_follows_its_input_whichever_device_is_current(two, mnist, images, wanted, dtype):
+    for _ in range(2):
+        for current in (0, 1):
+            for device in (0, 1):
+                x = on(device, images.astype(dtype))
+                with two.cuda.Device(current):
+                    outputs, labels = mnist(x), mnist.predict(x)
+                    assert two.cuda.runtime.getDevice() == current
+                assert outputs.dtype == ("float32" if dtype == "uint8" else dtype)
+                assert (outputs.device.id, labels.device.id) == (device, device)
+                if dtype != "float16":
+                    check(outputs, device, wanted)
+                    np.testing.assert_array_equal(labels.get(), wanted.argmax(axis=-1))
+
+
+def test_an_error_leaves_the_current_device(two, mnist):
+    with pytest.raises(pnn.ShapeError):
+        mnist(on(1, np.ones((2, 3), np.float32)))
+    assert two.cuda.runtime.getDevice() == 0
+
+
+def test_where_the_device_is_current_none_is_switched(standin, mnist, images, monkeypatch):
+    x = [on(device, images) for device in (0, 1)]
+    mnist(x[0]), mnist(x[1])
+    switches, switch = [], standin.cuda.runtime.setDevice
+    monkeypatch.setattr(
+        standin.cuda.runtime, "setDevice", lambda device: (switches.append(device), switch(device))
+    )
+    mnist(x[0])
+    assert switches == []
+    mnist(x[1])
+    assert switches == [1, 0]
+
+
+def test_a_bound_network_refuses_the_other_device(two, mnist, images, wanted):
+    bound = mnist.to("cupy:1")
+    assert {array.device.id for layer in bound.layers for array in layer.arrays.values()} == {1}
+    check(bound(on(1, images)), 1, wanted)
+    with pytest.raises(
+        pnn.PlacementError, match=r"bound to cupy:1, and the input is on cupy:0: call net.to\('cupy:0'\)"
+    ):
+        bound(on(0, images))
+    with pytest.raises(pnn.PlacementError, match="bound to cupy:1, and the input is on numpy"):
+        bound(images)
+    check(bound.to("cupy:0")(on(0, images)), 0, wanted)
+    np.testing.assert_allclose(bound.to_numpy()(images), wanted, rtol=0, atol=ATOL)
+
+
+def test_weights_on_two_devices_are_refused(two):
+    layers = [pnn.Dense(on(device, np.eye(2)), on(device, np.zeros(2))) for device in (0, 1)]
+    with pytest.raises(pnn.NetworkError, match="weights are on cupy:0 and cupy:1"):
+        pnn.Network(layers)
+
+
+def test_weights_of_the_users_own_are_used_where_they_are(two):
+    layers = [pnn.Dense(on(1, 2 * np.eye(2)), on(1, np.ones(2)))]
+    x = on(1, np.ones((3, 2)))
+    outputs = pnn.Network(layers)(x)
+    check_beside(outputs, x, x.dtype, (3, 2))
+    assert outputs.tolist() == [[3, 3]] * 3
+
+
+def test_copies_stay_on_their_device(two, mnist, images, wanted):
+    bound = mnist.to("cupy:1")
+    again = pickle.loads(pickle.dumps(bound))
+    assert str(again.backend) == "cupy:1"
+    check(again(on(1, images)), 1, wanted)
+
+
+def test_threads_each_on_a_device(two, mnist, images, wanted):
+    def work(task):
+        current, device = task % 2, task // 2 % 2
+        with two.cuda.Device(current):
+            outputs = mnist(on(device, images))
+            labels = mnist.predict(on(device, images))
+            assert two.cuda.runtime.getDevice() == current
+        return device, outputs, labels
+
+    with ThreadPoolExecutor(8) as pool:
+        for device, outputs, labels in pool.map(work, range(64)):
+            check(outputs, device, wanted)
+            np.testing.assert_array_equal(labels.get(), wanted.argmax(axis=-1))
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["blocking", "non-blocking"])
+@pytest.mark.parametrize("way", ["follows", "bound", "weights of its own"])
+def test_weights_that_one_stream_placed_serve_all(two, mnist, images, wanted, way, apart):
+    with two.cuda.Device(1):
+        one, other = (two.cuda.Stream(non_blocking=apart) for _ in range(2))
+        with one:
+            x = on(1, images)
+            net = mnist if way == "follows" else mnist.to("cupy:1")
+            if way == "weights of its own":
+                backend = backends.get("cupy:1")
+                net = pnn.Network(layer.map(lambda array: backend.place(array.get())) for layer in net.layers)
+            else:
+                check(net(x), 1, wanted)
+        for stream in (other, nullcontext(), two.cuda.Stream(non_blocking=True)):
+            with stream:
+                check(net(on(1, images)), 1, wanted)
+                check(net(x), 1, wanted)
+
+
+def test_results_are_fetched_behind_the_stream_that_makes_them(two, mnist, images, wanted):
+    with two.cuda.Device(1), two.cuda.Stream(non_blocking=True):
+        outputs = mnist(on(1, images))
+        with two.cuda.Device(0), two.cuda.Stream(non_blocking=True):
+            np.testing.assert_allclose(backends.get("cupy:1").to_numpy(outputs), wanted, rtol=0, atol=ATOL)
+
+
+def test_synchronized_results_are_there_for_every_stream(two, mnist, images):
+    backend = backends.get("cupy:1")
+    with two.cuda.Device(1):
+        with two.cuda.Stream(non_blocking=True):
+            outputs = mnist(on(1, images))
+        backend.synchronize(outputs)
+        with two.cuda.Stream(non_blocking=True):
+            assert (outputs >= 0).all()
+
+
+def test_what_runs_out_of_memory_goes_on_with_less(two, mnist, mnist_test):
+    images, labels = mnist_test
+    pool, backend = two.get_default_memory_pool(), backends.get("cupy:1")
+    with two.cuda.Device(1):
+        backend.synchronize(mnist.predict(on(1, images[:1])))
+        pool.free_all_blocks()
+        pool.set_limit(size=pool.used_bytes() + 6_000_000)  # of the 16,000,000 that 4,000 images take
+    try:
+        with pytest.warns(RuntimeWarning, match="cupy:1 ran out of memory on 4000 samples"):
+            record = pnn.evaluate(mnist, images, labels, backend="cupy:1", batch_size=4000)
+    finally:
+        with two.cuda.Device(1):
+            pool.set_limit(size=0)
+    assert record.accuracy == 0.9352
+
+
+def test_errors_that_mean_out_of_memory(two):
+    means = backends.get("cupy").is_out_of_memory
+    assert means(two.cuda.memory.OutOfMemoryError(1024, 0))
+    assert means(two.cuda.runtime.CUDARuntimeError(2))
+    assert means(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not means(two.cuda.runtime.CUDARuntimeError(101))
+    assert not means(ValueError("out of range"))
+
+
+def test_the_memory_that_was_taken_is_the_devices_own(two):
+    before = [backends.get(f"cupy:{device}").peak_memory() for device in (0, 1)]
+    x = on(1, np.zeros(before[1] + 1_000_000, np.uint8))  # more than the pool has to give
+    after = [backends.get(f"cupy:{device}").peak_memory() for device in (0, 1)]
+    assert after[1] >= x.nbytes
+    assert after[0] == before[0]
+
+
+def test_full_float32_and_the_users_setting_after_it(two):
+    from cupy._core import _routines_linalg as routines
+
+    float32 = np.dtype("float32")
+    before = routines.get_compute_type(float32)
+    routines.set_compute_type(float32, routines.COMPUTE_TYPE_TF32)
+    try:
+        with backends.get("cupy").full_float32():
+            assert routines.get_compute_type(float32) == routines.COMPUTE_TYPE_FP32
+        assert routines.get_compute_type(float32) == routines.COMPUTE_TYPE_TF32
+    finally:
+        routines.set_compute_type(float32, before)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"per_sample": True}], ids=str)
+def test_evaluate_on_a_device_that_is_not_current(two, mnist, mnist_test, options):
+    images, labels = (array[:FEW] for array in mnist_test)
+    right = pnn.evaluate(mnist, images, labels).correct
+    for data in ((images, labels), (on(0, images), on(0, labels)), (on(1, images), on(1, labels))):
+        record = pnn.evaluate(mnist, *data, backend="cupy:1", **options)
+        assert (record.correct, record.backend, record.device) == (right, "cupy", "1")
+    assert two.cuda.runtime.getDevice() == 0
+
+
+def test_explain_on_a_device_that_is_not_current(two, mnist, images):
+    found = explain(mnist, on(1, images))
+    assert (found.library, found.device, found.precision) == ("cupy", "1", "float32")
+    assert found.input_cast == "uint8 to float32"
+
+
+def test_what_a_bound_network_says_and_saves(two, mnist, images, wanted, tmp_path):
+    bound = mnist.to("cupy:1")
+    assert bound.summary() == mnist.summary()
+    assert repr(bound).endswith("bound to cupy:1)")
+    assert bound.astype("float64").dtype == "float64"
+    pnn.save(bound, tmp_path / "net.safetensors")
+    np.testing.assert_allclose(pnn.load(tmp_path / "net.safetensors")(images), wanted, rtol=0, atol=ATOL)
+
+
+def test_compare_measures_in_processes_of_their_own(two, mnist, mnist_test):
+    images, labels = (array[:FEW] for array in mnist_test)
+    found = pnn.compare(mnist, images.astype(np.float32), labels, backends=["cupy:1"], batch_sizes=[10])
+    (row,) = found.rows
+    assert (row.backend, row.state, row.symptom) == ("cupy:1", "agrees", "")
+    assert row.measured.device == "1"
+
+
+def test_the_command_line(two, tmp_path):
+    def run(*arguments):
+        done = subprocess.run(
+            [*MODULE, *arguments], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    (status,) = (status for status in json.loads(run("backends", "--json")) if status["name"] == "cupy")
+    assert (status["state"], status["devices"][:2]) == ("ready", ["0", "1"])
+    printed = run("evaluate", "--backend", "cupy:1")
+    assert "accuracy  0.9352" in printed
+    assert "device    1" in printed
+
+
+# PyTorch
+
+
+@pytest.fixture
+def fake(torch):
+    """A mode in which tensors have a device, a dtype and a shape, and no values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "uint8", "bool"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_pytorch_on_cuda(torch, fake, activation, dtype):
+    net, came = hidden(activation), getattr(torch, dtype)
+    for leading in ((), (7,), (2, 3)):
+        with fake():
+            x = torch.empty((*leading, 6), dtype=came, device="cuda:1")
+            outputs, logits, labels = net(x), net.logits(x), net.predict(x)
+        for result in (outputs, logits):
+            check_beside(result, x, came if came.is_floating_point else torch.float32, (*leading, 3))
+        check_beside(labels, x, torch.int64, leading)
+
+
+def test_pytorch_on_cuda_bound(torch, fake, mnist):
+    with fake():
+        weights = pnn.Network(
+            layer.map(lambda array: torch.asarray(array, device="cuda:1", copy=True)) for layer in mnist.layers
+        )
+        x = torch.empty((7, 784), device="cuda:1")
+        assert str(weights.backend) == "torch:cuda:1"
+        check_beside(weights(x), x, torch.float32, (7, 10))
+        for elsewhere in ("cuda:0", "cpu"):
+            with pytest.raises(
+                pnn.PlacementError, match=f"bound to torch:cuda:1, and the input is on torch:{elsewhere}"
+            ):
+                weights(torch.empty((7, 784), device=elsewhere))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_nothing_that_pytorch_made_up_is_kept(torch, fake, mnist, images, wanted, device):
+    for _ in range(2):  # tensors of one mode are an error in another
+        with fake():
+            x = torch.empty((7, 784), device=device)
+            check_beside(mnist(x), x, torch.float32, (7, 10))
+            check_beside(mnist.predict(x), x, torch.int64, (7,))
+        x = torch.asarray(images)
+        np.testing.assert_allclose(mnist(x).numpy(), wanted, rtol=0, atol=ATOL)
+        np.testing.assert_array_equal(mnist.predict(x).numpy(), wanted.argmax(axis=-1))
+
+
+# JAX
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_jax_lowers_for_gpus_and_tpus(jax, activation, dtype):
+    net = hidden(activation)
+    argument = jax.ShapeDtypeStruct((7, 6), getattr(jax.numpy, dtype))
+    for function, shape in ((net, (7, 3)), (net.predict, (7,))):
+        exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(argument)
+        assert exported.platforms == ("cuda", "tpu")
+        (out,) = exported.out_avals
+        assert out.shape == shape
+        if function is net:
+            assert out.dtype == ("float32" if dtype == "uint8" else getattr(jax.numpy, dtype))
+
+
+def test_jax_lowers_for_batches_of_any_length(jax, mnist):
+    argument = jax.ShapeDtypeStruct(jax.export.symbolic_shape("batch, 784"), np.uint8)
+    exported = jax.export.export(jax.jit(mnist), platforms=["cuda"])(argument)
+    (out,) = exported.out_avals
+    assert str(out.shape) == "(batch, 10)"
