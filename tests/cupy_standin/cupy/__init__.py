@@ -1,4 +1,4 @@
-"""CuPy over NumPy, for tests on machines without a GPU: PYTHONPATH=$PWD/tests/cupy_standin puts it in CuPy's place.
+"""CuPy over NumPy, for tests on machines without a GPU: PYTHONPATH=$PWD/tests/cupy_standin puts it before CuPy.
 
 It has what this package and array_api_compat touch, and behaves there as CuPy 14.2 does; each part names the file
 of CuPy's source that it follows. `tests/test_cupy_standin.py` compares it with the real wheel, as far as that
