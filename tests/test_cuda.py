@@ -320,6 +320,15 @@ def test_compare_measures_in_processes_of_their_own(two, mnist, mnist_test):
     assert row.measured.device == "1"
 
 
+def test_dask_over_cupy(two, dask, mnist, images, wanted):
+    x = dask.from_array(on(0, images), chunks=(30, 784), asarray=False)
+    for net in (mnist, mnist.to("dask:cupy:0")):
+        outputs = net(x)
+        assert type(outputs) is type(x)
+        check(outputs.compute(scheduler="synchronous"), 0, wanted)
+    assert {backends.of(x, backends.get("dask").xp)} == {backends.get("dask:cupy:0")}
+
+
 def test_the_command_line(two, tmp_path):
     def run(*arguments):
         done = subprocess.run(

@@ -87,20 +87,12 @@ class ndarray:
         return ours(*args, **kwargs)
 
     def get(self, stream=None, order="C", out=None, blocking=True):
-        """The stream is the one of the device that is current, whichever the array's is."""
+        """On the stream of the device that is current, whichever the array's is; one of another is refused."""
         stream = stream or cuda.get_current_stream()
-        with self.device:
-            if stream != cuda.get_current_stream():
-                with stream:
-                    self.data.mem.read()
-            else:
-                self.data.mem.read()
+        with self.device, stream:
+            self.data.mem.read()
             stream.synchronize()
         return self._host.copy(order)
-
-    def set(self, arr, stream=None):
-        self._host[...] = arr
-        self.data.mem.write()
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         return _launched(np.ndarray.astype, self, dtype, order=order, copy=copy)

@@ -65,8 +65,9 @@ def _set_device(device):
 
 
 def _device_synchronize():
-    for stream in [stream for stream in _finished if stream[0] == _thread.device]:
-        _finished[stream] = next(_moments)
+    for stream in list(_finished):
+        if stream[0] == _thread.device:
+            _finished[stream] = next(_moments)
 
 
 runtime = SimpleNamespace(
