@@ -235,7 +235,7 @@ class Network:
         if self.backend is None or self.backend != common_backend(self.layers):
             cast = _to_bfloat16 if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
         else:
-            cast = partial(backend.xp.astype, dtype=backend.dtype(dtype))
+            cast = backend.entered(backend.cast_to(backend.dtype(dtype)))
         layers = (layer.map(cast) for layer in self.layers)
         return type(self)(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
 

@@ -17,7 +17,7 @@ from helpers import check_beside, forward
 
 import portable_nn as pnn
 from portable_nn import backends
-from portable_nn.explain import explain
+
 
 FEW = 100
 ATOL = 1e-5  # float32 probabilities

@@ -233,7 +233,7 @@ def _probe(backend: Backend) -> str:
     """Run a small matrix product: why it failed, "" if it did not."""
     try:
         x = backend.place(np.ones((2, 2), dtype=np.float32))
-        backend.synchronize(x @ x)
+        backend.synchronize(backend.entered(lambda x: x @ x)(x))
     except Exception as error:
         return _first_line(error)
     return ""

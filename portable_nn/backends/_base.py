@@ -181,7 +181,8 @@ class Backend:
     def float32_precision(self) -> str:
         """How products of float32 are rounded now, found by trying: float32, bfloat16x3, tf32 or bfloat16."""
         values = np.linspace(1, 2, 128 * 128, dtype=np.float32).reshape(128, 128)
-        products = self.place(values) @ self.place(np.eye(128, dtype=np.float32))
+        eye = self.place(np.eye(128, dtype=np.float32))
+        products = self.entered(lambda x: x @ eye)(self.place(values))
         self.synchronize(products)
         error = float(np.max(np.abs(self.to_numpy(products) / values - 1)))
         return next(name for name, most in _ROUNDING.items() if error <= most)

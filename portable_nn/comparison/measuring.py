@@ -154,7 +154,7 @@ def _place(target: Backend, images: NumPyArray, dtype: str) -> Array:
     if np.isdtype(images.dtype, ("bool", "integral")):
         return target.place(images)
     host = images.astype("float64" if dtype == "float64" else "float32", copy=False)
-    return target.xp.astype(target.place(host), target.dtype(dtype))
+    return target.entered(target.cast_to(target.dtype(dtype)))(target.place(host))
 
 
 def _outputs(
