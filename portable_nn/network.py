@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._typing import A, NumPyArray
-from portable_nn.backends import FLOATS, Backend
+from portable_nn.backends import FLOATS, Backend, Forward
 from portable_nn.errors import NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
@@ -233,7 +233,7 @@ class Network:
         if backend.dtype_name(backend.dtype(dtype)) != dtype:
             raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
         if self.backend is None or self.backend != common_backend(self.layers):
-            cast = _to_bfloat16 if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
+            cast: Forward = _to_bfloat16 if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
         else:
             cast = backend.entered(backend.cast_to(backend.dtype(dtype)))
         layers = (layer.map(cast) for layer in self.layers)

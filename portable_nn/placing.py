@@ -75,15 +75,13 @@ def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> For
         layers = without_last_activation(layers)
     last = (partial(labels_of, xp=xp),) if result == "labels" else ()
 
-    def forward(x: Array) -> Array:
-        cast = (layer.map(partial(_cast, xp, dtype)) for layer in layers)
-        return forward_pass((*(partial(layer, xp=xp) for layer in cast), *last))(x)
+    def steps() -> tuple[Forward, ...]:
+        cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
+        return (*(partial(layer, xp=xp) for layer in cast), *last)
 
-    return forward
-
-
-def _cast(xp: Namespace, dtype: DType, array: Array) -> Array:
-    return array if array.dtype == dtype else xp.astype(array, dtype)
+    if all(array.dtype == dtype for layer in layers for array in layer.arrays.values()):
+        return forward_pass(steps())
+    return lambda x: forward_pass(steps())(x)
 
 
 def place(backend: Backend, dtype: str, array: NumPyArray) -> Array:
@@ -189,7 +187,9 @@ class Passes:
         name = backend.dtype_name(dtype)
         if not self.follows:
             own = as_given(self._layers, xp, dtype, result)
-            return own if floating else forward_pass((partial(_cast, xp, dtype), own))
+            if not floating:
+                own = forward_pass((backend.cast_to(dtype), own))
+            return self._kept(result, x, backend, backend.entered(own))
         inside = backend.computed_in(name)
         layers, left = self.place(backend, inside)
         steps = backend.prepared(layers, x)
@@ -205,7 +205,10 @@ class Passes:
         forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))
         if self._compiled:
             forward = backend.compiled(forward)
-        if (str(backend), inside) in self._placed and not backend.tracing:
+        return self._kept(result, x, backend, forward) if (str(backend), inside) in self._placed else forward
+
+    def _kept(self, result: Result, x: Array, backend: Backend, forward: Forward) -> Forward:
+        if not backend.tracing:
             self._keys[type(x)] = backend.key
             self._passes[result, type(x), backend.key(x)] = forward
         return forward
