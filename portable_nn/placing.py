@@ -199,7 +199,7 @@ class Passes:
         if result == "labels":
             steps = *steps, partial(labels_of, xp=xp)
         elif result == "outputs" and left != "identity":
-            steps = *steps, backend.activation(left)
+            steps = *steps, backend.activation(left, x)
         if computed != dtype and result != "labels":
             steps = *steps, backend.cast_to(dtype)
         forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))

@@ -116,8 +116,8 @@ class Backend:
         """The library's own elementwise activations, where they pay: the same values, tails and derivatives."""
         return {}
 
-    def activation(self, name: str) -> Forward:
-        """An activation on arrays of this library."""
+    def activation(self, name: str, like: Array) -> Forward:
+        """An activation of arrays like that."""
         return self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
 
     def cast_to(self, dtype: DType) -> Forward:

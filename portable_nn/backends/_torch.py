@@ -99,7 +99,7 @@ class Torch(Backend):
             if isinstance(layer, Dense):
                 steps.append(partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias))
                 if layer.activation != "identity":
-                    steps.append(self.activation(layer.activation))
+                    steps.append(self.activation(layer.activation, like))
             else:
                 steps += super().prepared((layer,), like)
         return tuple(steps)
