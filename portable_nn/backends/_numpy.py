@@ -46,13 +46,24 @@ Zeros: TypeAlias = Callable[[Array], Array]
 
 
 def _sigmoid(number: Number, zeros: Zeros) -> Forward:
-    one = number(1)
-    return lambda x: one / (one + np.exp(-x))
+    def sigmoid(x: Array) -> Array:
+        np.negative(x, x)
+        np.exp(x, x)
+        x += 1
+        return np.divide(1, x, x)
+
+    return sigmoid
 
 
 def _silu(number: Number, zeros: Zeros) -> Forward:
-    one = number(1)
-    return lambda x: x / (one + np.exp(-x))
+    def silu(x: Array) -> Array:
+        e = np.negative(x)
+        np.exp(e, e)
+        e += 1
+        x /= e
+        return x
+
+    return silu
 
 
 def _gelu(number: Number, zeros: Zeros) -> Forward:
@@ -63,7 +74,10 @@ def _gelu(number: Number, zeros: Zeros) -> Forward:
         e *= cubic
         e += linear
         e *= x
-        return x / (one + np.exp(e, e))
+        np.exp(e, e)
+        e += one
+        x /= e
+        return x
 
     return gelu
 
@@ -71,6 +85,28 @@ def _gelu(number: Number, zeros: Zeros) -> Forward:
 def _leaky_relu(number: Number, zeros: Zeros) -> Forward:
     hundredth = number(0.01)
     return lambda x: np.maximum(x, hundredth * x, out=x)
+
+
+def _elu(number: Number, zeros: Zeros) -> Forward:
+    def elu(x: Array) -> Array:
+        below = np.minimum(x, zeros(x))
+        np.expm1(below, below)
+        return np.maximum(x, below, out=x)
+
+    return elu
+
+
+def _softplus(number: Number, zeros: Zeros) -> Forward:
+    def softplus(x: Array) -> Array:
+        e = np.abs(x)
+        np.negative(e, e)
+        np.exp(e, e)
+        np.log1p(e, e)
+        np.maximum(x, zeros(x), out=x)
+        x += e
+        return x
+
+    return softplus
 
 
 KERNELS: dict[str, Callable[[Number, Zeros], Forward]] = {
@@ -82,8 +118,8 @@ KERNELS: dict[str, Callable[[Number, Zeros], Forward]] = {
     "sigmoid": _sigmoid,
     "silu": _silu,
     "gelu": _gelu,
-    "elu": lambda number, zeros: lambda x: np.maximum(x, np.expm1(np.minimum(x, zeros(x)))),
-    "softplus": lambda number, zeros: lambda x: np.maximum(x, zeros(x)) + np.log1p(np.exp(-np.abs(x))),
+    "elu": _elu,
+    "softplus": _softplus,
 }
 """Activations of an array that they may overwrite."""
 
@@ -213,7 +249,7 @@ REDUCING = SimpleNamespace(
 
 def _is_one(x: Array) -> bool:
     """Whether `x` is one sample, as far as a Dense can tell."""
-    return x.ndim == 1 or x.shape[:1] == (1,)
+    return bool(x.ndim == 1 or x.shape[:1] == (1,))
 
 
 def _one_sample(layer: Dense, ndim: int) -> Forward:
