@@ -24,7 +24,8 @@ from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
 from portable_nn.layers import Dense, Shape, check_input
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
-from portable_nn.streams import NpyWriter, array_of, batches, check_output, number_of_samples, opened
+from portable_nn.streams import NpyWriter, array_of, batches, number_of_samples, opened
+from portable_nn.writing import check_output
 
 __all__ = ["infer"]
 

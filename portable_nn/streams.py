@@ -14,11 +14,11 @@ import numpy as np
 
 from portable_nn._arrays import namespace
 from portable_nn._typing import Array, Namespace
-from portable_nn.errors import FormatError, InputError, OutputError, ShapeError
+from portable_nn.errors import FormatError, InputError, ShapeError
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy, read_header
 
-__all__ = ["NpyWriter", "array_of", "batches", "check_output", "number_of_samples", "opened"]
+__all__ = ["NpyWriter", "array_of", "batches", "number_of_samples", "opened"]
 
 
 NOTHING: tuple[np.dtype[Any], tuple[int, ...]] = np.dtype("V0"), ()
@@ -110,40 +110,6 @@ def number_of_samples(data: Array) -> int:
     if shape[0] != shape[0]:
         raise ShapeError("these Dask arrays have chunks of unknown size: call x.compute_chunk_sizes() first")
     return shape[0]  # type: ignore[no-any-return]
-
-
-def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None, overwrite: bool) -> None:
-    """Refuse to write over what the user may want.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Where a file is to go.
-    inputs : str, path-like or None
-        Files that are read meanwhile: none may be written over, under whatever name or link.
-    overwrite : bool
-        Whether another file may.
-
-    Raises
-    ------
-    OutputError
-        If there is an input, a folder, or a file that is to stay.
-    """
-    if not os.path.lexists(path):
-        return
-    if any(file is not None and _are_one(path, file) for file in inputs):
-        raise OutputError(f"{path} is an input, which it would destroy: write to another file")
-    if os.path.isdir(path):
-        raise OutputError(f"{path} is a folder: name a file in it")
-    if not overwrite:
-        raise OutputError(f"{path} exists: write to another file, or overwrite it (overwrite=True, --force)")
-
-
-def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one is not there
-        return False
 
 
 class NpyWriter:

@@ -1,6 +1,8 @@
 """`portable-nn compare` and `portable-nn plot`, run in this process."""
 
+import errno
 import json
+import os
 import sys
 
 import numpy as np
@@ -125,3 +127,83 @@ def test_plot_what_compare_has_written(cli, data, tmp_path, picture):
     status, _, errors = cli("plot", picture, "--from", tmp_path / "found.json", "--out", tmp_path / "picture.png")
     assert (status, errors) == (0, "")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+WRITES = [
+    ("compare", "--json", "found.json"),
+    ("compare", "--html", "found.html"),
+    ("compare", "--plot", "found.svg"),
+    ("plot", "--out", "found.png"),
+]
+
+
+@pytest.fixture
+def writing(cli, data, tmp_path):
+    """Run a command that writes one file."""
+
+    def run(command, option, path, *arguments):
+        options = {"compare": ["-b", "numpy", "--in-process", *QUICK], "plot": ["confusion"]}[command]
+        return cli(command, *options, "--data", data, option, tmp_path / path, *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(("command", "option", "name"), WRITES)
+def test_a_file_that_exists_takes_force(writing, tmp_path, command, option, name):
+    (tmp_path / name).write_text("precious")
+    status, output, errors = writing(command, option, name)
+    assert (status, output) == (2, "")
+    assert f"{name} exists" in errors
+    assert "--force" in errors
+    assert errors.count("\n") == 1
+    assert (tmp_path / name).read_text() == "precious"
+    assert writing(command, option, name, "--force")[0] == 0
+    assert b"precious" not in (tmp_path / name).read_bytes()
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(("command", "option", "name"), WRITES)
+def test_what_is_read_is_never_written_over(writing, data, tmp_path, command, option, name):
+    net = tmp_path / "net.safetensors"
+    pnn.save(pnn.load("mnist"), net)
+    for source, arguments in ((data, ()), (net, ("--model", net))):
+        os.symlink(source, tmp_path / name)
+        before = source.read_bytes()
+        status, output, errors = writing(command, option, name, "--force", *arguments)
+        assert (status, output) == (2, "")
+        assert f"{name} is an input" in errors
+        assert source.read_bytes() == before
+        (tmp_path / name).unlink()
+
+
+def test_what_is_drawn_is_never_written_over(cli, tmp_path):
+    (tmp_path / "found.json").write_text("{}")
+    os.symlink("found.json", tmp_path / "found.svg")
+    status, _, errors = cli(
+        "plot", "sweep", "--from", tmp_path / "found.json", "--out", tmp_path / "found.svg", "--force"
+    )
+    assert status == 2
+    assert "is an input" in errors
+    assert (tmp_path / "found.json").read_text() == "{}"
+
+
+def test_one_file_for_two_options(cli, tmp_path):
+    file = tmp_path / "found.html"
+    status, output, errors = cli("compare", "-b", "numpy", "--html", file, "--json", file)
+    assert (status, output) == (2, "")
+    assert "written twice" in errors
+
+
+@pytest.mark.parametrize(("command", "option", "name"), WRITES)
+def test_a_write_that_fails_leaves_the_old_file(writing, tmp_path, monkeypatch, command, option, name):
+    (tmp_path / name).write_text("precious")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, errors = writing(command, option, name, "--force")
+    assert status == 2
+    assert f"No space left on device: '{tmp_path / name}'" in errors
+    assert (tmp_path / name).read_text() == "precious"
+    assert os.listdir(tmp_path) == [name]

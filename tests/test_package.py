@@ -47,7 +47,7 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_arrays", "_typing", "activations", "errors", "metrics", "readers"},
+    {"_arrays", "_typing", "activations", "errors", "metrics", "readers", "writing"},
     {"layers"},
     {"backends", "rewriting"},
     {"network", "placing"},

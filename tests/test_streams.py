@@ -1,7 +1,6 @@
 """Batches of any source, and .npy files that grow and survive a kill."""
 
 import gzip
-import os
 import struct
 from contextlib import suppress
 
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.streams import NpyWriter, batches, check_output, opened
+from portable_nn.streams import NpyWriter, batches, opened
 
 
 def joined(data, size, start=0):
@@ -192,27 +191,3 @@ def test_a_partial_file_of_other_results_is_refused(tmp_path, array):
     with pytest.raises(pnn.FormatError, match="delete it, and begin anew"):
         completed(tmp_path / "y.npy")
     assert not (tmp_path / "y.npy").exists()
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_no_input_is_written_over(tmp_path, link, overwrite):
-    path, other = tmp_path / "x.npy", tmp_path / "other.npy"
-    path.write_text("precious")
-    link(path, other)
-    for pair in ((path, path), (path, other), (other, path), (str(other), str(path))):
-        with pytest.raises(pnn.OutputError, match="is an input, which it would destroy"):
-            check_output(*pair, overwrite=overwrite)
-
-
-def test_only_what_may_be_written_over_is(tmp_path):
-    path = tmp_path / "y.npy"
-    check_output(path, tmp_path / "x.npy", None, overwrite=False)
-    os.symlink("nowhere", tmp_path / "link")
-    path.write_text("precious")
-    for file in (path, tmp_path / "link"):
-        with pytest.raises(pnn.OutputError, match="exists: write to another file, or overwrite it"):
-            check_output(file, tmp_path / "x.npy", None, overwrite=False)
-        check_output(file, tmp_path / "x.npy", None, overwrite=True)
-    with pytest.raises(FileExistsError, match="is a folder"):
-        check_output(tmp_path, overwrite=True)

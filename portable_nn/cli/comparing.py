@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpecs, Data, Model, read_data, report
+from portable_nn.cli.options import BackendSpecs, Data, Force, Model, check_outputs, read_data, report
 from portable_nn.comparison import BATCH_SIZES, SWEEP
 from portable_nn.comparison.records import Comparison
+from portable_nn.writing import write
 
 DIFFERS = 1
 PIPED = 160  # columns where there is no terminal
@@ -50,6 +51,7 @@ def compare(
     plot_file: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the speeds, as .png or .svg.")
     ] = None,
+    force: Force = False,
 ) -> int:
     """Compare backends: whether answers agree, and which is fastest.
 
@@ -64,9 +66,7 @@ def compare(
     style = report("style") if plot_file else None
     if style and plot_file:
         style.check_suffix(plot_file)
-    for file in filter(None, (json_file, html_file, plot_file)):
-        if not file.absolute().parent.is_dir():
-            raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}")
+    check_outputs([json_file, html_file, plot_file], [data, Path(model)], force=force)
     net = pnn.load(model)
     images, labels = read_data(data, net)
     with progress_bars() as progress:
@@ -89,9 +89,9 @@ def compare(
         )
     show(found)
     if json_file:
-        json_file.write_text(report("interchange").to_json(found) + "\n", encoding="utf-8")
+        write(json_file, (report("interchange").to_json(found) + "\n").encode())
     if page and html_file:
-        html_file.write_text(page.html(found, images), encoding="utf-8")
+        write(html_file, page.html(found, images).encode())
     if style and plot_file:
         style.save(report("pictures").throughput(found), plot_file)
     return 0 if found.holds else DIFFERS

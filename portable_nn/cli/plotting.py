@@ -9,7 +9,7 @@ import portable_nn as pnn
 from portable_nn import metrics
 from portable_nn._typing import NumPyArray
 from portable_nn.cli.comparing import progress_bars
-from portable_nn.cli.options import BackendSpecs, Data, Model, read_data, report
+from portable_nn.cli.options import BackendSpecs, Data, Force, Model, check_outputs, read_data, report
 from portable_nn.comparison import SWEEP
 from portable_nn.comparison.records import Comparison
 
@@ -31,6 +31,7 @@ def plot(
         Path | None,
         typer.Option("--from", metavar="FILE", help="For errors and sweep: what compare --json wrote."),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Draw activations, confusion, errors, mistakes or a sweep.
 
@@ -45,6 +46,7 @@ def plot(
         raise typer.BadParameter("--from is for errors and sweep: leave it out")
     style = report("style")
     style.check_suffix(out)
+    check_outputs([out], [data, source, Path(model)], force=force)
     pictures = report("pictures")
     if picture == "activations":
         figure = pictures.activations(names or ())

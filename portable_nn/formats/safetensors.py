@@ -9,9 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_args
-from uuid import uuid4
 
 import numpy as np
 import safetensors.numpy
@@ -21,6 +19,7 @@ from portable_nn.layers import Layer
 from portable_nn.network import Network
 from portable_nn.readers.buffers import MAX_DIMENSIONS
 from portable_nn.readers.safetensors import read_arrays, read_metadata
+from portable_nn.writing import write
 
 __all__ = ["read_safetensors", "write_safetensors"]
 
@@ -59,25 +58,12 @@ def write_safetensors(net: Network, path: str | os.PathLike[str]) -> None:
         for i, layer in enumerate(layers)
         for name, array in layer.arrays.items()
     }
-    _replace(Path(path), safetensors.numpy.save(tensors, metadata))
+    write(path, safetensors.numpy.save(tensors, metadata))
 
 
 def _description(layer: Layer) -> dict[str, Any]:
     plain = {field.name: getattr(layer, field.name) for field in fields(layer) if field.name not in layer.arrays}
     return {"layer": type(layer).__name__} | plain
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write `data` to a new file that then takes the place of `path`."""
-    new = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with new.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> Network:

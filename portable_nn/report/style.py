@@ -4,11 +4,13 @@ import os
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from portable_nn.errors import FormatError
+from portable_nn.writing import write
 
 __all__ = ["check_suffix", "paper", "save", "svg"]
 
@@ -43,10 +45,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     ...     path.read_text().count("<svg ")
     1
     """
-    if check_suffix(path) == ".svg":
-        Path(path).write_text(svg(figure), encoding="utf-8")
-    else:
-        figure.savefig(path, dpi=144, facecolor=figure.get_facecolor())
+    write(path, svg(figure).encode() if check_suffix(path) == ".svg" else _png(figure))
 
 
 def check_suffix(path: str | os.PathLike[str]) -> str:
@@ -59,6 +58,14 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
 
 def svg(figure: Figure) -> str:
     """A figure as SVG."""
+    return _drawn(figure, format="svg").decode()
+
+
+def _png(figure: Figure) -> bytes:
+    return _drawn(figure, format="png", dpi=144)
+
+
+def _drawn(figure: Figure, **how: Any) -> bytes:
     file = BytesIO()
-    figure.savefig(file, format="svg", facecolor=figure.get_facecolor())
-    return file.getvalue().decode()
+    figure.savefig(file, facecolor=figure.get_facecolor(), **how)
+    return file.getvalue()
