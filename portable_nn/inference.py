@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import namespace
+from portable_nn._arrays import check_real, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
@@ -222,7 +222,10 @@ def placed(batch: Array, target: Backend) -> Array:
         batch = home.to_numpy(batch)
     if not batch.dtype.isnative:
         batch = batch.astype(batch.dtype.newbyteorder("="))
-    return batch if target.name == "numpy" else target.place(batch, share=True)
+    if target.name == "numpy":
+        return batch
+    check_real(batch, np)
+    return target.place(batch, share=True)
 
 
 def _mapped(

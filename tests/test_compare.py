@@ -17,7 +17,7 @@ from portable_nn.metrics import parity
 QUICK = {"batch_sizes": [64], "iterations": 1, "warm_up": 0}
 
 SYMPTOMS = {
-    "TRANSPOSED": ("failed", "784 values"),
+    "TRANSPOSED": ("failed", "size 50 is different from 784"),
     "RUNS_TF32": ("differs", "rounded to tf32"),
     "RUNS_BFLOAT16": ("differs", "rounded to bfloat16"),
     "STALE": ("differs", "stale"),
