@@ -4,8 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import MODULE, environment, without_speed
+from helpers import run_python
 
 import portable_nn as pnn
 
@@ -29,6 +31,46 @@ def test_commands(arguments, output, torch):
     done = subprocess.run([*MODULE, *arguments], capture_output=True, text=True, env=environment(), check=False)
     assert without_speed(done.stdout) == without_speed(output)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def shell_commands():
+    """The commands that show no output, without their comments."""
+    commands = re.findall(r"^portable-nn (.*?)(?: +#.*)?$", "".join(blocks("sh")), re.MULTILINE)
+    return [pytest.param(command.split(), id=command) for command in commands]
+
+
+@pytest.mark.parametrize("arguments", shell_commands())
+def test_commands_that_write_files(arguments, tmp_path, mnist_test):
+    for extra in ("typer", "matplotlib", "jinja2"):
+        pytest.importorskip(extra, reason='pip install "portable-nn[cli,plot]"')
+    np.save(tmp_path / "images.npy", mnist_test[0][:100])
+    quick = ["--backend", "numpy", "--iterations", "1", "--warm-up", "0"] if "compare" in arguments else []
+    done = subprocess.run(
+        [*MODULE, *arguments, *quick],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all((tmp_path / name).stat().st_size for name in re.findall(r"--\w+ (\w+\.\w+)", " ".join(arguments)))
+
+
+def test_the_oldest_version_of_the_standard():
+    """One older lacks what the README says it does; what array_api_strict lacks in this one is not used."""
+    pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
+    (version,) = re.findall(r"array API standard of (\d{4}\.\d{2}) or later", README)
+    code = (
+        "import sys, array_api_strict as xp, portable_nn as pnn;"
+        "xp.set_array_api_strict_flags(api_version=sys.argv[1]);"
+        "images = xp.asarray(pnn.datasets.mnist('test')[0][:5]);"
+        "activations = (getattr(pnn.activations, name) for name in pnn.activations.__all__);"
+        "print(pnn.load('mnist').predict(images), len([f(xp.ones(3)) for f in activations]))"
+    )
+    assert run_python("-c", code, version) == "Array([7, 2, 1, 0, 4], dtype=array_api_strict.int64) 12\n"
+    with pytest.raises(AssertionError, match="__array_namespace_info__ requires API version"):
+        run_python("-c", code, "2022.12")
 
 
 def test_the_first_command_evaluates_and_an_example_follows_at_once():

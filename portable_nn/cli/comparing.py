@@ -34,11 +34,11 @@ def compare(
         bool, typer.Option("--sweep", help="Batches of 1, 2, 4 … 65,536: which backend wins from where?")
     ] = False,
     atol: Annotated[
-        float | None, typer.Option(min=0, help="Largest error allowed, instead of the dtype's.")
+        float | None, typer.Option(metavar="X", min=0, help="Largest error allowed, instead of the dtype's.")
     ] = None,
     rtol: Annotated[
         float | None,
-        typer.Option(min=0, help="More allowed, relative to the scale of outputs."),
+        typer.Option(metavar="X", min=0, help="More allowed, relative to the scale of outputs."),
     ] = None,
     warm_up: Annotated[int, typer.Option(metavar="N", min=0, help="Calls before the clock runs.")] = 3,
     iterations: Annotated[
