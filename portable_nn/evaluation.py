@@ -98,7 +98,8 @@ def evaluate(
     InputError
         If images or labels are no arrays, or `batch_size` is no integer.
     ShapeError
-        If there are no samples, the numbers of images and labels differ, or the batch size is not positive.
+        If there are no samples, the numbers of images and labels differ, a label is none that the network gives,
+        or the batch size is not positive.
     BackendError
         If the backend is not there.
 
@@ -120,8 +121,9 @@ def evaluate(
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = runner(net, target, outputs=False)
-        dtype = target.dtype_name(net.logits(placed(images[:1, ...], target)).dtype)
+        logits = net.logits(placed(images[:1, ...], target))
         run(images[:1, ...])  # places the weights
+        metrics.check_labels(truth, (total,), max(2, logits.shape[-1]))
         start = perf_counter()
         if per_sample:
             predicted = np.empty(total, dtype=np.int64)
@@ -139,7 +141,7 @@ def evaluate(
         total=total,
         backend=target.name or str(target),
         device=target.device_name() or "cpu",
-        dtype=dtype,
+        dtype=target.dtype_name(logits.dtype),
         batch_size=0 if per_sample else batch_size,
         seconds=seconds,
     )

@@ -324,8 +324,8 @@ def _check_samples(first: Any, shape: Shape | None) -> None:
         return
     if len(first.shape) <= len(shape or ()):
         raise ShapeError(
-            f"data have samples along their first axis, got shape {tuple(first.shape)}: for one sample call "
-            "net.predict(x)"
+            f"data have samples along their first axis, got shape {tuple(first.shape)}: give one sample as "
+            "x[None], or call net.predict(x)"
         )
     if shape and tuple(first.shape[-len(shape) :]) != shape:
         check_input(first, shape)

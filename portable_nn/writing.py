@@ -81,7 +81,6 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # rather than the name of `new`
     finally:
         new.unlink(missing_ok=True)

@@ -134,6 +134,10 @@ def test_a_record_is_frozen(mnist, mnist_test):
             r"takes arrays of shape \(\.\.\., 784\), got \(\d+, 783\)",
         ),
         (lambda images, labels: (images[0], labels), r"784 images and labels of shape \(100,\)"),
+        (lambda images, labels: (images, labels + 1), "labels run from 1 to 10, the network gives 0 to 9"),
+        (lambda images, labels: (images, -labels), "labels run from -9 to 0"),
+        (lambda images, labels: (images, labels / 2), "dtype float64: give one integer for each"),
+        (lambda images, labels: (images, labels.astype(str)), "give one integer for each"),
     ],
 )
 def test_images_and_labels_that_do_not_fit(backend, mnist, mnist_test, change, message):

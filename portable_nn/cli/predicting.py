@@ -19,7 +19,9 @@ def predict(
     backend: BackendSpec = "numpy",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write a .npy file; the same command completes a killed one."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write a .npy file; the same command completes a killed one."
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Give the network's outputs instead of labels.")

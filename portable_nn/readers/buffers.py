@@ -24,7 +24,7 @@ def most_inflated(size: int) -> int:
 def check_real(dtype: str) -> None:
     """Raise a `ValueError` unless `dtype`, written as in `REAL`, is one of real numbers."""
     if dtype not in REAL:
-        raise ValueError(f"an array has dtype {dtype!r}, wanted one of {', '.join(REAL)}")
+        raise ValueError(f"an array has dtype {dtype!r}, wanted one of {', '.join(REAL)}: cast it")
 
 
 def check_shape(shape: Sequence[object]) -> None:

@@ -74,7 +74,7 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise FormatError(
-            f"{path} is not a .npy file of an array: {error}; write it anew with numpy.save"
+            f"{path} is not a .npy file of real numbers: {error}; write it anew with numpy.save"
         ) from error
 
 

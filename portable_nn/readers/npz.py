@@ -53,7 +53,9 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # on damaged bytes zipfile raises a dozen types
-        raise FormatError(f"{path} is not an .npz of arrays: {error}; write it anew with numpy.savez") from error
+        raise FormatError(
+            f"{path} is not an .npz of arrays of real numbers: {error}; write it anew with numpy.savez"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
