@@ -28,8 +28,8 @@ class Explanation:
     input_cast : str
         From which dtype to which the input is cast, on its device; "" if it is not.
     weights : {"copied", "cached", "shared", "cast"}
-        Copied beside the input now; taken from such a copy; those of another library than NumPy, used as they are;
-        or such cast on their device, at each call.
+        Copied beside the input now; taken from such a copy; those of another library than NumPy, used as they
+        are; or such cast on their device, at each call.
     moved_bytes : int
         Of the weights that were copied.
     precision : str

@@ -26,8 +26,8 @@ class Network:
     Who brought the weights decides how the network runs. With NumPy weights it follows its input: beside arrays
     of a library, device and dtype that it has not met, its layers are rewritten exactly into less work, their
     weights placed, and the forward pass kept, for any number of calls. The caller's data never moves. `to` does
-    the same at once and for one device, and refuses other arrays. Weights of another library are the caller's own:
-    they are used as they are, never copied or rewritten, so that they can be trained.
+    the same at once and for one device, and refuses other arrays. Weights of another library are the caller's
+    own: they are used as they are, never copied or rewritten, so that they can be trained.
 
     Networks are immutable and may be shared by threads. ``==`` is identity.
 
@@ -80,6 +80,8 @@ class Network:
         compiled: bool = False,
         _dtype: str | None = None,
     ) -> None:
+        if isinstance(layers, Layer):
+            raise NetworkError(f"a network takes its layers in a list, got {layers!r} alone")
         layers = tuple(layers)
         if not layers:
             raise NetworkError("a network needs at least one layer, got none")

@@ -18,7 +18,6 @@ from helpers import check_beside, forward
 import portable_nn as pnn
 from portable_nn import backends
 
-
 FEW = 100
 ATOL = 1e-5  # float32 probabilities
 
