@@ -24,8 +24,9 @@ from portable_nn.layers import Dense, Layer
 BLOCK = 2**17
 """Values that a block of rows has in the widest layer."""
 
-ROWS = 400
-"""Of which a block has a multiple: products of fewer run at less than full speed."""
+ROWS, MOST = 400, 2000
+"""A block has a multiple of so many rows, and as many as the widest layer has units if those are fewer: a product
+packs its weights anew for each block, which is a part of its work that falls with the rows."""
 
 REPEATS, LONG = (400, 200, 100, 50, 20, 10, 4, 1), 2**14
 """How often a bias may be repeated, to as many values: NumPy takes several times as long to add short rows."""
@@ -220,7 +221,7 @@ class NumPy(Backend):
         named = {layer.activation for layer in layers if isinstance(layer, Dense)}
         overflows = "gelu" in named if _is_one(like) else not named.isdisjoint(OVERFLOWING)
         widest = max([1, *(len(layer.bias) for layer in layers if isinstance(layer, Dense))])
-        rows = max(1, BLOCK // widest // ROWS) * ROWS
+        rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
         ndim = None if shape is None else len(shape)
 
         def parted(x: Array) -> Array:
