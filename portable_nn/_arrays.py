@@ -1,6 +1,9 @@
-"""Arrays of any library: what is one, and what it needs before functions can take it."""
+"""What an array is: its namespace, and whether a network computes in its dtype.
 
-import sys
+The oldest version of the array API standard that is supported is 2023.12, the first with `maximum`, `minimum` and
+`clip`, without which activations would need `where` on data, and with the devices and dtypes of
+``__array_namespace_info__``, by which weights find their place.
+"""
 
 import array_api_compat
 import numpy as np
@@ -8,63 +11,65 @@ import numpy as np
 from portable_nn._typing import Array, DType, Namespace
 from portable_nn.errors import InputError
 
-__all__ = ["check_real", "default_float", "is_narrow", "namespace", "native"]
+__all__ = ["FLOATS", "check_real", "default_float", "float_name", "is_narrow", "namespace", "native"]
+
+FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+"""The floating dtypes that a network computes in, with the bytes of each."""
 
 
 def namespace(x: object) -> Namespace:
     """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
-    if remedy := _remedy(x):
-        raise InputError(f"a network takes dense arrays, got {_kind(x)}: {remedy}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError("masked arrays have values that are not there: call x.filled(0), or drop the samples")
+    if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2:
+        raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
+    for method in ("toarray", "todense"):  # of SciPy and CuPy, of PyData and JAX
+        if hasattr(x, method):
+            raise InputError(f"{type(x).__name__} is sparse, and networks take dense arrays: call x.{method}()")
+    if str(getattr(x, "layout", "torch.strided")) != "torch.strided":
+        raise InputError(f"the tensor's layout is {x.layout}, and networks take dense ones: call x.to_dense()")  # type: ignore[attr-defined]
+    if hasattr(x, "to_numpy"):  # of pandas, Polars and Arrow
+        raise InputError(f"{type(x).__name__} is a table or a column of one: call x.to_numpy() first")
     try:
         return array_api_compat.array_namespace(x)
     except TypeError as error:
         raise InputError(
-            f"expected an array of a library that follows the array API standard, got {_kind(x)}: "
-            f"convert it first, with {'its own x.to_numpy()' if hasattr(x, 'to_numpy') else 'numpy.asarray(x)'}"
+            f"expected an array of a library that follows the array API standard, got {type(x).__name__}: "
+            "convert it first, with numpy.asarray(x) for instance"
         ) from error
 
 
 def check_real(x: Array, xp: Namespace) -> bool:
-    """Whether `x` is floating rather than integer or boolean; an `InputError` if it is neither."""
-    try:
-        if xp.isdtype(x.dtype, "real floating"):
-            return True
-        if xp.isdtype(x.dtype, ("bool", "integral")):
-            return False
-    except TypeError:  # NumPy of the dtypes that others have added to it
-        pass
-    remedy = "cast it first, with x.astype('float32') for instance"
-    if str(x.dtype).rpartition(".")[2].startswith("complex"):
-        remedy = "take the real part, or the modulus, first"
-    raise InputError(f"expected real numbers, got dtype {x.dtype}: {remedy}")
+    """Whether the values of `x` are floating rather than integers or booleans, an `InputError` if neither."""
+    if xp.isdtype(x.dtype, ("bool", "integral")):
+        return False
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise InputError(f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first")
+    float_name(x.dtype, xp)
+    return True
+
+
+def float_name(dtype: DType, xp: Namespace) -> str:
+    """The name of a floating dtype of the namespace, an `InputError` if no network computes in it."""
+    if isinstance(dtype, np.dtype):  # whatever names the namespace has: Dask's has no float16
+        found = dtype.name
+    else:
+        found = next((name for name in FLOATS if getattr(xp, name, None) == dtype), "")
+    if found in FLOATS:
+        return found
+    raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
+
+
+def native(dtype: DType) -> DType:
+    """The same dtype, of NumPy in this machine's byte order."""
+    return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype
+
+
+def is_narrow(x: Array) -> bool:
+    """Whether floating `x` has 16 bits."""
+    return getattr(x.dtype, "itemsize", None) == 2
 
 
 def default_float(xp: Namespace, x: Array) -> DType:
     """The default floating dtype of the device of `x`."""
     return xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
-
-
-def native(dtype: DType) -> DType:
-    """The same dtype in the machine's byte order, which arrays of NumPy alone may not have."""
-    return dtype if getattr(dtype, "isnative", True) else dtype.newbyteorder("=")
-
-
-def is_narrow(x: Array) -> bool:
-    """Whether `x` is of 16 bits: float16, bfloat16."""
-    return getattr(x.dtype, "itemsize", 4) == 2  # the standard's dtypes have no size, and none is so narrow
-
-
-def _remedy(x: object) -> str:
-    """What makes an array of something that only resembles one, "" where it is one."""
-    if isinstance(x, np.ma.MaskedArray):
-        return "fill it first, with x.filled(0) for instance"
-    if type(x).__module__.partition(".")[0] in ("sparse", "scipy") and hasattr(x, "nnz"):
-        return "make it dense first, with x.toarray() or x.todense()"
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor) and x.layout != torch.strided:
-        return "make it dense first, with x.to_dense()"
-    return ""
-
-
-def _kind(x: object) -> str:
-    return f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}".removeprefix("builtins.")

@@ -16,7 +16,7 @@ from functools import wraps
 from math import inf
 from typing import Any, TypeVar, cast
 
-from portable_nn._arrays import check_real, default_float, is_narrow, namespace
+from portable_nn._arrays import check_real, default_float, is_narrow, namespace, native
 from portable_nn._typing import A, Array, Namespace
 from portable_nn.errors import InputError, ShapeError
 
@@ -48,8 +48,9 @@ def _on_arrays(function: Function) -> Function:
     def on_arrays(x: Array, /, *axis: int, xp: Namespace | None = None, **along: int) -> Array:
         if xp is None:
             xp = namespace(x)
-            if not check_real(x, xp):
-                x = xp.astype(x, default_float(xp, x))
+            dtype = native(x.dtype) if check_real(x, xp) else default_float(xp, x)
+            if x.dtype != dtype:
+                x = xp.astype(x, dtype)
         if not is_narrow(x):
             return function(x, *axis, xp=xp, **along)
         return xp.astype(function(xp.astype(x, xp.float32), *axis, xp=xp, **along), x.dtype)

@@ -12,8 +12,9 @@ from typing import Literal
 import array_api_compat
 import numpy as np
 
+from portable_nn._arrays import FLOATS
 from portable_nn._typing import Array, Device, Namespace
-from portable_nn.backends._base import FLOATS, Backend, Forward
+from portable_nn.backends._base import Backend, Forward
 from portable_nn.backends._cupy import CuPy
 from portable_nn.backends._dask import Dask
 from portable_nn.backends._dpnp import Dpnp

@@ -13,16 +13,13 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from portable_nn._arrays import float_name
 from portable_nn._typing import Array, Device, DType, Namespace
 from portable_nn.activations import FUNCTIONS
-from portable_nn.errors import InputError
 from portable_nn.layers import Layer
 
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
-
-FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-"""The floating dtypes that a network computes in, with the bytes of each."""
 
 _ROUNDING = {"float32": 2**-20, "bfloat16x3": 2**-12, "tf32": 2**-9.5, "bfloat16": float("inf")}
 
@@ -98,10 +95,7 @@ class Backend:
 
     def dtype_name(self, dtype: DType) -> str:
         """The name of a floating dtype of this library, an `InputError` if no network computes in it."""
-        for name in FLOATS:
-            if hasattr(self.xp, name) and getattr(self.xp, name) == dtype:
-                return name
-        raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
+        return float_name(dtype, self.xp)
 
     def computed_in(self, dtype: str) -> str:
         """The name of the floating dtype in which the library computes what is asked for in another."""
