@@ -4,14 +4,17 @@ Under a transformation the arrays are tracers without a device, and what is plac
 it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence `full_float32`.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager
+from functools import cache, partial
 from typing import Any, final
 
 import numpy as np
 
+from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array, Device
 from portable_nn.backends._base import Backend, Forward
+from portable_nn.layers import Dense, Layer
 
 
 @final
@@ -58,6 +61,36 @@ class JAX(Backend):
 
         return x.dtype, getattr(x, "device", None), jax.config.jax_enable_x64
 
+    @property
+    def kernels(self) -> Mapping[str, Forward]:
+        """Those that XLA computes in fewer passes."""
+        return _kernels()
+
+    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
+        """All layers in one call: for each new shape one compilation, where each operation takes one of its own."""
+        import jax
+
+        weights = [array for layer in layers for array in layer.arrays.values()]
+
+        @jax.jit
+        def run(weights: list[Array], x: Array) -> Array:
+            given = iter(weights)
+            for layer in layers:
+                match layer.map(lambda _: next(given)):
+                    case Dense(weight=weight, bias=bias, activation=name):
+                        x = super(JAX, self).activation(name)(x @ weight + bias)
+                    case other:
+                        x = other(x, self.xp)
+            return x
+
+        return (partial(run, weights),)
+
+    def activation(self, name: str) -> Forward:
+        """In one call."""
+        import jax
+
+        return jax.jit(super().activation(name))  # type: ignore[no-any-return]
+
     def compiled(self, forward: Forward) -> Forward:
         """Through `jax.jit`."""
         import jax
@@ -95,3 +128,18 @@ class JAX(Backend):
         import jax
 
         return jax.default_matmul_precision("highest")  # type: ignore[no-any-return]
+
+
+@cache
+def _kernels() -> Mapping[str, Forward]:
+    import jax
+
+    def gelu(x: Array) -> Array:
+        return x * jax.nn.sigmoid(1.5957691216057308 * x * (1 + 0.044715 * x * x))
+
+    return {"sigmoid": _wide(jax.nn.sigmoid), "silu": _wide(jax.nn.silu), "gelu": _wide(gelu)}
+
+
+def _wide(function: Forward) -> Forward:
+    """What has 16 bits computed in 32, and rounded once."""
+    return lambda x: function(x.astype("float32")).astype(x.dtype) if is_narrow(x) else function(x)

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array, Device
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError
@@ -82,8 +83,8 @@ class Torch(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype and device."""
-        return x.dtype, x.device
+        """Dtype, device and layout: sparse tensors have the type of dense ones."""
+        return x.dtype, x.device, x.layout
 
     @property
     def kernels(self) -> Mapping[str, Forward]:
@@ -171,7 +172,17 @@ def _kernels() -> Mapping[str, Forward]:
         "relu": torch.relu_,
         "leaky_relu": functional.leaky_relu_,
         "elu": functional.elu,
-        "gelu": partial(functional.gelu, approximate="tanh"),
+        "gelu": _gelu,
         "silu": functional.silu,
         "softplus": partial(functional.softplus, threshold=40),  # beyond, it is x in every dtype
     }
+
+
+def _gelu(x: Array) -> Array:
+    """PyTorch's own is 0 below -5, where gelu is not, and takes longer for more than a few samples."""
+    import torch
+
+    if is_narrow(x):
+        return _gelu(x.float()).to(x.dtype)
+    inner = torch.rsub(x * x, 1.5957691216057308, alpha=-1.5957691216057308 * 0.044715)
+    return x * inner.mul_(x).sigmoid_()
