@@ -40,7 +40,7 @@ ORACLES = {
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": of_torch("leaky_relu"),
     "elu": of_torch("elu"),
-    "gelu": of_torch("gelu", approximate="tanh"),
+    "gelu": lambda x: x * scipy.special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
     "silu": of_torch("silu"),
     "softplus": lambda x: np.logaddexp(0, x),
     "softmax": lambda x, axis=-1: scipy.special.softmax(x, axis),
@@ -61,6 +61,51 @@ def forward(net, x):
             case pnn.Flatten():
                 x = x.reshape(*x.shape[: x.ndim - len(layer.sample_shape)], prod(layer.sample_shape))
     return x
+
+
+def rounding_bound(layers, x, dtype):
+    """How far outputs computed in a dtype may be from the exact ones, sample by sample, inf where they may overflow.
+
+    Every number is followed by the size of the terms that make it, so that nothing cancels, and by its error: a sum
+    of n terms is off by n + 4 units of rounding of that size, and an activation passes on an error as far as it
+    varies over it, with 8 units of its argument and of its value. What is denormal may be lost.
+    """
+    unit, tiny = EPSILON[dtype] / 2, 4 * SMALLEST_NORMAL[dtype]
+    value = np.asarray(x, dtype=np.float64)
+    size, error = np.abs(value), unit * np.abs(value)
+    largest = size.max(axis=-1)
+    for layer in layers:
+        match layer:
+            case pnn.Dense(weight=weight, bias=bias, activation=name):
+                weight, bias = weight.astype(np.float64), bias.astype(np.float64)
+                units = (len(weight) + 4) * unit
+                value = value @ weight + bias
+                size = size @ np.abs(weight) + np.abs(bias)
+                error = error @ np.abs(weight) + units / (1 - units) * size + len(weight) * tiny
+                largest = np.maximum(largest, (size + error).max(axis=-1))
+                if name != "identity":
+                    value, error = _activated(name, value, error, unit, tiny)
+                    size = np.abs(value) + error
+            case pnn.Rescaling():
+                value = value * layer.scale + layer.offset
+                size = size * np.abs(layer.scale) + np.abs(layer.offset)
+                error = error * np.abs(layer.scale) + 4 * unit * size + tiny
+        largest = np.maximum(largest, (size + error).max(axis=-1))
+    return np.where(largest[..., None] < LARGEST[dtype] / 4, error, np.inf)
+
+
+def _activated(name, value, error, unit, tiny):
+    """The value of an activation, and its error."""
+    exact = ORACLES[name](value)
+    error = error + 8 * unit * np.abs(value)
+    if name in ("softmax", "log_softmax"):
+        units = (value.shape[-1] + 8) * unit
+        most = 2 * error.max(axis=-1, keepdims=True)
+        if name == "softmax":
+            return exact, np.minimum(1, exact * (np.expm1(np.minimum(most, 50)) + units)) + tiny
+        return exact, most + units * (1 + np.abs(exact))
+    varies = [np.abs(ORACLES[name](value + part * error) - exact) for part in np.linspace(-1, 1, 9)]
+    return exact, np.max(varies, axis=0) + 8 * unit * np.abs(exact) + tiny * (1 + np.abs(value))
 
 
 def placed(backend, array, dtype):

@@ -113,6 +113,23 @@ def test_an_axis_that_is_not_there_or_empty(backend, name, shape, axis, message)
         ACTIVATIONS[name](x, axis=axis)
 
 
+@pytest.mark.parametrize("axis", [(0, 1), None, 1.0, True, "1", [0]], ids=repr)
+@pytest.mark.parametrize("name", ALONG_AN_AXIS)
+def test_an_axis_that_is_no_number(backend, name, axis):
+    x = backend.place(np.zeros((2, 3), dtype=np.float32))
+    with pytest.raises(pnn.InputError, match="along one axis, given by its number, got axis="):
+        ACTIVATIONS[name](x, axis=axis)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_big_endian_numbers_give_native_ones(name, dtype):
+    x = np.array([[-2, 0, 3]], dtype=dtype)
+    result = ACTIVATIONS[name](x.astype(x.dtype.newbyteorder(">")))
+    assert result.dtype.isnative
+    np.testing.assert_array_equal(result, ACTIVATIONS[name](x), strict=True)
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_integers_become_the_default_float_of_the_device(backend, name):
     dtype = default_float(backend)

@@ -67,12 +67,12 @@ class JAX(Backend):
         return _kernels()
 
     def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
-        """All layers in one call: for each new shape one compilation, where each operation takes one of its own."""
+        """All layers in one call: one compilation for each new shape, where each operation would take its own."""
         import jax
 
         weights = [array for layer in layers for array in layer.arrays.values()]
 
-        @jax.jit
+        @jax.jit  # type: ignore[untyped-decorator]
         def run(weights: list[Array], x: Array) -> Array:
             given = iter(weights)
             for layer in layers:

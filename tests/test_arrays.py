@@ -1,0 +1,129 @@
+"""What is no dense array of real numbers: the same error, with the remedy, from every function."""
+
+import os
+from textwrap import dedent
+
+import numpy as np
+import pytest
+import scipy.sparse
+from helpers import run_python
+
+import portable_nn as pnn
+from portable_nn.activations import ACTIVATIONS
+
+NET = pnn.Network([pnn.Dense(np.eye(2, dtype=np.float32), None, "softmax")])
+CALLS = {
+    "net": NET,
+    "predict": NET.predict,
+    "logits": NET.logits,
+    "bound": NET.to("numpy"),
+    "explain": lambda x: pnn.explain(NET, x),
+} | ACTIVATIONS
+
+
+def refused(x, message):
+    """Check that each function refuses `x`, also once it has met arrays like it that it takes."""
+    for name, call in CALLS.items():
+        with pytest.raises(pnn.InputError, match=message):
+            pytest.fail(f"{name} gives {call(x)!r}")
+
+
+def test_masked_arrays():
+    refused(np.ma.masked_array(np.ones((1, 2)), [[True, False]]), r"masked arrays .* x\.filled\(0\)")
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "coo_array", "csc_matrix"])
+def test_sparse_arrays_of_scipy(kind):
+    refused(getattr(scipy.sparse, kind)(np.eye(2)), rf"{kind} is sparse, .* call x\.toarray\(\)")
+
+
+def test_sparse_arrays_of_pydata():
+    sparse = pytest.importorskip("sparse", reason="pip install sparse")
+    refused(sparse.COO.from_numpy(np.eye(2)), r"COO is sparse, .* call x\.todense\(\)")
+
+
+@pytest.mark.parametrize("convert", ["to_sparse", "to_sparse_csr", "to_sparse_csc", "to_mkldnn"])
+# PyTorch says that some layouts are in beta
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC):UserWarning")
+def test_sparse_tensors(torch, convert):
+    dense = torch.eye(2)
+    for call in (NET, NET.predict, NET.logits):
+        call(dense)
+    refused(getattr(dense, convert)(), r"layout is torch\.\w+, .* call x\.to_dense\(\)")
+
+
+def test_sparse_arrays_of_jax(jax):
+    from jax.experimental import sparse
+
+    refused(sparse.BCOO.fromdense(jax.numpy.eye(2)), r"BCOO is sparse, .* call x\.todense\(\)")
+
+
+def test_tables():
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    table = pandas.DataFrame(np.eye(2), columns=["a", "b"])
+    refused(table, r"DataFrame is a table .* call x\.to_numpy\(\)")
+    refused(table["a"], r"Series is a table or a column of one: call x\.to_numpy\(\)")
+    refused(table.index, r"RangeIndex is a table or a column of one: call x\.to_numpy\(\)")
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0], (1.0, 2.0), "12", 1.0, None, b"12", {}, range(2)], ids=repr)
+def test_what_is_no_array(x):
+    refused(x, rf"got {type(x).__name__}: convert it first, with numpy\.asarray\(x\)")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "int4"])
+def test_dtypes_of_ml_dtypes_in_numpy(dtype):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="pip install ml_dtypes")
+    x = np.zeros(2, dtype=getattr(ml_dtypes, dtype))
+    refused(x, rf"NumPy itself has no dtype {dtype}: call x\.astype\('float32'\)")
+
+
+@pytest.mark.parametrize("dtype", ["complex64", ">c16"])
+def test_complex_numbers(dtype):
+    refused(np.zeros(2, dtype), r"real numbers, got dtype .*: take the real part, or the modulus")
+
+
+@pytest.mark.parametrize(
+    "dtype", [object, "U1", "S1", "M8[s]", "m8[s]", "V2", np.longdouble, [("a", "f4")]], ids=str
+)
+def test_other_dtypes_of_numpy(dtype):
+    refused(np.zeros(2, dtype), r"networks compute in float16, .*, got dtype .*: cast it to one of them")
+
+
+def test_other_dtypes_of_pytorch(torch):
+    refused(torch.zeros(2).to(torch.float8_e4m3fn), r"got dtype torch\.float8_e4m3fn: cast it")
+    refused(torch.zeros(2, dtype=torch.complex64), r"got dtype torch\.complex64: take the real part")
+
+
+def test_other_dtypes_of_jax(jax):
+    refused(jax.numpy.zeros(2, "float8_e4m3fn"), r"got dtype float8_e4m3fn: cast it")
+
+
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">i4", ">u2"])
+def test_big_endian_numbers_give_native_results(dtype):
+    x = np.array([[1, 0], [0, 2]])
+    big, native = x.astype(dtype), x.astype(np.dtype(dtype).newbyteorder("="))
+    for call in (NET, NET.predict, NET.logits, NET.to("numpy"), NET.to("numpy").predict):
+        for _ in range(2):
+            found = call(big)
+            assert found.dtype.isnative
+            np.testing.assert_array_equal(found, call(native), strict=True)
+
+
+def test_the_oldest_version_of_the_standard_that_is_supported(array_api_strict):
+    code = """
+        import array_api_strict as xp
+        xp.set_array_api_strict_flags(api_version="2023.12")
+        import numpy as np
+        import portable_nn as pnn
+        from portable_nn.activations import ACTIVATIONS
+        x = xp.asarray(np.linspace(-3, 3, 784)[None])
+        net = pnn.load("mnist")
+        np.testing.assert_allclose(np.asarray(net(x)), net(np.asarray(x)), rtol=1e-12)
+        np.testing.assert_array_equal(np.asarray(net.predict(x)), net.predict(np.asarray(x)))
+        for name, function in ACTIVATIONS.items():
+            np.testing.assert_allclose(np.asarray(function(x)), function(np.asarray(x)), rtol=1e-12, err_msg=name)
+        function(xp.asarray([1, 2]))
+        print(xp.__array_api_version__, len(ACTIVATIONS))
+    """
+    assert run_python("-W", "error", "-c", dedent(code), env=os.environ) == "2023.12 12\n"
