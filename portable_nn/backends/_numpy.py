@@ -181,15 +181,14 @@ class NumPy(Backend):
         """Hidden layers of a multiple of `UNITS` units: some are there twice, and are read by halves."""
         wider = list(layers)
         for i, (layer, after) in enumerate(pairwise(layers)):
-            copies = -len(layer.bias) % UNITS if isinstance(layer, Dense) else 0
-            if copies and isinstance(layer, Dense) and isinstance(after, Dense) and len(layer.bias) > NARROW:
-                twice = np.r_[: len(layer.bias), :copies]
-                weight, bias = (array[..., twice] for array in wider[i].arrays.values())
-                rows = after.weight[twice]
-                rows[:copies] /= 2
-                rows[-copies:] /= 2
-                wider[i] = Dense(weight, bias, layer.activation)
-                wider[i + 1] = Dense(rows, after.bias, after.activation)
+            match layer, after:
+                case Dense(activation=name, bias=bias), Dense() if name in KERNELS and len(bias) > NARROW:
+                    copies = -len(bias) % UNITS
+                    twice = np.r_[: len(bias), :copies]
+                    halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
+                    weight = after.weight[twice] * halves[:, None]
+                    wider[i] = Dense(wider[i].weight[:, twice], bias[twice], name)
+                    wider[i + 1] = Dense(weight, after.bias, after.activation)
         return tuple(wider)
 
     def activation(self, name: str, like: Array) -> Forward:
