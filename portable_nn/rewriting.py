@@ -1,9 +1,11 @@
 """Exact rewriting: passes from a tuple of layers to a tuple of layers that computes the same with less work.
 
-Weights are folded in float64 and rounded once, when they are placed. A fold is made only where what comes of it
-is neither too large nor too small for the dtype of the computation, and where the rounding that it adds stays
-within the bound that the layers as given have: with every number replaced by its absolute value, so that nothing
-cancels, each sum of n terms is off by n units of rounding at most.
+Weights are folded in float64 and rounded once, when they are placed. What it guarantees, as do the layers as they
+were given: follow the size of the terms that make each number, |x| through |W| and |b|, so that nothing cancels, and
+its error, which an activation passes on as far as it varies over it. Then a sum of n terms adds n + 4 units of
+rounding of its size at most, and an activation 8 units of its argument and of its value, where nothing overflows.
+So a fold is made only where all numbers that come of it are 0 or normal in the dtype of the computation. float16,
+whose range folds would leave, keeps its layers.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ NORMAL = {
     "float32": (2.0**-126, 2.0**127),
     "float64": (2.0**-1022, 2.0**1023),
 }
-"""The smallest and the largest number that a weight may become; not in float16, whose range folds would leave."""
+"""The smallest and the largest number that a weight may become; float16 has none: folds leave its range."""
 
 LARGEST_EXPONENT = {"bfloat16": 87.3, "float32": 87.3, "float64": 708.3}
 """exp of it and of its negative are finite and normal."""
@@ -122,8 +124,9 @@ def with_bounded_softmax(layers: Layers, dtype: str) -> Layers:
         return layers
     if before.activation not in BOUNDS:
         return layers
-    ends = np.multiply.outer(BOUNDS[before.activation], _f64(last.weight))
-    low, high = ends.min(axis=0).sum(axis=0) + last.bias, ends.max(axis=0).sum(axis=0) + last.bias
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights
+        ends = np.multiply.outer(BOUNDS[before.activation], _f64(last.weight))
+        low, high = ends.min(axis=0).sum(axis=0) + last.bias, ends.max(axis=0).sum(axis=0) + last.bias
     if max(-low.min(), high.max()) + np.log(len(last.bias)) < LARGEST_EXPONENT[dtype]:
         return (*layers[:-1], last.with_activation(BOUNDED_SOFTMAX))
     return layers
@@ -134,8 +137,9 @@ def _merged_neighbours(layers: Layers, merge: Callable[[Layer, Layer], Layers | 
     done: list[Layer] = []
     for layer in layers:
         done.append(layer)
-        while len(done) > 1 and (merged := merge(*done[-2:])) is not None:
-            done[-2:] = merged
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not taken
+            while len(done) > 1 and (merged := merge(*done[-2:])) is not None:
+                done[-2:] = merged
     return tuple(done)
 
 

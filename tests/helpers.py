@@ -64,11 +64,12 @@ def forward(net, x):
 
 
 def rounding_bound(layers, x, dtype):
-    """How far outputs computed in a dtype may be from the exact ones, sample by sample, inf where they may overflow.
+    """How far outputs computed in a dtype may be from the exact ones, inf for samples for which it may overflow.
 
-    Every number is followed by the size of the terms that make it, so that nothing cancels, and by its error: a sum
-    of n terms is off by n + 4 units of rounding of that size, and an activation passes on an error as far as it
-    varies over it, with 8 units of its argument and of its value. What is denormal may be lost.
+    As `portable_nn.rewriting` states it: every number is followed by the size of the terms that make it, so that
+    nothing cancels, and by its error: a sum of n terms is off by n + 4 units of rounding of that size, and an
+    activation passes on an error as far as it varies over it, with 8 units of its argument and of its value.
+    What is denormal may be lost.
     """
     unit, tiny = EPSILON[dtype] / 2, 4 * SMALLEST_NORMAL[dtype]
     value = np.asarray(x, dtype=np.float64)
@@ -102,7 +103,8 @@ def _activated(name, value, error, unit, tiny):
         units = (value.shape[-1] + 8) * unit
         most = 2 * error.max(axis=-1, keepdims=True)
         if name == "softmax":
-            return exact, np.minimum(1, exact * (np.expm1(np.minimum(most, 50)) + units)) + tiny
+            highest = np.exp(np.minimum(0, ORACLES["log_softmax"](value) + most))
+            return exact, np.maximum(highest - exact, -exact * np.expm1(-most)) + units * highest + tiny
         return exact, most + units * (1 + np.abs(exact))
     varies = [np.abs(ORACLES[name](value + part * error) - exact) for part in np.linspace(-1, 1, 9)]
     return exact, np.max(varies, axis=0) + 8 * unit * np.abs(exact) + tiny * (1 + np.abs(value))

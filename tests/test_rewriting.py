@@ -1,111 +1,248 @@
-"""Rewriting computes the same: each pass in float64 exactly, all together in float32 as accurately as before."""
+"""Rewriting computes the same: within the rounding that the layers as given have, and never another label."""
 
+import warnings
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import EPSILON, forward, placed
+from array_api_compat import numpy as xp
+from helpers import LARGEST, forward, placed, predicted, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn import rewriting
 from portable_nn.activations import ACTIVATIONS, BOUNDED_SOFTMAX, STRICTLY_INCREASING
-from portable_nn.placing import labels_of
+from portable_nn.placing import plain
 
 PASSES = {
-    "identities": rewriting.without_identities,
+    "identities": lambda layers, dtype: rewriting.without_identities(layers),
     "rescaling": rewriting.with_folded_rescaling,
     "linear": rewriting.with_merged_linear,
-    "sigmoid": rewriting.with_tanh_for_sigmoid,
-    "multiples": lambda layers: rewriting.with_multiples(layers, 4),
-    "softmax": lambda layers: rewriting.with_bounded_softmax(layers, 708.3),
-    "all": lambda layers: rewriting.rewritten(layers, "float64", 4),
+    "softmax": rewriting.with_bounded_softmax,
+    "all": rewriting.rewritten,
 }
 
 
-def dense(rng, n_in, n_out, activation, dtype=np.float64):
-    scale = 1 / np.sqrt(n_in)
-    return pnn.Dense(
-        rng.normal(0, scale, (n_in, n_out)).astype(dtype), rng.normal(0, 1, n_out).astype(dtype), activation
-    )
+def numbers(rng, shape):
+    """Numbers of ordinary sizes, or of 1e-12 to 1e12: all alike, or each column, row or number of its own."""
+    normal = rng.normal(size=shape)
+    alike = rng.choice(["ordinary", "all", "columns", "rows", "none"])
+    if alike == "ordinary":
+        return normal / np.sqrt(shape[0])
+    of_sizes = {"all": (1,), "columns": shape[-1:], "rows": (shape[0], *(1 for _ in shape[1:])), "none": shape}
+    return normal * 10 ** rng.uniform(-12, 12, of_sizes[alike])
+
+
+def rescaling(rng, n):
+    """A Rescaling of n values, as images, standardised features or units of measurement have it."""
+    match rng.integers(5):
+        case 0:
+            return pnn.Rescaling(1 / 255, float(rng.choice([0, -0.5])))
+        case 1:
+            return pnn.Rescaling(numbers(rng, (n,)), numbers(rng, (n,)))
+        case 2:
+            return pnn.Rescaling(1.0)
+        case 3:
+            return pnn.Rescaling(float(10 ** rng.uniform(-12, 12)), float(rng.choice([0, 0.25, 1e3])))
+        case _:
+            return pnn.Rescaling(np.abs(numbers(rng, (n,))))
 
 
 @st.composite
-def networks(draw, dtype=np.float64):
-    """A network of a few layers, as images or standardised features would have it, and samples for it."""
+def networks(draw):
+    """The layers of a network whose weights span 1e-12 to 1e12, and eight samples for it."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    widths = draw(st.lists(st.integers(1, 12) | st.integers(17, 21), min_size=2, max_size=5))
-    layers = []
-    for n in widths[:1]:
-        kind = draw(st.sampled_from(["none", "scalar", "features", "identity", "flatten"]))
-        if kind == "scalar":
-            layers.append(pnn.Rescaling(1 / 255, draw(st.sampled_from([0.0, -0.5]))))
-        elif kind == "features":
-            layers.append(
-                pnn.Rescaling(rng.uniform(0.5, 2, n).astype(dtype), rng.uniform(-1, 1, n).astype(dtype))
-            )
-        elif kind == "identity":
-            layers.append(pnn.Rescaling(1.0))
-        elif kind == "flatten":
-            layers += [pnn.Rescaling(0.5), pnn.Flatten((n,))]
-    hidden = st.sampled_from([*ACTIVATIONS, "sigmoid", "identity"])
+    widths = rng.integers(1, 22, rng.integers(2, 6))
+    names = [*ACTIVATIONS, "sigmoid", "identity", "relu"]
+    layers = [pnn.Flatten((int(widths[0]),))] * int(rng.integers(2))
     for n_in, n_out in pairwise(widths):
-        layers.append(dense(rng, n_in, n_out, draw(hidden), dtype))
-        if draw(st.booleans()):
-            layers.append(pnn.Rescaling(2.0, draw(st.sampled_from([0.0, 0.25]))))
-    x = rng.normal(0, 1, (8, widths[0])).astype(dtype)
-    return pnn.Network(layers), x
+        layers += [rescaling(rng, n_in) for _ in range(rng.choice([0, 0, 1, 2]))]
+        layers.append(pnn.Dense(numbers(rng, (n_in, n_out)), numbers(rng, (n_out,)), str(rng.choice(names))))
+    layers += [rescaling(rng, widths[-1])] * int(rng.integers(2))
+    x = rng.normal(size=(8, widths[0])) * 10 ** rng.uniform(-3, 3)
+    return tuple(layers), x
 
 
+def within(found, wanted, layers, x, dtype):
+    """Check a result in a dtype against the exact one, where neither may overflow."""
+    allowed = rounding_bound(layers, x, dtype) + rounding_bound(layers, x, "float64")
+    finite = np.isfinite(allowed)
+    assert np.all(np.abs(found - wanted)[finite] <= allowed[finite])
+
+
+@contextmanager
+def quiet():
+    """NumPy says nothing of weights and values that leave the range of a dtype, which here they are meant to."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+        yield
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("name", PASSES)
 @given(case=networks())
-@settings(deadline=None)
-def test_each_pass_computes_the_same(name, case):
-    net, x = case
-    new = pnn.Network(PASSES[name](net.layers))
-    np.testing.assert_allclose(new(x), net(x), rtol=1e-11, atol=1e-12)
+@settings(deadline=None, max_examples=50)
+def test_each_pass_computes_the_same(name, dtype, case):
+    """As float64 shows; and as NumPy's float32 does, in which weights may neither overflow nor vanish."""
+    layers, x = case
+    new = PASSES[name](layers, dtype)
+    with quiet():
+        within(plain(new, x), plain(layers, x), layers, x, "float64")
+        if dtype == "float32":
+            x = x.astype(dtype)
+            found = x
+            for layer in new:
+                found = layer.map(lambda array: array.astype(np.float32))(found, xp)
+            within(found, plain(layers, x), layers, x, dtype)
 
 
-@given(case=networks(np.float32))
+@given(case=networks())
 @settings(deadline=None, max_examples=40)
-def test_the_error_at_most_doubles(backend, case):
-    net, x = case
-    exact = forward(net, x)
-    arrays = placed(backend, x, "float32")
-    error = np.abs(backend.to_numpy(net(arrays)) - exact).max()
-    new = np.abs(backend.to_numpy(net.optimized()(arrays)) - exact).max()
-    few_ulps = 8 * EPSILON["float32"] * max(1, np.abs(exact).max())
-    assert new <= max(2 * error, few_ulps)
-
-
-@given(case=networks(np.float32))
-@settings(deadline=None, max_examples=40)
-def test_labels_stay(backend, case):
-    net, x = case
-    if net.output_shape == (1,) or not backend.has_labels():
+def test_errors_stay_within_the_bound(backend, dtype, case):
+    layers, x = case
+    if dtype == "float16" and max(np.abs(value).max() for value in weights(layers)) > LARGEST[dtype]:
         return
-    logits = pnn.Network(rewriting.without_last_activation(net.layers)).astype("float64").logits(x.astype("f8"))
-    ordered = np.sort(logits, axis=-1)
-    clear = ordered[:, -1] - ordered[:, -2] > 1e-4 * (1 + np.abs(ordered).max())
-    labels = backend.to_numpy(net.predict(placed(backend, x, "float32")))
-    np.testing.assert_array_equal(labels[clear], labels_of(logits, np)[clear])
+    x = placed(backend, x, dtype)
+    with quiet():
+        found = backend.to_numpy(pnn.Network(layers)(x)).astype(np.float64)
+        x = backend.to_numpy(x).astype(np.float64)
+        within(found, plain(layers, x), layers, x, dtype)
 
 
-@pytest.mark.dtypes("float32", "float64")
+@given(case=networks())
+@settings(deadline=None, max_examples=40)
+def test_labels_stay_where_the_bound_leaves_them_clear(backend, dtype, case):
+    layers, x = case
+    net = pnn.Network(layers)
+    if dtype == "float16" and max(np.abs(value).max() for value in weights(layers)) > LARGEST[dtype]:
+        return
+    if net.output_shape == (1,):
+        return
+    x = placed(backend, x, dtype)
+    with quiet():
+        found = predicted(net, backend, x)
+        x = backend.to_numpy(x).astype(np.float64)
+        labels, logits = plain(layers, x, "labels"), plain(layers, x, "logits")
+        to_logits = rewriting.without_last_activation(layers)
+        error = rounding_bound(to_logits, x, dtype) + rounding_bound(to_logits, x, "float64")
+    best = np.arange(logits.shape[-1]) == labels[:, None]
+    lowest = np.where(best, logits - error, np.inf).min(axis=-1)
+    clear = lowest > np.where(best, -np.inf, logits + error).max(axis=-1)
+    np.testing.assert_array_equal(found[clear], labels[clear])
+
+
+def weights(layers):
+    """Every array of weights, and the scales and offsets that are plain numbers."""
+    for layer in layers:
+        yield from layer.arrays.values()
+        if isinstance(layer, pnn.Rescaling):
+            yield from (np.asarray(layer.scale), np.asarray(layer.offset))
+
+
 def test_the_reference_network_keeps_its_accuracy(backend, dtype, net, mnist_test):
     images, labels = mnist_test
-    x = placed(backend, images, dtype)
-    exact = net(images.astype(np.float64))
-    found = backend.to_numpy(net.optimized()(x))
-    assert (found.argmax(axis=-1) == labels).mean() == 0.9352
-    before = np.abs(backend.to_numpy(net(x)) - exact).max()
-    assert np.abs(found - exact).max() <= (2 * before if dtype == "float32" else 1e-12)
+    found = predicted(net, backend, placed(backend, images, dtype))
+    assert abs((found == labels).mean() - 0.9352) <= {"bfloat16": 0.002, "float16": 0.0005}.get(dtype, 0)
+
+
+# Numbers that were wrong
+
+
+@pytest.mark.parametrize("weight", [10, 1e3, 1e4, 1e5, 1e6])
+@pytest.mark.parametrize("hidden", ["sigmoid", "silu", "gelu", "softplus"])
+@pytest.mark.dtypes("bfloat16", "float32")
+def test_tails_that_meet_large_weights(backend, dtype, hidden, weight):
+    """No more wrong labels than a plain loop in that dtype has, but for a few that other roundings make."""
+    torch = pytest.importorskip("torch", reason="the plain loop in bfloat16 is PyTorch's: pip install torch")
+    shift = np.full(10, -np.log(weight))
+    layers = pnn.Dense(np.eye(10), shift, hidden), pnn.Dense(np.eye(10) * weight, None, "softmax")
+    net = pnn.Network(layers)
+    x = placed(backend, np.random.default_rng(0).normal(0, 0.1, (20_000, 10)), dtype)
+    numbers = backend.to_numpy(x).astype(np.float64)
+    wanted = plain(net.layers, numbers, "labels")
+    of_loop = torch.from_numpy(numbers).to(getattr(torch, dtype))
+    for layer in (net.layers[0], net.layers[1].with_activation("identity")):
+        weight_, bias = (torch.from_numpy(array.copy()).to(of_loop.dtype) for array in (layer.weight, layer.bias))
+        of_loop = ACTIVATIONS[layer.activation](of_loop @ weight_ + bias)
+    allowed = (of_loop.argmax(dim=-1).numpy() != wanted).sum()
+    wrong = (predicted(net, backend, x) != wanted).sum()
+    assert wrong <= 1.1 * allowed + 10
+
+
+def test_scales_are_folded_in_float64():
+    hundreds = pnn.Rescaling(np.full(2, 200.0, np.float16)), pnn.Rescaling(np.full(2, 0.005, np.float16))
+    thousands = pnn.Rescaling(np.full(2, 1000.0, np.float16)), pnn.Rescaling(np.full(2, 1000.0, np.float16))
+    x = np.array([[1, 2], [2, 1]])
+    for first, second in (hundreds, thousands):
+        net = pnn.Network([first, second, pnn.Dense(np.eye(2, dtype=np.float16), None, "softmax")])
+        for dtype in ("float16", "float32", "float64"):
+            np.testing.assert_array_equal(net.predict((x / 1024).astype(dtype)), [1, 0])
+
+
+def test_a_scale_beyond_float16(backend, dtype):
+    """In float16 the values overflow, as they do layer by layer; nothing else warns or fails."""
+    net = pnn.Network([pnn.Rescaling(1e12), pnn.Rescaling(1e-12), pnn.Dense(np.eye(2), None, "softmax")])
+    if dtype != "float16":
+        np.testing.assert_array_equal(predicted(net, backend, placed(backend, [[1, 2], [2, 1]], dtype)), [1, 0])
+
+
+def test_a_scale_beyond_float16_of_integers():
+    net = pnn.Network([pnn.Rescaling(1e12), pnn.Dense(np.eye(2, dtype=np.float16) / 1024, None, "softmax")])
+    np.testing.assert_array_equal(net.predict(np.array([[1, 2], [2, 1]], dtype=np.float32)), [1, 0])
+
+
+@pytest.mark.dtypes("bfloat16", "float32", "float64")
+def test_products_that_overflow_are_not_merged(backend, dtype):
+    layers = [pnn.Dense(np.eye(2) * 1e20), pnn.Dense(np.eye(2) * 1e20), pnn.Dense(np.eye(2), None, "softmax")]
+    x = placed(backend, np.array([[1e-6, 2e-6], [2e-6, 1e-6]]), dtype)
+    np.testing.assert_array_equal(predicted(pnn.Network(layers), backend, x), [1, 0])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [pnn.Dense(np.eye(2) * 4, np.full(2, -2.0), "sigmoid"), pnn.Rescaling(1.0, 1e-3), pnn.Dense(np.eye(2))],
+    ids=["sigmoid", "rescaling", "linear"],
+)
+def test_thousands_of_layers(layer):
+    net = pnn.Network([*[layer] * 1500, pnn.Dense(np.eye(2), None, "softmax")])
+    x = np.array([[0.3, 0.9], [0.8, 0.2]])
+    np.testing.assert_array_equal(net.predict(x), plain(net.layers, x, "labels"))
+    np.testing.assert_array_equal(net.predict(x), [1, 0])
+
+
+def test_hidden_softmax_of_any_width():
+    """A hidden layer may be widened for speed, which units that know of each other would notice."""
+    rng = np.random.default_rng(0)
+    for n in range(15, 25):
+        for name in ACTIVATIONS:
+            first = pnn.Dense(rng.normal(size=(5, n)), rng.normal(size=n), name)
+            net = pnn.Network([first, pnn.Dense(rng.normal(size=(n, 3)))])
+            x = rng.normal(size=(30, 5))
+            np.testing.assert_allclose(net(x), forward(net, x), rtol=1e-11, atol=1e-12)
+
+
+def test_infinities_and_nan_go_through_hidden_layers_of_any_width():
+    rng = np.random.default_rng(0)
+    for n in (16, 17, 18, 20, 50):
+        net = pnn.Network(
+            [pnn.Dense(rng.normal(size=shape), None, "tanh") for shape in ((5, n), (n, n), (n, 18))]
+        )
+        x = rng.normal(size=(30, 5))
+        x[:5, 2], x[5:8, 3], x[8:10, 4] = np.inf, -np.inf, np.nan
+        with np.errstate(invalid="ignore"):  # a BLAS may set the flag for any product with an infinity
+            found, wanted = net(x), forward(net, x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
+        assert np.isfinite(wanted[:8]).all()
+
+
+# What is rewritten, and what is not
 
 
 def test_raw_pixels_meet_one_product_after_another(net):
     layers = rewriting.rewritten(net.layers, "float32")
-    assert [layer.activation for layer in layers] == ["tanh", "tanh", BOUNDED_SOFTMAX]
+    assert [layer.activation for layer in layers] == ["sigmoid", "sigmoid", BOUNDED_SOFTMAX]
 
 
 def test_float16_keeps_its_range(net):
@@ -135,12 +272,13 @@ def test_a_rescaling_whose_folding_would_cost_accuracy_stays(rescaling):
     assert rewriting.rewritten(layers, "float32") == layers
 
 
-def test_a_large_mean_costs_no_accuracy():
+def test_a_large_mean_costs_no_accuracy(backend):
     """Features around a million with a spread of one, standardised exactly: folding would leave three digits."""
     rng = np.random.default_rng(0)
     x = (1e6 + rng.integers(-8, 8, (100, 20))).astype(np.float32)
-    net = pnn.Network([pnn.Rescaling(1.0, -1e6), dense(rng, 20, 5, "softmax", np.float32)])
-    np.testing.assert_allclose(net.optimized()(x), forward(net, x), atol=1e-6)
+    last = pnn.Dense(rng.normal(size=(20, 5)).astype(np.float32), None, "softmax")
+    net = pnn.Network([pnn.Rescaling(1.0, -1e6), last])
+    np.testing.assert_allclose(backend.to_numpy(net(placed(backend, x, "float32"))), forward(net, x), atol=1e-5)
 
 
 def test_infinite_weights_are_left_alone():
@@ -151,8 +289,8 @@ def test_infinite_weights_are_left_alone():
 @pytest.mark.parametrize(("widths", "merged"), [((8, 8, 8), True), ((8, 1, 8), False), ((2, 30, 3), True)])
 def test_linear_layers_merge_where_that_saves_products(widths, merged):
     rng = np.random.default_rng(0)
-    layers = tuple(dense(rng, *pair, "identity") for pair in pairwise(widths))
-    assert len(rewriting.with_merged_linear(layers)) == (1 if merged else 2)
+    layers = tuple(pnn.Dense(rng.normal(size=pair)) for pair in pairwise(widths))
+    assert len(rewriting.with_merged_linear(layers, "float32")) == (1 if merged else 2)
 
 
 def test_of_identities_alone_one_stays():
@@ -160,42 +298,14 @@ def test_of_identities_alone_one_stays():
     assert rewriting.without_identities(layers) == layers[:1]
 
 
-@pytest.mark.parametrize("activation", sorted(STRICTLY_INCREASING))
-def test_labels_need_no_activation_that_keeps_the_order(activation):
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_labels_are_those_of_the_outputs(activation):
     rng = np.random.default_rng(0)
-    net = pnn.Network([dense(rng, 5, 4, activation)])
-    assert rewriting.without_last_activation(net.layers)[-1].activation == "identity"
+    net = pnn.Network([pnn.Dense(rng.normal(size=(5, 4)), rng.normal(size=4), activation)])
     x = rng.normal(size=(100, 5))
     np.testing.assert_array_equal(net.predict(x), net(x).argmax(axis=-1))
-
-
-@pytest.mark.parametrize(("n", "widened"), [(16, 16), (17, 20), (18, 20), (20, 20), (50, 52)])
-def test_hidden_layers_get_multiples_of_units(n, widened):
-    rng = np.random.default_rng(0)
-    net = pnn.Network([dense(rng, 5, n, "tanh"), dense(rng, n, n, "tanh"), dense(rng, n, 18, "tanh")])
-    new = pnn.Network(rewriting.with_multiples(net.layers, 4))
-    assert [layer.weight.shape for layer in new.layers] == [(5, widened), (widened, widened), (widened, 18)]
-    x = rng.normal(size=(30, 5))
-    x[:5, 2], x[5:8, 3], x[8:10, 4] = np.inf, -np.inf, np.nan
-    with np.errstate(invalid="ignore"):  # a BLAS may set the flag for any product with an infinity
-        found, wanted = new(x), net(x)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12)
-    assert np.isfinite(wanted[:8]).all()
-
-
-@pytest.mark.parametrize("activation", ["relu", "softmax", "identity"])
-def test_unbounded_or_coupled_units_are_not_copied(activation):
-    rng = np.random.default_rng(0)
-    layers = dense(rng, 5, 18, activation), dense(rng, 18, 3, "softmax")
-    assert rewriting.with_multiples(layers, 4) == layers
-
-
-@pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - STRICTLY_INCREASING))
-def test_other_activations_decide_the_label(activation):
-    rng = np.random.default_rng(0)
-    net = pnn.Network([dense(rng, 5, 4, activation)])
-    x = rng.normal(size=(100, 5))
-    np.testing.assert_array_equal(net.predict(x), net(x).argmax(axis=-1))
+    left = rewriting.without_last_activation(net.layers)[-1].activation
+    assert left == ("identity" if activation in STRICTLY_INCREASING else activation)
 
 
 # PyTorch's compiler uses what PyTorch deprecates.
@@ -204,36 +314,14 @@ def test_compiled_networks_compute_the_same(backend, net, mnist_test):
     images, _ = mnist_test
     x = backend.place(images[:1000])
     compiled = net.compile()
-    np.testing.assert_allclose(backend.to_numpy(compiled(x)), net(images[:1000].astype(np.float64)), atol=1e-5)
+    np.testing.assert_allclose(backend.to_numpy(compiled(x)), plain(net.layers, images[:1000]), atol=1e-5)
     if backend.has_labels():
         found = backend.to_numpy(compiled.predict(x))
-        np.testing.assert_array_equal(found, net.predict(images[:1000].astype(np.float64)))
+        np.testing.assert_array_equal(found, plain(net.layers, images[:1000], "labels"))
 
 
-def test_an_optimized_bound_network_stays_where_it_was(backend, net, mnist_test):
-    images, _ = mnist_test
-    bound = net.to(backend).optimized()
-    assert bound.backend == backend
-    found = backend.to_numpy(bound(backend.place(images[:100])))
-    np.testing.assert_allclose(found, net(images[:100].astype(np.float64)), atol=1e-5)
-
-
-def test_an_optimized_bound_network_keeps_the_range_of_float16(net, mnist_test):
+def test_a_bound_network_keeps_the_range_of_float16(net, mnist_test):
     x = mnist_test[0][:100].astype(np.float16)
-    exact = net(x.astype(np.float64))
-    for bound in (net.to("numpy").optimized(), net.to("numpy").optimized().astype("float16")):
+    exact = plain(net.layers, x)
+    for bound in (net.to("numpy"), net.to("numpy").astype("float16")):
         np.testing.assert_allclose(bound(x), exact, atol=1e-2)
-
-
-def test_how_a_network_runs_goes_with_it(backend, net, tmp_path):
-    for how in ("optimized", "compile"):
-        new = getattr(net, how)()
-        for moved in (new.to(backend), new.to(backend).to_numpy(), new.astype("float32")):
-            assert (moved._optimized, moved._compiled) == (True, how == "compile")
-    pnn.save(net.to(backend).optimized(), tmp_path / "net.safetensors")
-    assert pnn.load(tmp_path / "net.safetensors").same_architecture(net)
-
-
-def test_repr_says_how_it_runs(net):
-    assert repr(net.optimized()).endswith(", optimized)")
-    assert repr(net.compile()).endswith(", compiled)")
