@@ -66,7 +66,7 @@ class JAX(Backend):
         """Those that XLA computes in fewer passes."""
         return _kernels()
 
-    def prepared(self, layers: tuple[Layer, ...]) -> tuple[Forward, ...]:
+    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """All layers in one call: one compilation for each new shape, where each operation would take its own."""
         import jax
 
@@ -78,18 +78,18 @@ class JAX(Backend):
             for layer in layers:
                 match layer.map(lambda _: next(given)):
                     case Dense(weight=weight, bias=bias, activation=name):
-                        x = super(JAX, self).activation(name)(x @ weight + bias)
+                        x = super(JAX, self).activation(name, like)(x @ weight + bias)
                     case other:
                         x = other(x, self.xp)
             return x
 
         return (partial(run, weights),)
 
-    def activation(self, name: str) -> Forward:
+    def activation(self, name: str, like: Array) -> Forward:
         """In one call."""
         import jax
 
-        return jax.jit(super().activation(name))  # type: ignore[no-any-return]
+        return jax.jit(super().activation(name, like))  # type: ignore[no-any-return]
 
     def compiled(self, forward: Forward) -> Forward:
         """Through `jax.jit`."""
@@ -137,7 +137,12 @@ def _kernels() -> Mapping[str, Forward]:
     def gelu(x: Array) -> Array:
         return x * jax.nn.sigmoid(1.5957691216057308 * x * (1 + 0.044715 * x * x))
 
-    return {"sigmoid": _wide(jax.nn.sigmoid), "silu": _wide(jax.nn.silu), "gelu": _wide(gelu)}
+    return {
+        "relu": jax.nn.relu,
+        "sigmoid": _wide(jax.nn.sigmoid),
+        "silu": _wide(jax.nn.silu),
+        "gelu": _wide(gelu),
+    }
 
 
 def _wide(function: Forward) -> Forward:
