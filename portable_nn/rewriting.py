@@ -4,8 +4,8 @@ Weights are folded in float64 and rounded once, when they are placed. What it gu
 were given: follow the size of the terms that make each number, |x| through |W| and |b|, so that nothing cancels,
 and its error, which an activation passes on as far as it varies over it. Then a sum of n terms adds n + 4 units
 of rounding of its size at most, and an activation 8 units of its argument and of its value, where nothing
-overflows. So a fold is made only where all numbers that come of it are 0 or normal in the dtype of the computation. float16,
-whose range folds would leave, keeps its layers.
+overflows. So a fold is made only where all numbers that come of it are 0 or normal in the dtype of the
+computation. float16, whose range folds would leave, keeps its layers.
 """
 
 from collections.abc import Callable

@@ -187,7 +187,7 @@ class NumPy(Backend):
                     twice = np.r_[: len(bias), :copies]
                     halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
                     weight = after.weight[twice] * halves[:, None]
-                    wider[i] = Dense(*(array[..., twice] for array in wider[i].arrays.values()), name)
+                    wider[i] = Dense(wider[i].arrays["weight"][:, twice], bias[twice], name)
                     wider[i + 1] = Dense(weight, after.bias, after.activation)
         return tuple(wider)
 
