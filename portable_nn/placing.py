@@ -155,10 +155,10 @@ class Passes:
             check_input(x, self._shape)
         return forward
 
-    def place(self, backend: Backend, dtype: str) -> tuple[Layers, str]:
+    def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, str]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""
         where = str(backend), dtype
-        if where in self._placed:
+        if where in self._placed and not anew:
             return self._placed[where]
         layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
         logits = without_last_activation(layers)
@@ -191,7 +191,8 @@ class Passes:
                 own = forward_pass((backend.cast_to(dtype), own))
             return self._kept(result, x, backend, backend.entered(own))
         inside = backend.computed_in(name)
-        layers, left = self.place(backend, inside)
+        alone = not backend.mixes(x)
+        layers, left = self.place(backend, inside, anew=alone)
         steps = backend.prepared(layers, x)
         computed = dtype if inside == name else backend.dtype(inside)
         if x.dtype != computed:
@@ -205,7 +206,9 @@ class Passes:
         forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))
         if self._compiled:
             forward = backend.compiled(forward)
-        return self._kept(result, x, backend, forward) if (str(backend), inside) in self._placed else forward
+        if alone or (str(backend), inside) not in self._placed:
+            return forward
+        return self._kept(result, x, backend, forward)
 
     def _kept(self, result: Result, x: Array, backend: Backend, forward: Forward) -> Forward:
         if not backend.tracing:

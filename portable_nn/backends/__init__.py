@@ -113,28 +113,28 @@ def get(spec: str | Backend) -> Backend:
         return spec
     if not isinstance(spec, str):
         raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {spec!r}")
-    return _get(spec)
-
-
-@cache
-def _get(spec: str) -> Backend:
     name, _, device = spec.partition(":")
     if name not in BACKENDS:
         hint = f"; did you mean torch:{spec}?" if name in ("cpu", "cuda", "gpu", "mps") else ""
         raise BackendError(f"unknown backend {spec!r}: choose one of {', '.join(BACKENDS)}{hint}")
-    library = BACKENDS[name]
     if problem := _import_problem(name):
         others = ", ".join(other for other, backend in BACKENDS.items() if not _missing(backend))
         raise BackendError(f"backend {spec!r}: {problem.describe()}; installed here: {others}")
     try:
-        backend = library.on(device)
+        backend = BACKENDS[name].on(device)
     except ValueError as error:
         raise BackendError(f"backend {name!r} has no device {device!r}: {error}") from error
     except Exception as error:
         raise BackendError(f"backend {spec!r} has no device: {_first_line(error)}") from error
-    if reason := _probe(backend):
-        raise BackendError(f"backend {spec!r} is installed, but no matrix product ran on it: {reason}")
+    if str(backend) not in _RAN:
+        if reason := _probe(backend):
+            raise BackendError(f"backend {spec!r} is installed, but no matrix product ran on it: {reason}")
+        _RAN.add(str(backend))
     return backend
+
+
+_RAN: set[str] = set()
+"""Backends on which a product ran; which one a library alone means may change with every call."""
 
 
 @dataclass(frozen=True)

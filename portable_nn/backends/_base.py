@@ -53,6 +53,9 @@ class Backend:
     install: ClassVar[str] = ""  # what to pip install
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
 
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))  # not every library's devices can be hashed
+
     def __str__(self) -> str:
         device = self.device_name()
         return f"{self.name or self.xp.__name__}:{device}" if device else self.name or str(self.xp.__name__)
@@ -136,6 +139,10 @@ class Backend:
 
     def keeps(self, array: Array) -> bool:
         """Whether `array` is an ordinary one, which may outlive the call that placed it."""
+        return True
+
+    def mixes(self, x: Array) -> bool:
+        """Whether `x` takes ordinary arrays beside it."""
         return True
 
     @property

@@ -74,6 +74,12 @@ class Torch(Backend):
             return False
         return not array.is_inference() and torch._C._len_torch_dispatch_stack() == 0
 
+    def mixes(self, x: Array) -> bool:
+        """Not what dispatches by itself, as fake tensors do."""
+        import torch
+
+        return type(x).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+
     @property
     def tracing(self) -> bool:
         """While `torch.compile` traces, which takes NumPy's arrays for tensors of its own."""
