@@ -290,7 +290,7 @@ def _plus(bias: Array) -> Forward:
     repeated = np.tile(bias, most)
 
     def plus(product: Array) -> Array:
-        long = gcd(len(product), most) * n
+        long = gcd(product.size // n, most) * n
         rows = product.reshape(-1) if long == product.size else product.reshape(-1, long)
         rows += repeated[:long]
         return product
