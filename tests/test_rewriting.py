@@ -47,7 +47,7 @@ def rescaling(rng, n):
         case 3:
             return pnn.Rescaling(float(10 ** rng.uniform(-12, 12)), float(rng.choice([0, 0.25, 1e3])))
         case _:
-            return pnn.Rescaling(np.abs(numbers(rng, (n,))))
+            return pnn.Rescaling(numbers(rng, (n,)))
 
 
 @st.composite
@@ -55,7 +55,7 @@ def networks(draw):
     """The layers of a network whose weights span 1e-12 to 1e12, and eight samples for it."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = rng.integers(1, 22, rng.integers(2, 6))
-    names = [*ACTIVATIONS, "sigmoid", "identity", "relu"]
+    names = [*ACTIVATIONS, "sigmoid", "identity", "relu", "relu"]
     layers = [pnn.Flatten((int(widths[0]),))] * int(rng.integers(2))
     for n_in, n_out in pairwise(widths):
         layers += [rescaling(rng, n_in) for _ in range(rng.choice([0, 0, 1, 2]))]
@@ -255,6 +255,23 @@ def test_the_maximum_is_dropped_only_below_the_range_of_exp(size, dropped):
     last = pnn.Dense(np.full((2, 3), size), np.zeros(3), "softmax")
     layers = rewriting.rewritten((pnn.Dense(np.eye(2), None, "tanh"), last), "float32")
     assert (layers[-1].activation == BOUNDED_SOFTMAX) == dropped
+
+
+@pytest.mark.parametrize("hidden", ["step", "sigmoid", "softmax", "tanh"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_a_softmax_without_its_maximum_is_the_same(hidden, dtype):
+    rng = np.random.default_rng(0)
+    layers = pnn.Dense(rng.normal(size=(5, 8)), None, hidden), pnn.Dense(rng.normal(size=(8, 3)), None, "softmax")
+    new = rewriting.with_bounded_softmax(layers, dtype)
+    assert new[-1].activation == BOUNDED_SOFTMAX
+    x = rng.normal(size=(100, 5))
+    np.testing.assert_allclose(plain(new, x), plain(layers, x), rtol=1e-14)
+
+
+def test_a_negative_scale_after_a_relu_stays_there():
+    layers = pnn.Dense(np.eye(2), None, "relu"), pnn.Rescaling(np.array([2.0, -3.0]))
+    new = rewriting.with_folded_rescaling(layers, "float64")
+    np.testing.assert_array_equal(plain(new, np.array([1.0, 1.0])), [2, -3])
 
 
 def test_unbounded_logits_keep_their_maximum():
