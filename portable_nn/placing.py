@@ -166,7 +166,7 @@ class Passes:
         suited = logits if backend.tracing else backend.suited(logits)
         placed = tuple(layer.map(partial(place, backend, dtype)) for layer in suited)
         found = placed, "identity" if given == kept else given
-        if all(backend.keeps(array) for layer in placed for array in layer.arrays.values()):
+        if _are_kept(placed, backend):
             self._placed[where] = found
         return found
 
@@ -206,15 +206,17 @@ class Passes:
         forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))
         if self._compiled:
             forward = backend.compiled(forward)
-        if alone or (str(backend), inside) not in self._placed:
-            return forward
-        return self._kept(result, x, backend, forward)
+        return self._kept(result, x, backend, forward) if _are_kept(layers, backend) and not alone else forward
 
     def _kept(self, result: Result, x: Array, backend: Backend, forward: Forward) -> Forward:
         if not backend.tracing:
             self._keys[type(x)] = backend.key
             self._passes[result, type(x), backend.key(x)] = forward
         return forward
+
+
+def _are_kept(layers: Layers, backend: Backend) -> bool:
+    return all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
 
 
 def _check_labels(last: Layer, outputs: Shape) -> None:

@@ -12,14 +12,16 @@ current on the current device: hence the ``with`` there. TF32 is off unless the 
 turns it on.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device
 from portable_nn.backends._base import Backend, Forward
+from portable_nn.layers import Dense, Layer
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
 """How errors begin of what takes memory beside CuPy's pool; that of the pool is a MemoryError."""
@@ -68,6 +70,23 @@ class CuPy(Backend):
 
         with cupy.cuda.Device(self.device.id):
             return cupy.array(array, blocking=True)
+
+    @property
+    def kernels(self) -> Mapping[str, Forward]:
+        """Those that a single kernel computes."""
+        maximum = self.xp.maximum
+        return {"relu": lambda x: maximum(x, 0), "leaky_relu": lambda x: maximum(x, 0.01 * x)}
+
+    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
+        """The bias is added in place, which takes no memory."""
+        steps: list[Forward] = []
+        for layer in layers:
+            if isinstance(layer, Dense):
+                steps += methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
+                steps.append(self.activation(layer.activation, like))
+            else:
+                steps += super().prepared((layer,), like)
+        return tuple(steps)
 
     def entered(self, function: Forward) -> Forward:
         """With this GPU the current one, at no cost where it is that already."""
