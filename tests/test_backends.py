@@ -99,6 +99,13 @@ def test_status_knows_all_libraries():
     assert backends.status()[0] == backends.Status("numpy", "ready", np.__version__, ("cpu",))
 
 
+def test_every_device_that_is_ready():
+    found = [(backend.name, backend) for backend in backends.ready()]
+    wanted = [status.name for status in backends.status() for _ in status.devices]
+    assert [name for name, _ in found] == wanted
+    assert all(backend.to_numpy(backend.place(np.ones(2)) + 1).tolist() == [2, 2] for _, backend in found)
+
+
 def test_not_installed(monkeypatch):
     found = register(monkeypatch, "absent", package="no_such_package", install="'no-such-package[all]'")
     command = "pip install 'no-such-package[all]'"

@@ -4,6 +4,7 @@ A new library is one file here and its class in `BACKENDS`. A conforming library
 through the defaults of `Backend`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ from portable_nn.backends._strict import ArrayAPIStrict
 from portable_nn.backends._torch import Torch
 from portable_nn.errors import BackendError
 
-__all__ = ["BACKENDS", "FLOATS", "Backend", "Forward", "Status", "device_of", "get", "of", "status"]
+__all__ = ["BACKENDS", "FLOATS", "Backend", "Forward", "Status", "device_of", "get", "of", "ready", "status"]
 
 BACKENDS: dict[str, type[Backend]] = {
     backend.name: backend for backend in (NumPy, Torch, CuPy, JAX, Dask, Dpnp, ArrayAPIStrict)
@@ -187,6 +188,24 @@ def status() -> tuple[Status, ...]:
     'ready'
     """
     return tuple(_status(library) for library in BACKENDS.values())
+
+
+def ready() -> Iterator[Backend]:
+    """Every device that is ready, the default one of each library first: all that a test on each backend needs.
+
+    Yields
+    ------
+    Backend
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> str(next(pnn.backends.ready()))
+    'numpy'
+    """
+    for found in status():
+        for device in found.devices:
+            yield get(f"{found.name}:{device}")
 
 
 def _status(library: type[Backend]) -> Status:
