@@ -103,7 +103,10 @@ def test_every_device_that_is_ready():
     found = [(backend.name, backend) for backend in backends.ready()]
     wanted = [status.name for status in backends.status() for _ in status.devices]
     assert [name for name, _ in found] == wanted
-    assert all(backend.to_numpy(backend.place(np.ones(2)) + 1).tolist() == [2, 2] for _, backend in found)
+    assert all(
+        backend.to_numpy(backend.place(np.ones(2, dtype=np.float32)) + 1).tolist() == [2, 2]
+        for _, backend in found
+    )
 
 
 def test_not_installed(monkeypatch):
