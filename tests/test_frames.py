@@ -13,7 +13,7 @@ import portable_nn as pnn
 
 PACKAGE = str(Path(pnn.__file__).parent)
 WIDTH = 1500  # products take nearly all the time, so that this is where the thread is found
-SEEN = 50  # times that the thread is found in the package
+CALLS, SEEN = 8, 500  # calls at least, and times that the thread is found in the package
 
 
 def frames(thread):
@@ -34,14 +34,18 @@ def usual_depth(call):
             if depth := frames(thread):
                 found[depth] += 1
 
-    watcher = threading.Thread(target=watch)
+    watcher, interval = threading.Thread(target=watch), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # else a thread is found most often where it waits for the interpreter
     watcher.start()
     try:
-        while found.total() < SEEN:
+        calls = 0
+        while calls < CALLS or found.total() < SEEN:
             call()
+            calls += 1
     finally:
         done.set()
         watcher.join()
+        sys.setswitchinterval(interval)
     return found.most_common(1)[0][0]
 
 
