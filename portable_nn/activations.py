@@ -35,6 +35,9 @@ __all__ = [
     "tanh",
 ]
 
+LINEAR, CUBIC = 1.5957691216057308, 1.5957691216057308 * 0.044715
+"""gelu is ``x * sigmoid(LINEAR * x + CUBIC * x**3)``; the first is twice the root of 2 / pi."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -297,7 +300,7 @@ def gelu(x: A, /, *, xp: Namespace = None) -> A:
     array([-0.158808,  0.      ,  0.841192])
     """
     near = xp.clip(x, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
-    result: A = x * sigmoid(1.5957691216057308 * near * (1 + 0.044715 * near * near), xp=xp)
+    result: A = x * sigmoid(near * (LINEAR + CUBIC * near * near), xp=xp)
     return result
 
 

@@ -5,7 +5,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace
+from portable_nn._arrays import check_real, namespace, native
 from portable_nn._typing import Array
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.network import Network
@@ -28,10 +28,10 @@ class Explanation:
     input_cast : str
         From which dtype to which the input is cast, on its device; "" if it is not.
     weights : {"copied", "cached", "shared", "cast"}
-        Copied beside the input now; taken from such a copy; those of another library than NumPy, used as they
-        are; or such cast on their device, at each call.
+        Copied beside the input now; taken from such a copy; used as they are; or, where they are not NumPy's,
+        cast on their device at each call.
     moved_bytes : int
-        Of the weights that were copied.
+        Of the weights that were copied, as they were rewritten.
     precision : str
         How products are rounded now: the dtype, or "tf32" or "bfloat16" where those of float32 are; "unknown"
         while tracing.
@@ -86,27 +86,35 @@ def explain(net: Network, x: Array) -> Explanation:
     device       cpu
     dtype        float32
     input        cast, uint8 to float32; not moved
-    weights      copied, 181,440 bytes
+    weights      copied, 184,480 bytes
     products     rounded to float32
     """
     xp = namespace(x)
     backend = backends.of(x, xp)
     floating = check_real(x, xp)
-    dtype = backend.dtype_name(x.dtype if floating else backend.dtype(net.dtype))
+    name = backend.dtype_name(native(x.dtype) if floating else backend.dtype(net.dtype))
+    dtype = backend.computed_in(name) if net.passes.follows else name
+    moved = 0
     cached = net.passes.has(backend, dtype)
     net.passes.find("outputs", x)
     if not net.passes.follows:
-        weights: _Weights = "shared" if dtype == net.dtype else "cast"
+        weights: _Weights = "shared" if name == net.dtype else "cast"
+    elif cached:
+        weights = "cached"
     else:
-        weights = "cached" if cached else "copied"
-    values = sum(prod(array.shape) for layer in net.layers for array in layer.arrays.values())
+        placed, _ = net.passes.place(backend, dtype)
+        given = {id(array) for layer in net.layers for array in layer.arrays.values()}
+        arrays = [array for layer in placed for array in layer.arrays.values() if id(array) not in given]
+        moved = sum(prod(array.shape) for array in arrays) * FLOATS[dtype]
+        weights = "copied" if arrays else "shared"
+    came = str(native(x.dtype)).rpartition(".")[2]
     return Explanation(
         library=backend.name or xp.__name__,
         device=backend.device_name() or "cpu",
         dtype=dtype,
-        input_cast="" if floating else f"{str(x.dtype).rpartition('.')[2]} to {dtype}",
+        input_cast="" if came == dtype else f"{came} to {dtype}",
         weights=weights,
-        moved_bytes=values * FLOATS[dtype] if weights == "copied" else 0,
+        moved_bytes=moved,
         precision=_precision(backend, dtype),
     )
 

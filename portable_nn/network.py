@@ -315,7 +315,9 @@ class Network:
     @property
     def dtype(self) -> str:
         """The name of the weights' dtype, the widest where they differ."""
-        return self._dtype
+        if self.passes.follows or self.backend is None:
+            return self._dtype
+        return common_dtype(self.layers, self.backend)  # that of weights which others hold may change
 
     @property
     def input_shape(self) -> Shape | None:

@@ -12,7 +12,7 @@ from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Dense, Layer, Shape, check_input
-from portable_nn.rewriting import rewritten, without_last_activation
+from portable_nn.rewriting import rewritten, without_identities, without_last_activation
 
 __all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "labels_of", "plain"]
 
@@ -64,24 +64,18 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
     array([0., 2.])
     """
     numpy = backends.get("numpy")
-    exact = as_given(layers, numpy.xp, np.dtype(np.float64), result)
+    exact = forward_pass(as_given(layers, numpy.xp, np.dtype(np.float64), result))
     found: NumPyArray = exact(np.asarray(x, dtype=np.float64))
     return found
 
 
-def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> Forward:
-    """The forward pass with weights as they are, which may be trained meanwhile: they are cast at each call."""
+def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> tuple[Forward, ...]:
+    """The steps with weights as they are, cast where they must."""
     if result != "outputs":
         layers = without_last_activation(layers)
+    cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
     last = (partial(labels_of, xp=xp),) if result == "labels" else ()
-
-    def steps() -> tuple[Forward, ...]:
-        cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
-        return (*(partial(layer, xp=xp) for layer in cast), *last)
-
-    if all(array.dtype == dtype for layer in layers for array in layer.arrays.values()):
-        return forward_pass(steps())
-    return lambda x: forward_pass(steps())(x)
+    return (*(partial(layer, xp=xp) for layer in cast), *last)
 
 
 def place(backend: Backend, dtype: str, array: NumPyArray) -> Array:
@@ -161,12 +155,12 @@ class Passes:
         if where in self._placed and not anew:
             return self._placed[where]
         layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
-        logits = without_last_activation(layers)
-        given, kept = (getattr(chain[-1], "activation", "identity") for chain in (layers, logits))
-        suited = logits if backend.tracing else backend.suited(logits)
-        placed = tuple(layer.map(partial(place, backend, dtype)) for layer in suited)
-        found = placed, "identity" if given == kept else given
-        if _are_kept(placed, backend):
+        left = "identity"
+        if _last_activation(self._layers) != _last_activation(without_last_activation(self._layers)):
+            left, layers = _last_activation(layers), without_last_activation(layers)
+        suited = layers if backend.tracing else backend.suited(layers)
+        found = tuple(layer.map(partial(place, backend, dtype)) for layer in suited), left
+        if _are_kept(found[0], backend):
             self._placed[where] = found
         return found
 
@@ -178,38 +172,38 @@ class Passes:
         xp = namespace(x)
         floating = check_real(x, xp)
         if result != "outputs":
-            _check_labels(self._layers[-1], self._outputs or tuple(x.shape[-1:]))
+            _check_labels(self._layers, self._outputs or tuple(x.shape[-1:]))
         came = backends.of(x, xp)
         if self._backend is not None:
             _check_bound(self._backend, came)
         backend = self._backend if self._backend is not None and self.follows else came
-        dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
+        if self.follows:
+            dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
+            return self._placed_beside(x, backend, dtype, result)
+        dtype = x.dtype if floating else backend.dtype(common_dtype(self._layers, backend))
+        steps = as_given(self._layers, xp, dtype, result)
+        return backend.entered(forward_pass(steps if floating else (backend.cast_to(dtype), *steps)))
+
+    def _placed_beside(self, x: Array, backend: Backend, dtype: DType, result: Result) -> Forward:
         name = backend.dtype_name(dtype)
-        if not self.follows:
-            own = as_given(self._layers, xp, dtype, result)
-            if not floating:
-                own = forward_pass((backend.cast_to(dtype), own))
-            return self._kept(result, x, backend, backend.entered(own))
         inside = backend.computed_in(name)
         alone = not backend.mixes(x)
         layers, left = self.place(backend, inside, anew=alone)
-        steps = backend.prepared(layers, x)
         computed = dtype if inside == name else backend.dtype(inside)
+        last = layers[-1]
+        if result == "outputs" and left != "identity" and isinstance(last, Dense):
+            layers = *layers[:-1], last.with_activation(left)
+        steps = backend.prepared(layers, x)
         if x.dtype != computed:
             steps = backend.cast_to(computed), *steps
         if result == "labels":
-            steps = *steps, partial(labels_of, xp=xp)
-        elif result == "outputs" and left != "identity":
-            steps = *steps, backend.activation(left, x)
-        if computed != dtype and result != "labels":
+            steps = *steps, partial(labels_of, xp=backend.xp)
+        elif computed != dtype:
             steps = *steps, backend.cast_to(dtype)
-        forward = backend.entered(backend.parted(forward_pass(steps), self._layers, x))
+        forward = backend.entered(backend.parted(forward_pass(steps), layers, x))
         if self._compiled:
             forward = backend.compiled(forward)
-        return self._kept(result, x, backend, forward) if _are_kept(layers, backend) and not alone else forward
-
-    def _kept(self, result: Result, x: Array, backend: Backend, forward: Forward) -> Forward:
-        if not backend.tracing:
+        if _are_kept(layers, backend) and not alone and not backend.tracing:
             self._keys[type(x)] = backend.key
             self._passes[result, type(x), backend.key(x)] = forward
         return forward
@@ -219,7 +213,13 @@ def _are_kept(layers: Layers, backend: Backend) -> bool:
     return all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
 
 
-def _check_labels(last: Layer, outputs: Shape) -> None:
+def _last_activation(layers: Layers) -> str:
+    last = without_identities(layers)[-1]
+    return last.activation if isinstance(last, Dense) else "identity"
+
+
+def _check_labels(layers: Layers, outputs: Shape) -> None:
+    last = without_identities(layers)[-1]
     if outputs == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
         raise NetworkError(
             "one output without a sigmoid is regression, which has no labels: call net(x) for its values"

@@ -17,7 +17,7 @@ from portable_nn._typing import Array
 from portable_nn.activations import BOUNDED_SOFTMAX, BOUNDS, STRICTLY_INCREASING
 from portable_nn.layers import Dense, Flatten, Layer, Rescaling
 
-__all__ = ["rewritten", "without_last_activation"]
+__all__ = ["rewritten", "without_identities", "without_last_activation"]
 
 Layers: TypeAlias = tuple[Layer, ...]
 
@@ -54,6 +54,7 @@ def rewritten(layers: Layers, dtype: str) -> Layers:
 
 def without_last_activation(layers: Layers) -> Layers:
     """Up to the logits: a last activation that keeps the order of one sample's values is left out."""
+    layers = without_identities(layers)
     last = layers[-1]
     if isinstance(last, Dense) and last.activation in STRICTLY_INCREASING | {BOUNDED_SOFTMAX}:
         return (*layers[:-1], last.with_activation("identity"))
@@ -61,9 +62,9 @@ def without_last_activation(layers: Layers) -> Layers:
 
 
 def without_identities(layers: Layers) -> Layers:
-    """Without layers that change nothing, but for the last one standing."""
+    """Without layers that change nothing, but where only views would be left of the caller's array."""
     kept = tuple(layer for layer in layers if not _is_identity(layer))
-    return kept or layers[:1]
+    return layers if all(isinstance(layer, Flatten) for layer in kept) else kept
 
 
 def with_folded_rescaling(layers: Layers, dtype: str) -> Layers:

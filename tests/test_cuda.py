@@ -325,6 +325,9 @@ def test_dask_over_cupy(two, dask, mnist, images, wanted):
         assert type(outputs) is type(x)
         check(outputs.compute(scheduler="synchronous"), 0, wanted)
     assert {backends.of(x, backends.get("dask").xp)} == {backends.get("dask:cupy:0")}
+    np.testing.assert_allclose(
+        mnist(dask.from_array(images, chunks=(30, 784))).compute(), wanted, rtol=0, atol=ATOL
+    )
 
 
 def test_the_command_line(two, tmp_path):

@@ -1,7 +1,9 @@
 """Everything follows the input: libraries in turn and at once, tracing, transforms, lazy arrays, ONNX."""
 
+import gc
 import operator
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -361,6 +363,47 @@ def test_training_in_place_is_seen_by_later_calls(torch, weights, images, mnist_
         np.testing.assert_array_equal(net.predict(x), of_torch(torch, weights, x.double()).argmax(dim=-1))
         torch.testing.assert_close(net(x).double(), of_torch(torch, weights, x.double()), rtol=0, atol=1e-5)
     assert losses[-1] < losses[0]
+
+
+def test_the_users_weights_may_change_their_dtype(torch, weights):
+    net = of_parameters(weights)
+    x = torch.ones(2, 784, dtype=torch.float64)
+    before = net(x)
+    torch.nn.ParameterList(weights).float()
+    assert net.dtype == "float32"
+    torch.testing.assert_close(net(x), before, rtol=0, atol=1e-4)
+    torch.testing.assert_close(net(x.float()), before.float(), rtol=0, atol=1e-4)
+
+
+# PyTorch's own compiler uses what PyTorch deprecates
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_more_networks_are_compiled_than_one_piece_of_code_may_be(torch):
+    torch.compiler.reset()
+    x = torch.ones((2, 4), dtype=torch.float64)
+    for activation in ("tanh", "relu", "sigmoid", "silu"):
+        net = pnn.Network([pnn.Dense(np.ones((4, 3)), None, activation)])
+        compiled = net.compile()
+        torch.testing.assert_close(compiled(x), net(x))
+        torch.testing.assert_close(compiled.logits(x), net.logits(x))
+        torch.testing.assert_close(compiled.predict(x), net.predict(x))
+
+
+@pytest.mark.parametrize("value", [1e20, -1e20])
+def test_the_derivative_of_gelu_where_cubes_overflow(torch, jax, value):
+    net = pnn.Network([pnn.Dense(np.eye(1, dtype=np.float32), None, "gelu")])
+    x = torch.tensor([value], requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad.item() == (value > 0)
+    assert jax.grad(lambda x: net(x).sum())(jax.numpy.asarray([value], dtype="float32"))[0] == (value > 0)
+
+
+def test_jax_holds_no_input(jax, fresh, images):
+    x = jax.numpy.asarray(images)
+    fresh(x).block_until_ready()
+    alive = weakref.ref(x)
+    del x
+    gc.collect()
+    assert alive() is None
 
 
 # Dask

@@ -222,6 +222,44 @@ def test_one_output_without_a_sigmoid_is_regression(activation):
     assert net(X).shape == (6, 1)
 
 
+@pytest.mark.parametrize("shape", [(1, 4), (1, 1, 4), (2, 2), (1, 2, 2)], ids=str)
+@pytest.mark.parametrize("leading", [(), (1,), (3,), (1, 3), (3, 1)], ids=str)
+def test_samples_of_several_axes(backend, shape, leading):
+    net = pnn.Network([pnn.Flatten(shape), *small().layers])
+    x = RANDOM.normal(size=(*leading, *shape)).astype(np.float32)
+    outputs = backend.to_numpy(net(backend.place(x)))
+    assert outputs.shape == (*leading, 3)
+    np.testing.assert_allclose(outputs, forward(small(), x.reshape(*leading, 4)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "silu", "gelu"])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 2)], ids=str)
+@pytest.mark.parametrize("leading", [(), (1,), (3,), (2, 3)], ids=str)
+def test_large_numbers_do_not_warn(activation, shape, leading):
+    net = pnn.Network([pnn.Flatten(shape), pnn.Dense(np.eye(4, dtype=np.float32), None, activation), dense(4, 2)])
+    assert not np.isnan(net(np.full((*leading, *shape), -1e30, dtype=np.float32))).any()
+
+
+@pytest.mark.parametrize("last", [pnn.Flatten((3,)), pnn.Rescaling(1.0), pnn.Rescaling(2.0)], ids=repr)
+@pytest.mark.parametrize("activation", ["softmax", "leaky_relu"])
+def test_logits_are_the_same_whoever_holds_the_weights(torch, activation, last):
+    net = pnn.Network([pnn.Dense(W2, B2, activation), last])
+    own = pnn.Network(layer.map(torch.tensor) for layer in net.layers)
+    x = RANDOM.normal(size=(7, 5))
+    np.testing.assert_allclose(net.logits(x), own.logits(torch.tensor(x)), rtol=1e-12)
+    np.testing.assert_allclose(net.logits(x), pnn.placing.plain(net.layers, x, "logits"), rtol=1e-12)
+
+
+def test_what_changes_nothing_after_a_sigmoid_leaves_its_labels():
+    net = pnn.Network([pnn.Dense(np.ones((2, 1)), None, "sigmoid"), pnn.Rescaling(1.0)])
+    np.testing.assert_array_equal(net.predict(np.array([[1.0, 1], [-1, -1]])), [1, 0])
+
+
+def test_a_layer_alone_is_no_list_of_layers():
+    with pytest.raises(pnn.NetworkError, match=r"takes its layers in a list, got Dense\(2, 2"):
+        pnn.Network(dense(2, 2))
+
+
 # Placement
 
 

@@ -310,9 +310,11 @@ def test_linear_layers_merge_where_that_saves_products(widths, merged):
     assert len(rewriting.with_merged_linear(layers, "float32")) == (1 if merged else 2)
 
 
-def test_of_identities_alone_one_stays():
-    layers = pnn.Rescaling(1.0), pnn.Flatten((3,))
-    assert rewriting.without_identities(layers) == layers[:1]
+def test_identities_alone_stay_so_that_no_view_of_the_input_comes_out():
+    layers = pnn.Flatten((3,)), pnn.Rescaling(1.0)
+    assert rewriting.without_identities(layers) == layers
+    x = np.ones((2, 3))
+    assert not np.shares_memory(pnn.Network(layers)(x), x)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

@@ -13,15 +13,39 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from portable_nn._arrays import float_name
+from portable_nn._arrays import float_name, is_narrow
 from portable_nn._typing import Array, Device, DType, Namespace
 from portable_nn.activations import FUNCTIONS
-from portable_nn.layers import Layer
+from portable_nn.layers import Dense, Flatten, Layer
 
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
 
 _ROUNDING = {"float32": 2**-20, "bfloat16x3": 2**-12, "tf32": 2**-9.5, "bfloat16": float("inf")}
+
+
+def by_maximum(xp: Namespace) -> Mapping[str, Forward]:
+    """Activations without `where` on data, for libraries that take no derivatives: at 0 those would be 1/2."""
+    return {
+        "relu": lambda x: xp.maximum(x, 0),
+        "leaky_relu": wide(lambda x: xp.maximum(x, 0.01 * x)),
+        "elu": wide(lambda x: xp.maximum(x, xp.expm1(xp.minimum(x, 0)))),
+    }
+
+
+def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
+    """How many axes an array has before those of a sample; None where a sample may have any."""
+    for layer in layers:
+        if isinstance(layer, Flatten):
+            return int(like.ndim) - len(layer.sample_shape)
+        if layer.arrays:
+            return int(like.ndim) - 1
+    return None
+
+
+def wide(function: Forward) -> Forward:
+    """What has 16 bits computed in 32, and rounded once."""
+    return lambda x: function(x.astype("float32")).astype(x.dtype) if is_narrow(x) else function(x)
 
 
 @dataclass(frozen=True)
@@ -113,8 +137,8 @@ class Backend:
         """The library's own elementwise activations, where they pay: the same values, tails and derivatives."""
         return {}
 
-    def activation(self, name: str, like: Array) -> Forward:
-        """An activation of arrays like that."""
+    def activation(self, name: str) -> Forward:
+        """An activation of arrays of this library."""
         return self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
 
     def cast_to(self, dtype: DType) -> Forward:
@@ -127,7 +151,13 @@ class Backend:
 
     def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """Layers whose weights were placed here, as the steps that the library runs best on arrays like that."""
-        return tuple(partial(layer, xp=self.xp) for layer in layers)
+        steps: list[Forward] = []
+        for layer in layers:
+            if isinstance(layer, Dense) and layer.activation in self.kernels:
+                steps += partial(layer.with_activation("identity"), xp=self.xp), self.kernels[layer.activation]
+            else:
+                steps.append(partial(layer, xp=self.xp))
+        return tuple(steps)
 
     def has_labels(self) -> bool:
         """Whether the device has the integers that argmax gives."""

@@ -20,7 +20,7 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend, Forward
+from portable_nn.backends._base import Backend, Forward, by_maximum
 from portable_nn.layers import Dense, Layer
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
@@ -73,9 +73,8 @@ class CuPy(Backend):
 
     @property
     def kernels(self) -> Mapping[str, Forward]:
-        """Those that a single kernel computes."""
-        maximum = self.xp.maximum
-        return {"relu": lambda x: maximum(x, 0), "leaky_relu": lambda x: maximum(x, 0.01 * x)}
+        """Those that take fewer kernels."""
+        return by_maximum(self.xp)
 
     def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """The bias is added in place, which takes no memory."""
@@ -83,7 +82,7 @@ class CuPy(Backend):
         for layer in layers:
             if isinstance(layer, Dense):
                 steps += methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
-                steps.append(self.activation(layer.activation, like))
+                steps.append(self.activation(layer.activation))
             else:
                 steps += super().prepared((layer,), like)
         return tuple(steps)

@@ -4,12 +4,14 @@ Weights become Dask arrays of one chunk, held by the library that holds the chun
 `dask:cupy:0`; without, chunks are NumPy's. Dask takes no library whose dtypes are not NumPy's.
 """
 
+from collections.abc import Hashable, Mapping
 from typing import Any, final
 
+import array_api_compat
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend
+from portable_nn.backends._base import Backend, Forward, by_maximum
 
 
 @final
@@ -52,6 +54,19 @@ class Dask(Backend):
     def dtype_name(self, dtype: DType) -> str:
         """As the chunks have it."""
         return str(self.device.dtype_name(dtype))
+
+    @property
+    def kernels(self) -> Mapping[str, Forward]:
+        """Those that take fewer tasks."""
+        return by_maximum(self.xp)
+
+    @staticmethod
+    def key(x: Array) -> Hashable:
+        """Dtype, and what the chunks depend on."""
+        from portable_nn.backends import of
+
+        chunk = x._meta
+        return x.dtype, type(chunk), of(chunk, array_api_compat.array_namespace(chunk)).key(chunk)
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """One chunk, placed by the backend of the chunks."""

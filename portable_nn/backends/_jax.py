@@ -11,9 +11,9 @@ from typing import Any, final
 
 import numpy as np
 
-from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend, Forward
+from portable_nn.activations import CUBIC, LINEAR
+from portable_nn.backends._base import Backend, Forward, wide
 from portable_nn.layers import Dense, Layer
 
 
@@ -78,18 +78,12 @@ class JAX(Backend):
             for layer in layers:
                 match layer.map(lambda _: next(given)):
                     case Dense(weight=weight, bias=bias, activation=name):
-                        x = super(JAX, self).activation(name, like)(x @ weight + bias)
+                        x = self.activation(name)(x @ weight + bias)
                     case other:
                         x = other(x, self.xp)
             return x
 
         return (partial(run, weights),)
-
-    def activation(self, name: str, like: Array) -> Forward:
-        """In one call."""
-        import jax
-
-        return jax.jit(super().activation(name, like))  # type: ignore[no-any-return]
 
     def compiled(self, forward: Forward) -> Forward:
         """Through `jax.jit`."""
@@ -135,16 +129,12 @@ def _kernels() -> Mapping[str, Forward]:
     import jax
 
     def gelu(x: Array) -> Array:
-        return x * jax.nn.sigmoid(1.5957691216057308 * x * (1 + 0.044715 * x * x))
+        near = jax.numpy.clip(x, -30, 30)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
+        return x * jax.nn.sigmoid(near * (LINEAR + CUBIC * near * near))
 
     return {
         "relu": jax.nn.relu,
-        "sigmoid": _wide(jax.nn.sigmoid),
-        "silu": _wide(jax.nn.silu),
-        "gelu": _wide(gelu),
+        "sigmoid": wide(jax.nn.sigmoid),
+        "silu": wide(jax.nn.silu),
+        "gelu": wide(gelu),
     }
-
-
-def _wide(function: Forward) -> Forward:
-    """What has 16 bits computed in 32, and rounded once."""
-    return lambda x: function(x.astype("float32")).astype(x.dtype) if is_narrow(x) else function(x)

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from portable_nn._typing import Array, DType
-from portable_nn.activations import FUNCTIONS
-from portable_nn.backends._base import Backend, Forward
+from portable_nn.activations import CUBIC, FUNCTIONS, LINEAR
+from portable_nn.backends._base import Backend, Forward, leading_axes
 from portable_nn.layers import Dense, Layer
 
 BLOCK = 2**17
@@ -35,9 +35,6 @@ REPEATS, LONG = (400, 200, 100, 50, 20, 10, 4, 1), 2**14
 NARROW, UNITS = 16, 4
 """A hidden layer of more than `NARROW` units runs best with a multiple of `UNITS`: OpenBLAS multiplies by 49 to
 51 columns no faster than by 52, and one row by 50 more slowly."""
-
-LINEAR, CUBIC = 1.5957691216057308, 1.5957691216057308 * 0.044715
-"""Of the argument of the sigmoid in gelu."""
 
 Number: TypeAlias = Callable[[float], Any]
 """Makes a constant: itself for a batch, and for one sample an array of its shape. NumPy starts on two arrays of
@@ -193,56 +190,50 @@ class NumPy(Backend):
         wider = list(layers)
         for i, (layer, after) in enumerate(pairwise(layers)):
             match layer, after:
-                case Dense(activation=name, bias=bias), Dense() if name in KERNELS and len(bias) > NARROW:
-                    copies = -len(bias) % UNITS
-                    twice = np.r_[: len(bias), :copies]
+                case Dense(activation=name, bias=bias), Dense() if (
+                    name in KERNELS and len(bias) > NARROW and len(bias) % UNITS
+                ):
+                    twice = np.r_[: len(bias), : -len(bias) % UNITS]
                     halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
                     weight = after.weight[twice] * halves[:, None]
                     wider[i] = Dense(wider[i].arrays["weight"][:, twice], bias[twice], name)
                     wider[i + 1] = Dense(weight, after.bias, after.activation)
         return tuple(wider)
 
-    def activation(self, name: str, like: Array) -> Forward:
-        """Softmax reduces columns in one piece: short rows take twenty times as long."""
-        if name in KERNELS:
-            return (OF_ONE_SAMPLE if _is_one(like) else KERNELS)[name](float, _zeros_like)
-        function = partial(FUNCTIONS[name], xp=REDUCING)
-        return lambda x: function(np.asfortranarray(x))
-
     def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """For one sample a step for each Dense; for many its product, and then the rest."""
         steps: list[Forward] = [] if type(like) is np.ndarray else [np.asarray]
+        leading = leading_axes(layers, like)
         for layer in layers:
             if not isinstance(layer, Dense):
                 steps += super().prepared((layer,), like)
-            elif _is_one(like):
-                steps.append(_one_sample(layer, like.ndim))
+                continue
+            name = layer.activation
+            if _is_one(like, leading):
+                steps.append(_one_sample(layer, leading))
             else:
                 steps += methodcaller("dot", layer.weight), _plus(layer.bias)
-                if layer.activation in KERNELS:
-                    steps.append(self.activation(layer.activation, like))
-            if isinstance(layer, Dense) and layer.activation not in KERNELS:
-                steps.append(self.activation(layer.activation, like))
+                if name in KERNELS and name != "identity":
+                    steps.append(KERNELS[name](float, _zeros_like))
+            if name not in KERNELS:
+                steps.append(_by_columns(name) if "softmax" in name else self.activation(name))
         return tuple(steps)
 
     def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
-        shape = next((layer.input_shape for layer in layers if layer.input_shape), None)
-        if shape is None or like.ndim == len(shape):
+        leading = leading_axes(layers, like)
+        if leading is None or _is_one(like, leading):
             return forward
-        leading = like.ndim - len(shape)
-        if leading == 1 and _is_one(like):
-            return forward
-        named = {layer.activation for layer in layers if isinstance(layer, Dense)}
-        overflows = not named.isdisjoint(OVERFLOWING)
-        widest = max([1, *(len(layer.bias) for layer in layers if isinstance(layer, Dense))])
+        dense = [layer for layer in layers if isinstance(layer, Dense)]
+        overflows = not OVERFLOWING.isdisjoint(layer.activation for layer in dense)
+        widest = max([1, *(len(layer.bias) for layer in dense)])
         rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
 
         def parted(x: Array) -> Array:
             with np.errstate(over="ignore") if overflows else nullcontext():
                 if leading == 1 and len(x) <= rows:
                     return forward(x)
-                samples = x if leading == 1 else np.reshape(x, (-1, *shape))
+                samples = x if leading == 1 else np.reshape(x, (-1, *x.shape[leading:]))
                 first = forward(samples[:rows])
                 found = np.empty((len(samples), *first.shape[1:]), first.dtype)
                 found[:rows] = first
@@ -264,14 +255,19 @@ REDUCING = SimpleNamespace(
 """What softmax takes of a namespace; the reductions start in half the time of `numpy.max` and `numpy.sum`."""
 
 
-def _is_one(x: Array) -> bool:
-    """Whether `x` is one sample, as far as a Dense can tell."""
-    return bool(x.ndim == 1 or x.shape[:1] == (1,))
+def _by_columns(name: str) -> Forward:
+    """A softmax with each column in one piece: NumPy reduces short rows in twenty times the time."""
+    function = partial(FUNCTIONS[name], xp=REDUCING)
+    return lambda x: function(np.asfortranarray(x))
 
 
-def _one_sample(layer: Dense, ndim: int) -> Forward:
+def _is_one(x: Array, leading: int | None) -> bool:
+    return leading == 0 or (leading == 1 and len(x) == 1)
+
+
+def _one_sample(layer: Dense, leading: int | None) -> Forward:
     weight = layer.weight
-    bias = layer.bias.reshape(-1) if ndim == 1 else layer.bias.reshape(1, -1)
+    bias = layer.bias[None] if leading else layer.bias
     zero = np.zeros_like(bias)
     name = layer.activation if layer.activation in KERNELS else "identity"
     kernel = OF_ONE_SAMPLE[name](partial(np.full_like, bias), lambda _: zero)

@@ -6,14 +6,16 @@ What `torch.compile` or a function transform makes is not kept: it dies with the
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
+from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend, Forward
+from portable_nn.activations import CUBIC, LINEAR
+from portable_nn.backends._base import Backend, Forward, leading_axes
 from portable_nn.errors import BackendError
 from portable_nn.layers import Dense, Layer
 
@@ -110,16 +112,32 @@ class Torch(Backend):
             if isinstance(layer, Dense):
                 steps.append(partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias))
                 if layer.activation != "identity":
-                    steps.append(self.activation(layer.activation, like))
+                    steps.append(self.activation(layer.activation))
             else:
                 steps += super().prepared((layer,), like)
         return tuple(steps)
 
     def compiled(self, forward: Forward) -> Forward:
-        """Through `torch.compile`, the whole function in one graph."""
+        """Through `torch.compile`, the whole function in one graph.
+
+        It compiles the same code a few times at most, and all forward passes share theirs: each gets a copy.
+        """
         import torch
 
-        return torch.compile(forward, fullgraph=True)  # type: ignore[no-any-return]
+        own = FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
+        return torch.compile(own, fullgraph=True)  # type: ignore[no-any-return]
+
+    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+        """Leading axes as one: `linear` multiplies by each of several apart where they do not lie in order."""
+        leading = leading_axes(layers, like) or 0
+        if leading < 2:
+            return forward
+
+        def parted(x: Array) -> Array:
+            found = forward(x.flatten(0, leading - 1))
+            return found.unflatten(0, x.shape[:leading])
+
+        return parted
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Detached, fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
@@ -167,7 +185,6 @@ class Torch(Backend):
                 setting.fp32_precision = precision
 
 
-@cache
 def _kernels() -> Mapping[str, Forward]:
     import torch
 
@@ -190,5 +207,6 @@ def _gelu(x: Array) -> Array:
 
     if is_narrow(x):
         return _gelu(x.float()).to(x.dtype)
-    inner = torch.rsub(x * x, 1.5957691216057308, alpha=-1.5957691216057308 * 0.044715)
-    return x * inner.mul_(x).sigmoid_()
+    near = x.clamp(-30, 30) if x.requires_grad else x  # else an infinite cube makes the derivative nan
+    inner = torch.rsub(near * near, LINEAR, alpha=-CUBIC)
+    return x * inner.mul_(near).sigmoid_()
