@@ -377,15 +377,15 @@ def test_the_users_weights_may_change_their_dtype(torch, weights):
 
 # PyTorch's own compiler uses what PyTorch deprecates
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-def test_more_networks_are_compiled_than_one_piece_of_code_may_be(torch):
+def test_more_is_compiled_than_one_piece_of_code_may_be(torch):
     torch.compiler.reset()
-    x = torch.ones((2, 4), dtype=torch.float64)
-    for activation in ("tanh", "relu", "sigmoid", "silu"):
-        net = pnn.Network([pnn.Dense(np.ones((4, 3)), None, activation)])
-        compiled = net.compile()
+    net = pnn.Network([pnn.Dense(np.ones((4, 3)), None, "tanh")])
+    compiled = net.compile()
+    for shape in [(2, 4), (3, 4), (1, 4), (4,)]:
+        x = torch.ones(shape)
         torch.testing.assert_close(compiled(x), net(x))
-        torch.testing.assert_close(compiled.logits(x), net.logits(x))
         torch.testing.assert_close(compiled.predict(x), net.predict(x))
+        torch.testing.assert_close(compiled.logits(x), net.logits(x))
 
 
 @pytest.mark.parametrize("value", [1e20, -1e20])
