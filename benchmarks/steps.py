@@ -8,24 +8,51 @@ import numpy as np
 
 import portable_nn as pnn
 from benchmarks.contenders import CONTENDERS
-from benchmarks.contenders.by_hand import ACTIVATIONS
 from benchmarks.dispatch import folded
 from benchmarks.networks import NETWORKS, Cell
+from benchmarks.oracle import ACTIVATIONS
 
 __all__ = ["WHOLE", "functions"]
 
 WHOLE = "the call itself"
 
-BLOCK = 2**19
-"""Bytes of the widest layer for a block of rows: what lies in a core's cache."""
+VALUES, MOST_ROWS = 2**17, 2000
+"""What the widest layer has for a block of rows, and how many rows a wide one gets at most."""
 
 Steps: TypeAlias = dict[str, list[float]]
 """Milliseconds of each step, in each pass."""
 
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """In place."""
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    z += 1
+    return np.divide(1, z, out=z)
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """By columns, which NumPy reduces sooner than short rows."""
+    z = np.asfortranarray(z)
+    return bounded_softmax(z - z.max(axis=-1, keepdims=True))
+
+
+def bounded_softmax(z: np.ndarray) -> np.ndarray:
+    """Of logits whose exponentials are finite."""
+    e = np.exp(np.asfortranarray(z))
+    e /= e.sum(axis=-1, keepdims=True)
+    return e
+
+
 IN_PLACE: dict[str, Callable[[np.ndarray], np.ndarray]] = ACTIVATIONS | {
     "relu": lambda z: np.maximum(z, 0, out=z),
     "tanh": lambda z: np.tanh(z, out=z),
+    "sigmoid": sigmoid,
+    "softmax": softmax,
 }
+
+BOUNDED = ("sigmoid", "tanh")
+"""Before a softmax, they bound its logits."""
 
 
 def functions() -> dict[str, Callable[..., Any]]:
@@ -36,7 +63,8 @@ def functions() -> dict[str, Callable[..., Any]]:
 def labelling(passes: int) -> Steps:
     """Of labelling the test images through `infer`, which takes turns with the steps."""
     net, (images, _) = pnn.load("mnist"), pnn.datasets.mnist("test")
-    layers = [*folded(net.layers)]
+    *hidden, last = folded(net.layers)
+    layers = [*hidden, last.with_activation("identity")]  # the largest logit is enough
 
     def by_hand(lap: Callable[[str], None]) -> None:
         for z in blocks_through(layers, images, lap):
@@ -64,19 +92,22 @@ def blocks_through(
     """The outputs of each block of rows; `lap` is told of each step that is done."""
     layers = list(layers)
     dtype = layers[0].weight.dtype
-    widest = max(max(layer.weight.shape) for layer in layers)
-    rows = max(64, BLOCK // (widest * dtype.itemsize))
+    widest = max(len(layer.bias) for layer in layers)
+    rows = max(VALUES // widest, min(widest, MOST_ROWS))
+    activations = [IN_PLACE[layer.activation] for layer in layers]
+    if layers[-1].activation == "softmax" and layers[-2].activation in BOUNDED:
+        activations[-1] = bounded_softmax
     for i in range(0, len(x), rows):
         z = x[i : i + rows]
         if z.dtype != dtype:
             z = z.astype(dtype)
             lap(f"cast to {dtype}")
-        for layer in layers:
-            z = z @ layer.weight
+        for layer, activation in zip(layers, activations, strict=True):
+            z = z.dot(layer.weight)
             lap(f"product by {layer.weight.shape[0]} x {layer.weight.shape[1]} weights")
             z += layer.bias
             lap("biases, added in place")
-            z = IN_PLACE[layer.activation](z)
+            z = activation(z)
             if layer.activation != "identity":
                 lap(layer.activation)
         yield z
@@ -91,9 +122,11 @@ def on_torch(network: str, batch: int, passes: int) -> Steps:
     cell = Cell(NETWORKS[network], batch, "one", "torch")
     x = torch.tensor(cell.x)
     layers = [
-        (torch.tensor(layer.weight), torch.tensor(layer.bias), layer.activation) for layer in folded(cell.layers)
+        (torch.tensor(layer.weight.T.copy()), torch.tensor(layer.bias), layer.activation)
+        for layer in folded(cell.layers)
     ]
-    modules = {name: module() for name, module in MODULES.items()}
+    kernels = {name: module() for name, module in MODULES.items()}
+    kernels |= {"sigmoid": torch.sigmoid_, "tanh": torch.tanh_, "relu": torch.relu_}
 
     @torch.inference_mode()
     def by_hand(lap: Callable[[str], None]) -> None:
@@ -102,10 +135,10 @@ def on_torch(network: str, batch: int, passes: int) -> Steps:
             z = z.to(layers[0][0].dtype)
             lap(f"cast to {cell.dtype}")
         for weight, bias, activation in layers:
-            z = torch.addmm(bias, z, weight)
-            lap(f"product by {weight.shape[0]} x {weight.shape[1]} weights, with the bias")
+            z = torch.nn.functional.linear(z, weight, bias)
+            lap(f"product by {weight.shape[1]} x {weight.shape[0]} weights, with the bias")
             if activation != "identity":
-                z = modules[activation](z)
+                z = kernels[activation](z)
                 lap(activation)
 
     return in_turns(CONTENDERS["portable-torch"].natural(cell), by_hand, passes)

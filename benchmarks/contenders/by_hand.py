@@ -6,29 +6,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.networks import Cell
+from benchmarks.oracle import ACTIVATIONS
 from portable_nn import Rescaling
 
-__all__ = ["ACTIVATIONS", "natural"]
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    """Of each row."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "identity": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.maximum(x, 0.01 * x),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
-    "gelu": lambda x: 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))),
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "softplus": lambda x: np.logaddexp(0, x),
-    "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "softmax": softmax,
-}
+__all__ = ["natural"]
 
 
 def natural(cell: Cell) -> Callable[[], Any]:
