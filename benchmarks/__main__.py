@@ -19,6 +19,7 @@ from benchmarks.contenders import CONTENDERS, NATURAL, PEERS
 from benchmarks.environment import of_workers
 from benchmarks.networks import BATCHES, NETWORKS
 from benchmarks.profiles import profile_figures, profiles
+from benchmarks.racing import FULL, QUICK, Effort
 from benchmarks.ratios import goal_figures
 from benchmarks.report import absentees, results, suite_absentees
 from benchmarks.tables import figures_table, race_tables, ratios_table
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_peers(options: argparse.Namespace) -> None:
     """Race, print, and write what was asked for."""
-    effort = peers.QUICK if options.quick else peers.FULL
+    effort = QUICK if options.quick else FULL
     names = options.only or [name for name in PEERS if not (options.quick and CONTENDERS[name].is_slow)]
     threads = [options.threads] if options.threads else ["one", "all"]
     found = measured_peers(effort, names, threads)
@@ -94,7 +95,7 @@ def run_networks(options: argparse.Namespace) -> None:
     """Race, print, and write what was asked for."""
     networks = sorted({name for names in options.networks or [[*NETWORKS]] for name in names})
     found = measured_networks(
-        suite.QUICK if options.quick else suite.FULL,
+        QUICK if options.quick else FULL,
         options.only or NATURAL,
         networks,
         options.batches or BATCHES,
@@ -142,8 +143,8 @@ def run_report(options: argparse.Namespace) -> None:
     if options.measured:
         raced, networks, scaled = measured_before(options.measured)
     else:
-        raced = measured_peers(peers.FULL, PEERS, both)
-        networks = measured_networks(suite.FULL, NATURAL, [*NETWORKS], BATCHES, both)
+        raced = measured_peers(FULL, PEERS, both)
+        networks = measured_networks(FULL, NATURAL, [*NETWORKS], BATCHES, both)
         scaled = measured_scale(scale.FULL)
     found = gpu.devices()
     draw(raced["results"], PICTURE)
@@ -166,7 +167,7 @@ def merged(records: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
     return races[0] | {"results": results, "profiles": profiled}
 
 
-def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:
+def measured_peers(effort: Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:
     """The races, with the machine they were run on."""
     with Console(stderr=True).status("") as status:
         raced = {amount: peers.race(names, amount, effort, status.update) for amount in threads}
@@ -176,7 +177,7 @@ def measured_peers(effort: peers.Effort, names: Sequence[str], threads: Sequence
 
 
 def measured_networks(
-    effort: suite.Effort,
+    effort: Effort,
     names: Sequence[str],
     networks: Sequence[str],
     batches: Sequence[int],

@@ -11,29 +11,10 @@ from functools import partial
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, MANY, WORKLOADS
-from benchmarks.processes import ONE_THREAD, Worker, excused
+from benchmarks.processes import Worker, excused
+from benchmarks.racing import Effort, worker
 
-__all__ = ["FULL", "QUICK", "Effort", "race"]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured.
-
-    Attributes
-    ----------
-    rounds : int
-        In each of which every contender is timed once.
-    fixed_size : int or None
-        The batch size of all who can choose, None to find each one's best.
-    """
-
-    rounds: int
-    fixed_size: int | None = None
-
-
-FULL = Effort(rounds=21)
-QUICK = Effort(rounds=2, fixed_size=1000)
+__all__ = ["race"]
 
 
 @dataclass
@@ -84,7 +65,7 @@ def race(
     sizes = {} if effort.fixed_size else _best_sizes(names, threads, tell)
     with ExitStack() as stack:
         tell("start")
-        entries = [Entry(name, stack.enter_context(_worker(name, threads))) for name in names]
+        entries = [Entry(name, stack.enter_context(worker("benchmarks.runner", name, threads))) for name in names]
         for entry in entries:
             tell(f"check {CONTENDERS[entry.name].title}")
             entry.attempt(partial(_prepare, entry, sizes.get(entry.name, {}), effort))
@@ -107,21 +88,16 @@ def _best_sizes(names: list[str], threads: str, tell: Callable[[str], object]) -
     found = {}
     for name in names:
         tell(f"batch size of {CONTENDERS[name].title}")
-        with _worker(name, threads) as worker:
-            sizes = excused(partial(_best_sizes_of, worker), CONTENDERS[name].needs)
+        with worker("benchmarks.runner", name, threads) as process:
+            sizes = excused(partial(_best_sizes_of, process), CONTENDERS[name].needs)
             found[name] = sizes.get("result", {})
     return found
 
 
-def _best_sizes_of(worker: Worker) -> dict[str, int]:
-    worker.ready()
-    workloads = [workload for workload in worker.call("workloads") if workload in MANY]
-    return {workload: worker.call("best_size", workload=workload) for workload in workloads}
-
-
-def _worker(name: str, threads: str) -> Worker:
-    environment = dict(CONTENDERS[name].environment) | (ONE_THREAD if threads == "one" else {})
-    return Worker("benchmarks.runner", environment, contender=name, threads=threads)
+def _best_sizes_of(process: Worker) -> dict[str, int]:
+    process.ready()
+    workloads = [workload for workload in process.call("workloads") if workload in MANY]
+    return {workload: process.call("best_size", workload=workload) for workload in workloads}
 
 
 def _prepare(entry: Entry, sizes: dict[str, int], effort: Effort) -> None:

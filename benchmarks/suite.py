@@ -6,40 +6,23 @@ ready, check their answers, and then take turns, one at a time, in an order that
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.networks import NETWORKS
-from benchmarks.processes import ONE_THREAD, Worker, excused
+from benchmarks.processes import Worker, excused
+from benchmarks.racing import Effort, worker
 
-__all__ = ["FULL", "QUICK", "Effort", "Suite", "race"]
+__all__ = ["Suite", "race"]
 
 Suite: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """The record of each contender, by network and batch as `named` has them."""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured.
-
-    Attributes
-    ----------
-    rounds, fewest : int
-        Rounds of each network and batch, and to how few they are cut where one takes long.
-    seconds : float
-        What the rounds of one network and batch may take before they are cut.
-    """
-
-    rounds: int
-    fewest: int
-    seconds: float
-
-
-FULL = Effort(rounds=9, fewest=3, seconds=8)
-QUICK = Effort(rounds=2, fewest=1, seconds=1)
+FEWEST, SECONDS = 5, 8
+"""To how few rounds a network and a batch are cut, and what their calls may take before they are."""
 
 Tell: TypeAlias = Callable[[str], object]
 
@@ -75,21 +58,19 @@ def race(
     found: Suite = {}
     by_dtype = sorted(networks, key=lambda network: NETWORKS[network].dtype)
     for dtype, of_dtype in groupby(by_dtype, key=lambda network: NETWORKS[network].dtype):
+        environment = {"JAX_ENABLE_X64": "1"} if dtype == "float64" else {}
         with ExitStack() as stack:
-            workers = {name: stack.enter_context(_worker(name, threads, dtype)) for name in names}
-            started = {name: excused(worker.ready, CONTENDERS[name].needs) for name, worker in workers.items()}
+            workers = {
+                name: stack.enter_context(worker("benchmarks.cells", name, threads, **environment))
+                for name in names
+            }
+            started = {name: excused(workers[name].ready, CONTENDERS[name].needs) for name in names}
             for network in of_dtype:
                 for batch in batches:
                     tell(f"{network}, {batch:,} samples, threads: {threads}")
                     raced = _raced(workers, started, network, batch, effort)
                     found.setdefault(network, {})[str(batch)] = raced
     return found
-
-
-def _worker(name: str, threads: str, dtype: str) -> Worker:
-    environment = {"JAX_ENABLE_X64": "1"} if dtype == "float64" else {}
-    environment |= ONE_THREAD if threads == "one" else {}
-    return Worker("benchmarks.cells", environment, contender=name, threads=threads)
 
 
 def _raced(
@@ -99,17 +80,18 @@ def _raced(
     entries: dict[str, dict[str, Any]] = {}
     calls: dict[str, int] = {}
     seconds_of_a_round = 0.0
-    for name, worker in workers.items():
+    for name, process in workers.items():
         entries[name] = started[name]
         if started[name]["state"] == "ready":
-            prepare = partial(worker.call, "prepare", network=network, batch=batch)
+            prepare = partial(process.call, "prepare", network=network, batch=batch)
             entries[name] = prepared = excused(prepare, CONTENDERS[name].needs)
             if prepared["state"] == "ready":
                 calls[name] = prepared["result"]["calls"]
                 seconds_of_a_round += prepared["result"]["seconds"]
                 entries[name] = {"state": "ready", "seconds": [], "cores": []}
     running = [*calls]
-    for i in range(max(effort.fewest, min(effort.rounds, int(effort.seconds / max(seconds_of_a_round, 1e-9))))):
+    affordable = max(FEWEST, int(SECONDS / max(seconds_of_a_round, 1e-9)))
+    for i in range(min(effort.rounds, affordable)):
         turn = i % max(len(running), 1)
         for name in running[turn:] + running[:turn]:
             took = workers[name].call("time", calls=calls[name])

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from benchmarks import cells, labelling, memory, ratios, runner, suite
+from benchmarks import cells, dispatch, labelling, memory, ratios, runner, suite
+from benchmarks.__main__ import measured_before
 from benchmarks.contenders import CONTENDERS, NATURAL, WORKLOADS
 from benchmarks.dispatch import folded
 from benchmarks.networks import BATCHES, NETWORKS, Architecture, Cell
-from benchmarks.peers import QUICK, race
+from benchmarks.oracle import in_float64
+from benchmarks.peers import race
 from benchmarks.processes import Worker
 from benchmarks.profiles import profile_figures, profiles
+from benchmarks.racing import QUICK, Effort
 from benchmarks.report import results, suite_absentees
 from benchmarks.steps import blocks_through
 from benchmarks.tables import ratios_table
@@ -126,7 +129,7 @@ def test_networks_gives_times_of_every_cell(networks):
                 assert set(entries) == {"portable-numpy", "by-hand"}
                 for entry in entries.values():
                     assert entry["state"] == "ready", entry
-                    assert len(entry["seconds"]) == len(entry["cores"]) == suite.QUICK.rounds
+                    assert len(entry["seconds"]) == len(entry["cores"]) == QUICK.rounds
                     assert min(entry["seconds"]) > 0
     assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
 
@@ -212,7 +215,7 @@ def test_every_contender_answers(contender):
         "gelu-softplus-elu-silu-64-96x4-4-identity",
         "leaky_relu-8-32-100-sigmoid",
     ]
-    found = suite.race([contender], every, [100], "one", suite.QUICK)
+    found = suite.race([contender], every, [100], "one", QUICK)
     for network in every:
         assert found[network]["100"][contender]["state"] == "ready", found[network]
     assert suite_absentees({"one": found}) == []
@@ -229,7 +232,7 @@ def test_a_wrong_output_is_not_timed():
 
 def test_a_dtype_that_a_contender_lacks_is_no_failure():
     pytest.importorskip("openvino", reason="pip install openvino")
-    found = suite.race(["openvino"], [FLOAT64], [1], "one", suite.QUICK)
+    found = suite.race(["openvino"], [FLOAT64], [1], "one", QUICK)
     assert found[FLOAT64]["1"]["openvino"]["state"] == "failed"
     assert suite_absentees({"one": found})[0].startswith("OpenVINO: failed")
 
@@ -242,12 +245,45 @@ def test_the_steps_by_hand_are_those_of_the_network(network):
     assert "biases, added in place" in taken
 
 
-def test_folding_keeps_the_outputs():
-    net = pnn.load("mnist")
-    images = pnn.datasets.mnist("test")[0][:50]
-    layers = [*folded(net.layers)]
-    assert [layer.activation for layer in layers] == ["tanh", "tanh", "softmax"]
-    assert np.abs(pnn.Network(layers)(images.astype(np.float32)) - net(images)).max() < 1e-5
+def test_folding_takes_each_rescaling_and_keeps_the_outputs():
+    rng = np.random.default_rng(0)
+    layers = [
+        pnn.Rescaling(1 / 255, -0.5),
+        pnn.Dense(rng.standard_normal((5, 4)), rng.standard_normal(4), "sigmoid"),
+        pnn.Rescaling(2.0, 0.25),
+        pnn.Dense(rng.standard_normal((4, 3)), rng.standard_normal(3), "softmax"),
+    ]
+    x = rng.integers(0, 256, (7, 5)).astype(np.float64)
+    dense = [*folded(layers)]
+    assert [layer.activation for layer in dense] == ["sigmoid", "softmax"]
+    assert np.abs(in_float64(dense, x) - in_float64(layers, x)).max() < 1e-12
+
+
+@pytest.mark.parametrize(("call", "library"), [(dispatch.on_numpy, "numpy"), (dispatch.on_torch, "torch")])
+def test_the_bare_operations_give_what_the_call_gives(call, library):
+    pytest.importorskip(library)
+    assert len(call(rounds=2)) == 2  # it compares the outputs before
+
+
+def test_the_number_of_rounds_is_cut_to_the_fewest(monkeypatch):
+    monkeypatch.setattr(suite, "SECONDS", 0)
+    found = suite.race(["by-hand"], [SMALL], [1], "one", Effort(rounds=9))
+    assert len(found[SMALL]["1"]["by-hand"]["seconds"]) == suite.FEWEST
+
+
+def test_a_report_is_put_together_from_pieces(tmp_path, peers, networks, scale):
+    pieces = [
+        found | {"results": {threads: found["results"][threads]}}
+        for found in (peers[1], networks[1])
+        for threads in ("all", "one")
+    ]
+    paths = [tmp_path / f"{i}.json" for i in range(5)]
+    for path, piece in zip(paths, [scale[1], *pieces], strict=True):
+        path.write_text(json.dumps(piece))
+    raced, suited, scaled = measured_before(paths)
+    assert raced["results"] == peers[1]["results"]
+    assert suited["results"] == networks[1]["results"]
+    assert scaled == scale[1]
 
 
 @pytest.mark.parametrize(
