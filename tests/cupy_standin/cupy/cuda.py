@@ -88,20 +88,29 @@ def is_available():
 
 
 class Device:
-    """device.pyx: a number; what to go back to is kept by the thread. It compares, and so does not hash."""
+    """device.pyx: a number. It compares, and so does not hash.
+
+    What to go back to was kept by the object, whatever the threads, up to CuPy 9: two threads in one object sent
+    each other to the wrong device (github.com/cupy/cupy, issue 5006). From CuPy 10 on, and so in all that this
+    package supports, the thread keeps it (pull request 5083). Here a second thread is refused all the same: to
+    share no object is right in every version.
+    """
 
     def __init__(self, device=None):
         self.id = runtime.getDevice() if device is None else int(device)
+        self._entered = []
 
     def __enter__(self):
-        before = runtime.getDevice()
-        _thread.entered.append(before)
+        before, thread = runtime.getDevice(), threading.get_ident()
+        if any(other != thread for other, _ in self._entered):
+            raise RuntimeError(f"two threads enter one object of {self}: give each an object of its own")
         if self.id != before:
             runtime.setDevice(self.id)
+        self._entered.append((thread, before))
         return self
 
     def __exit__(self, *exception):
-        runtime.setDevice(_thread.entered.pop())
+        runtime.setDevice(self._entered.pop()[1])
 
     def __int__(self):
         return self.id
