@@ -76,7 +76,8 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
         raise ShapeError("no images to compare on: give at least one")
     means_labels = _means_labels(net, images[:1])
     outputs, scale = _summed(net.layers, images)
-    logits, logits_scale = _summed(without_last_activation(net.layers), images)
+    to_logits = without_last_activation(net.layers)
+    logits, logits_scale = (outputs, scale) if to_logits is net.layers else _summed(to_logits, images)
     if truth is not None:
         check_labels(truth, outputs.shape[:-1], max(2, outputs.shape[-1]) if means_labels else 0)
     head, tail = _parted(net.layers)
