@@ -24,7 +24,7 @@ class Effort:
     fixed_size: int | None = None
 
 
-FULL = Effort(rounds=9)
+FULL = Effort(rounds=7)
 QUICK = Effort(rounds=2, fixed_size=1000)
 
 

@@ -41,7 +41,7 @@ the activation of its hidden layers (several take turns), its widths, and its la
 
 Batches are of 1, 100 and 10,000 samples; wide networks get fewer than 10,000, so that a call takes less than a
 second, and "rows" tells how many. Processes, turns and ratios are as in the races below, with turns of 15 ms and
-nine rounds, or as many as fit eight seconds, at least three. A hundred rows of each answer, the first and the
+seven rounds, or as many as fit eight seconds, at least five. A hundred rows of each answer, the first and the
 last among them, are checked against float64 before. Where the environment forces the BLAS of NumPy to a kernel,
 all that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
 thread".\
@@ -49,17 +49,20 @@ thread".\
 
 WHY = """\
 For each ratio beyond the worst: the steps of the same network, written by hand and timed one by one, beside the
-call itself; on NumPy by blocks of rows that stay in cache, on PyTorch with the whole batch. Nothing can be timed
-inside a program of `jax.jit`: there, what XLA counts in the program of this package and in that of the function
-by hand.\
+call itself; on NumPy by blocks of rows that stay in cache, on PyTorch with the whole batch. As in the package, a
+division by 255 is in the weights, and on NumPy a softmax after sigmoid or tanh subtracts no maximum; unlike
+there, hidden layers on NumPy have the network's own units, not a multiple of 4, and biases are added row by row.
+Nothing can be timed inside a program of `jax.jit`: there, what XLA counts in the program of this package and in
+that of the function by hand.\
 """
 
 STEPS = """\
 What is above holds the missed goals against the arithmetic: the three matrix products of float32 images by the
 weights, nothing else done, at their best batch size; and one square product of as many operations, which is what
-the machine can do. Below, the steps of `infer` are written by hand and timed one by one, by blocks of rows that
-stay in cache, on one thread. Casts and products are NumPy's and its BLAS's own: a goal below their time is out
-of reach for whoever calls them.\
+the machine can do. Below, the steps from uint8 images to labels are written by hand and timed one by one, on one
+thread, by blocks of rows that stay in cache, as `net(x)` takes them inside a batch of `infer`. The division by
+255 is in the weights, and no label needs the softmax. Casts and products are NumPy's and its BLAS's own: a goal
+below their time is out of reach for whoever calls them.\
 """
 
 MEMORY = """\
