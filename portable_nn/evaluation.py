@@ -8,10 +8,11 @@ import numpy as np
 
 from portable_nn import backends, metrics
 from portable_nn._arrays import namespace
+from portable_nn._options import check_count
 from portable_nn._typing import Array
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
-from portable_nn.inference import check_count, infer, placed, runner, where
+from portable_nn.inference import infer, placed, runner, target_of
 from portable_nn.network import Network
 from portable_nn.streams import number_of_samples
 
@@ -110,14 +111,15 @@ def evaluate(
     >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
     0.9352
     """
-    check_count("batch_size", batch_size)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
     for array in (images, labels):
         namespace(array)
     total = number_of_samples(images)
     truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
         raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
-    target = where(net, images, backend)
+    target = target_of(net, images, backend)
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = runner(net, target, outputs=False)

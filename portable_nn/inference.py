@@ -1,6 +1,5 @@
 """Feeding a network: data of any kind and length in, labels or outputs on the host out."""
 
-import operator
 import os
 import warnings
 from collections import deque
@@ -18,6 +17,7 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._arrays import check_real, namespace
+from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
@@ -27,7 +27,7 @@ from portable_nn.placing import labels_of
 from portable_nn.streams import NpyWriter, array_of, batches, number_of_samples, opened
 from portable_nn.writing import check_output
 
-__all__ = ["infer"]
+__all__ = ["cores", "infer", "placed", "runner", "target_of"]
 
 HOST = 2**24
 """Bytes that a batch may take on the CPU before and after the widest layer: a call costs little beside them."""
@@ -116,15 +116,16 @@ def infer(
     >>> pnn.infer(pnn.load("mnist"), images)[:5]
     array([7, 2, 1, 0, 4])
     """
-    check_count("batch_size", batch_size)
-    check_count("workers", workers)
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value is not None:
+            check_count(name, value)
     if workers is not None and workers > 1 and _blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
     is_path = isinstance(data, (str, os.PathLike))
     if out is not None:
         check_output(out, data if is_path else getattr(data, "filename", None), overwrite=overwrite)
     source, first = _first(_reshaped(opened(data), net) if is_path else data)
-    target = where(net, first, backend)
+    target = target_of(net, first, backend)
     _check_samples(first, net.input_shape)
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
@@ -154,21 +155,7 @@ def infer(
     return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise unless an option is None or a positive integer."""
-    if value is None:
-        return
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        count = None
-    if count is None or isinstance(value, bool):
-        raise InputError(f"{name} must be an integer, got {value!r}: give for instance {name}=2")
-    if count < 1:
-        raise ShapeError(f"{name} must be at least 1, got {value}")
-
-
-def where(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
+def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
     """The backend to compute on: the one asked for, or the network's, or that of the data."""
     array, xp = array_of(np.empty(0) if data is None else data)
     if backend is not None:

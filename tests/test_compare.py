@@ -1,5 +1,6 @@
 """Comparisons: what agrees, what each planted fault is called, and what is refused."""
 
+import json
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import portable_nn as pnn
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.records import ColdStart, Comparison, Measured, Row, Speed
 from portable_nn.metrics import parity
+from portable_nn.report.interchange import to_json
 
 QUICK = {"batch_sizes": [64], "iterations": 1, "warm_up": 0}
 
@@ -364,13 +366,39 @@ def test_progress_reaches_the_end(mnist):
         ({"backends": ["torhc"]}, pnn.BackendError, "choose one of numpy, torch"),
         ({"backends": ["torhc:cpu"]}, pnn.BackendError, "name a backend of your own as module:name"),
         ({"dtypes": ["float31"]}, pnn.NetworkError, "float16, bfloat16, float32, float64"),
-        ({"batch_sizes": [0]}, pnn.ShapeError, "at least one sample"),
+        ({"backends": 3}, pnn.InputError, r"backends must be a list, got 3: give backends=\[3\]"),
+        ({"backends": [3]}, pnn.BackendError, "a backend is named by a string such as 'torch:cuda:0', got 3"),
+        ({"dtypes": 3}, pnn.InputError, "dtypes must be a list, got 3"),
+        ({"dtypes": [3, "float16"]}, pnn.NetworkError, "unknown dtype 3: choose one of float16"),
+        ({"dtypes": [[], "x"]}, pnn.NetworkError, r"unknown dtype \[\]: choose one of float16"),
+        ({"batch_sizes": 10}, pnn.InputError, r"batch_sizes must be a list, got 10: give batch_sizes=\[10\]"),
+        ({"batch_sizes": ["10"]}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got '10'"),
+        ({"batch_sizes": "10"}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got '1'"),
+        ({"batch_sizes": [1, 2.5]}, pnn.InputError, r"batch_sizes\[1\] must be an integer, got 2.5"),
+        ({"batch_sizes": [True]}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got True"),
+        ({"batch_sizes": [0]}, pnn.ShapeError, r"batch_sizes\[0\] must be at least 1, got 0"),
+        ({"warm_up": "3"}, pnn.InputError, "warm_up must be an integer, got '3': give for instance warm_up=2"),
+        ({"warm_up": 1.0}, pnn.InputError, "warm_up must be an integer"),
+        ({"warm_up": -1}, pnn.InputError, "warm_up=-1"),
+        ({"iterations": "1"}, pnn.InputError, "iterations must be an integer, got '1'"),
         ({"iterations": 0}, pnn.InputError, "iterations=0"),
+        ({"budget": "1"}, pnn.InputError, "budget must be a number, got '1': give for instance budget=0.5"),
+        ({"budget": float("nan")}, pnn.InputError, "budget=nan"),
+        ({"time_limit": None}, pnn.InputError, "time_limit must be a number, got None"),
+        ({"time_limit": 0}, pnn.InputError, "time_limit=0"),
+        ({"atol": "1e-5"}, pnn.InputError, "atol must be a number, got '1e-5'"),
+        ({"rtol": [0.1]}, pnn.InputError, "rtol must be a number"),
     ],
 )
 def test_misuse(mnist, options, error, words):
     with pytest.raises(error, match=words):
         pnn.compare(*mnist, **options)
+
+
+def test_batch_sizes_of_numpy_are_written_as_json(mnist):
+    options = QUICK | {"batch_sizes": np.array([2, 3])}
+    found = pnn.compare(*mnist, backends=["numpy"], in_process=True, **options)
+    assert json.loads(to_json(found))["batch_sizes"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

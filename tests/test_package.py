@@ -47,7 +47,7 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_arrays", "_typing", "activations", "errors", "metrics", "readers", "writing"},
+    {"_arrays", "_options", "_typing", "activations", "errors", "metrics", "readers", "writing"},
     {"layers"},
     {"backends", "rewriting"},
     {"network", "placing"},

@@ -10,6 +10,7 @@ import numpy as np
 
 from portable_nn import backends as libraries
 from portable_nn._arrays import namespace
+from portable_nn._options import check_count, check_integer, check_list, check_number
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
@@ -18,7 +19,7 @@ from portable_nn.comparison.measuring import Finding, Task, find
 from portable_nn.comparison.naming import spec_of
 from portable_nn.comparison.records import Comparison
 from portable_nn.comparison.verdicts import reference, verdict
-from portable_nn.errors import BackendError, InputError, NetworkError, ShapeError
+from portable_nn.errors import BackendError, InputError, NetworkError
 from portable_nn.formats import save
 from portable_nn.network import Network
 
@@ -108,12 +109,19 @@ def compare(
     >>> found.rows[0].state, found.rows[0].labels.differ
     ('agrees', 0)
     """
-    sizes = tuple(sorted({1, *batch_sizes}))
     dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
     backends = [backends] if isinstance(backends, (str, Backend)) else backends
+    for name, several in (("backends", backends), ("dtypes", dtypes), ("batch_sizes", batch_sizes)):
+        if several is not None or name != "backends":
+            check_list(name, several)
     if not dtypes or (backends is not None and not backends):
         raise BackendError("nothing to compare: give at least one backend and one dtype")
-    _check(sizes, dtypes, warm_up, iterations, budget, time_limit)
+    sizes = tuple(sorted({1, *(check_count(f"batch_sizes[{i}]", size) for i, size in enumerate(batch_sizes))}))
+    _check_dtypes(dtypes)
+    _check_timing(warm_up, iterations, budget, time_limit)
+    for name, tolerance in (("atol", atol), ("rtol", rtol)):
+        if tolerance is not None:
+            check_number(name, tolerance)
     specs = list(libraries.BACKENDS) if backends is None else [spec_of(each, in_process) for each in backends]
     tasks = [
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in dtypes
@@ -130,19 +138,19 @@ def compare(
     return Comparison(model, repr(net), len(wanted.outputs), sizes, rows, here)
 
 
-def _check(
-    sizes: tuple[int, ...],
-    dtypes: Sequence[str],
-    warm_up: int,
-    iterations: int | None,
-    budget: float,
-    time_limit: float,
-) -> None:
-    if sizes[0] < 1:
-        raise ShapeError(f"a batch holds at least one sample, got batch size {sizes[0]}")
-    if unknown := set(dtypes) - set(FLOATS):
-        raise NetworkError(f"unknown dtype {min(unknown)!r}: choose one of {', '.join(FLOATS)}")
-    if warm_up < 0 or (iterations is not None and iterations < 1) or budget <= 0 or time_limit <= 0:
+def _check_dtypes(dtypes: Sequence[str]) -> None:
+    for dtype in dtypes:
+        if dtype not in tuple(FLOATS):
+            raise NetworkError(f"unknown dtype {dtype!r}: choose one of {', '.join(FLOATS)}")
+
+
+def _check_timing(warm_up: int, iterations: int | None, budget: float, time_limit: float) -> None:
+    check_integer("warm_up", warm_up)
+    if iterations is not None:
+        check_integer("iterations", iterations)
+    check_number("budget", budget)
+    check_number("time_limit", time_limit)
+    if warm_up < 0 or (iterations is not None and iterations < 1) or not (budget > 0 and time_limit > 0):
         raise InputError(
             f"time at least one call in more than no time, got warm_up={warm_up}, iterations={iterations}, "
             f"budget={budget}, time_limit={time_limit}"

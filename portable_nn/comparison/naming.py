@@ -33,6 +33,8 @@ def spec_of(backend: str | Backend, in_process: bool) -> str | Backend:
                 "or name a backend of your own as module:name"
             )
         return backend
+    if not isinstance(backend, Backend):
+        raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {backend!r}")
     if in_process:
         return backend
     if type(backend) is backends.BACKENDS.get(backend.name):
