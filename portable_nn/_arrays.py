@@ -26,6 +26,10 @@ def namespace(x: object) -> Namespace:
     for method in ("toarray", "todense"):  # of SciPy and CuPy, of PyData and JAX
         if hasattr(x, method):
             raise InputError(f"{type(x).__name__} is sparse, and networks take dense arrays: call x.{method}()")
+    if getattr(x, "is_nested", False):
+        raise InputError(
+            "nested tensors have samples of several shapes: call x.to_padded_tensor(0), or x.unbind()"
+        )
     if str(getattr(x, "layout", "torch.strided")) != "torch.strided":
         raise InputError(f"the tensor's layout is {x.layout}, and networks take dense ones: call x.to_dense()")  # type: ignore[attr-defined]
     if hasattr(x, "to_numpy"):  # of pandas, Polars and Arrow
@@ -41,10 +45,13 @@ def namespace(x: object) -> Namespace:
 
 def check_real(x: Array, xp: Namespace) -> bool:
     """Whether the values of `x` are floating rather than integers or booleans, an `InputError` if neither."""
-    if xp.isdtype(x.dtype, ("bool", "integral")):
-        return False
-    if xp.isdtype(x.dtype, "complex floating"):
-        raise InputError(f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first")
+    if not isinstance(x.dtype, np.dtypes.StringDType):  # of which NumPy's isdtype says that it is no dtype
+        if xp.isdtype(x.dtype, ("bool", "integral")):
+            return False
+        if xp.isdtype(x.dtype, "complex floating"):
+            raise InputError(
+                f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first"
+            )
     float_name(x.dtype, xp)
     return True
 

@@ -296,7 +296,7 @@ def cores() -> int:
 
 def _first(source: Any) -> tuple[Any, Any]:
     """The source again, and its first array: itself, or the first batch of an iterable."""
-    if hasattr(source, "shape"):
+    if hasattr(type(source), "shape") or hasattr(source, "shape"):  # nested tensors have one, and raise
         return source, source
     if not isinstance(source, Iterable):
         raise InputError(f"data must be an array, a path, or an iterable of batches, got {type(source).__name__}")

@@ -369,7 +369,7 @@ def check_labels(truth: NumPyArray, shape: tuple[int, ...], classes: int) -> Non
     """
     if classes == 0:
         raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
-    if truth.shape != shape or not np.isdtype(truth.dtype, "integral"):
+    if truth.shape != shape or truth.dtype.kind not in "iu":
         raise ShapeError(
             f"{' x '.join(map(str, shape))} samples, labels of shape {truth.shape} and dtype {truth.dtype}: "
             "give one integer for each"

@@ -52,6 +52,20 @@ def test_sparse_tensors(torch, convert):
     refused(getattr(dense, convert)(), r"layout is torch\.\w+, .* call x\.to_dense\(\)")
 
 
+@pytest.mark.parametrize("layout", ["strided", "jagged"])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage:UserWarning")
+def test_nested_tensors(torch, layout):
+    samples = [torch.ones(1, 2), torch.ones(3, 2)]
+    x = torch.nested.nested_tensor(samples, layout=getattr(torch, layout))
+    net = pnn.Network(NET.layers)
+    calls = [net, net.predict, net.logits, net.to("numpy"), *ACTIVATIONS.values(), pnn.Dense]
+    calls += [lambda x: pnn.explain(net, x), lambda x: pnn.infer(net, x), lambda x: pnn.compare(net, x)]
+    for call in calls:
+        with pytest.raises(pnn.InputError, match=r"nested tensors .*: call x\.to_padded_tensor\(0\), or"):
+            call(x)
+    assert net(x.to_padded_tensor(0)).shape == (2, 3, 2)
+
+
 def test_sparse_arrays_of_jax(jax):
     from jax.experimental import sparse
 
@@ -84,7 +98,9 @@ def test_complex_numbers(dtype):
 
 
 @pytest.mark.parametrize(
-    "dtype", [object, "U1", "S1", "M8[s]", "m8[s]", "V2", np.longdouble, [("a", "f4")]], ids=str
+    "dtype",
+    [object, "U1", "S1", np.dtypes.StringDType(), "M8[s]", "m8[s]", "V2", np.longdouble, [("a", "f4")]],
+    ids=str,
 )
 def test_other_dtypes_of_numpy(dtype):
     refused(np.zeros(2, dtype), r"networks compute in float16, .*, got dtype .*: cast it to one of them")

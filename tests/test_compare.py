@@ -403,7 +403,12 @@ def test_batch_sizes_of_numpy_are_written_as_json(mnist):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(np.arange(3), "500 samples"), (np.full(500, 10), "10 to 10"), (np.zeros(500), "float64")],
+    [
+        (np.arange(3), "500 samples"),
+        (np.full(500, 10), "10 to 10"),
+        (np.zeros(500), "float64"),
+        (np.full(500, "7", "T"), "String"),
+    ],
 )
 def test_labels_that_do_not_fit(mnist, labels, words):
     net, images, _ = mnist
