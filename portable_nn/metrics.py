@@ -100,7 +100,7 @@ def _check_one_each(predicted: NumPyArray, labels: NumPyArray) -> None:
 
 def _as_indices(labels: NumPyArray) -> NumPyArray:
     """Labels as integers wide enough to compute with."""
-    if not np.isdtype(labels.dtype, "integral"):
+    if labels.dtype.kind not in "iu":
         raise ShapeError(f"labels are integers, got dtype {labels.dtype}")
     indices = labels.astype(np.int64)
     if indices.min(initial=0) < 0:
