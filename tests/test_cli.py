@@ -18,7 +18,7 @@ from commands import MODULE, environment, needs_the_books_weights, without_speed
 import portable_nn as pnn
 from portable_nn.__main__ import main
 from portable_nn.backends import Status
-from portable_nn.datasets._embedded import embedded
+from portable_nn.datasets.embedded import embedded
 
 pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.datasets._embedded import embedded
 from portable_nn.datasets._fetch import fetch
+from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import DataError
 from portable_nn.readers.idx import read_idx
 

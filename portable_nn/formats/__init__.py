@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from portable_nn.datasets import book_weights
-from portable_nn.datasets._embedded import embedded
+from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError
 from portable_nn.formats.book import book_network, read_pickle
 from portable_nn.formats.npz import read_npz

@@ -17,7 +17,6 @@ import safetensors.numpy
 from portable_nn.errors import FormatError
 from portable_nn.layers import Layer
 from portable_nn.network import Network
-from portable_nn.readers.buffers import MAX_DIMENSIONS
 from portable_nn.readers.safetensors import read_arrays, read_metadata
 from portable_nn.writing import write
 
@@ -84,7 +83,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> Network:
 
     Examples
     --------
-    >>> from portable_nn.datasets._embedded import embedded
+    >>> from portable_nn.datasets.embedded import embedded
     >>> from portable_nn.formats.safetensors import read_safetensors
     >>> read_safetensors(embedded("mnist.safetensors")).input_shape
     (784,)
@@ -134,13 +133,4 @@ def _layer(i: int, entry: dict[str, Any], tensors: dict[str, Any]) -> Layer:
         raise ValueError(
             f"layer {i} has {', '.join([*plain, *arrays])}, a {kind.__name__} takes {', '.join(names)}"
         )
-    _check_size(f"layer {i}", plain.get("sample_shape"))
     return kind(**plain, **arrays)
-
-
-def _check_size(layer: str, sample_shape: Any) -> None:
-    """Refuse a shape that no array has, before its lengths are multiplied: a short file may hold a million."""
-    if isinstance(sample_shape, list) and (
-        len(sample_shape) > MAX_DIMENSIONS or any(isinstance(n, int) and n >= 2**63 for n in sample_shape)
-    ):
-        raise ValueError(f"{layer} has a sample_shape that is not one of at most {MAX_DIMENSIONS} lengths")

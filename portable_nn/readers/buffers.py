@@ -1,12 +1,25 @@
-"""From the bytes of a file to an array, and how many bytes a file may ask for."""
+"""From the bytes of a file to an array, how many bytes a file may ask for, and what is said of one that fails."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["MAX_BYTES", "MAX_DIMENSIONS", "REAL", "as_array", "check_real", "check_shape", "most_inflated"]
+from portable_nn.errors import FormatError
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DIMENSIONS",
+    "REAL",
+    "as_array",
+    "check_kind",
+    "check_shape",
+    "most_inflated",
+    "reading",
+]
 
 MAX_BYTES = 2**30
 """The most that a compressed or pickled file may hold, all its arrays together: 1 GiB."""
@@ -16,12 +29,41 @@ MAX_DIMENSIONS = 64  # of a NumPy array
 REAL = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 
 
+@contextmanager
+def reading(path: str | os.PathLike[str], kind: str, remedy: str, *damage: type[Exception]) -> Iterator[None]:
+    """Raise a `FormatError` where the system refuses a file, and where it turns out to be no `kind`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : str
+        What the file should be, with its article.
+    remedy : str
+        What to do if it is not.
+    *damage : exception types
+        What is raised then.
+
+    Raises
+    ------
+    FormatError
+        In place of an `OSError`, and of what is raised on damage.
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    except damage as error:
+        raise FormatError(f"{path} is not {kind}: {error}; {remedy}") from error
+
+
 def most_inflated(size: int) -> int:
     """Return the most bytes that `size` bytes of DEFLATE may give: it never expands more than 1032 to 1."""
     return min(1032 * size, MAX_BYTES)
 
 
-def check_real(dtype: str) -> None:
+def check_kind(dtype: str) -> None:
     """Raise a `ValueError` unless `dtype`, written as in `REAL`, is one of real numbers."""
     if dtype not in REAL:
         raise ValueError(f"an array has dtype {dtype!r}, wanted one of {', '.join(REAL)}: cast it")
@@ -43,7 +85,7 @@ def as_array(
     ValueError
         If the dtype is not one of real numbers, or the shape no shape, or `data` has not its length.
     """
-    check_real(dtype[1:])
+    check_kind(dtype[1:])
     check_shape(shape)
     length = prod(shape) * int(dtype[2:])
     if length != len(data):

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.errors import FormatError
-from portable_nn.readers.buffers import MAX_DIMENSIONS, as_array, most_inflated
+from portable_nn.readers.buffers import MAX_DIMENSIONS, as_array, most_inflated, reading
 
 __all__ = ["open_idx", "read_idx"]
 
@@ -98,13 +97,9 @@ def open_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
 def _opened(
     path: str | os.PathLike[str], read: Callable[[BufferedReader], np.ndarray[Any, Any]]
 ) -> np.ndarray[Any, Any]:
-    try:
-        with open(path, "rb") as file:
-            return read(file)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zlib.error) as error:
-        raise FormatError(f"{path} is not a whole IDX file: {error}; fetch or write it anew") from error
+    damage = ValueError, EOFError, zlib.error
+    with reading(path, "a whole IDX file", "fetch or write it anew", *damage), open(path, "rb") as file:
+        return read(file)
 
 
 def _map(file: BufferedReader) -> np.ndarray[Any, Any]:

@@ -3,13 +3,11 @@
 import os
 from io import BytesIO
 from math import prod
-from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
-from portable_nn.errors import FormatError
-from portable_nn.readers.buffers import check_real, check_shape
+from portable_nn.readers.buffers import check_kind, check_shape, reading
 
 __all__ = ["Header", "open_npy", "read_header"]
 
@@ -63,19 +61,13 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     ...     int(open_npy(path).sum())
     6
     """
-    try:
-        with Path(path).open("rb") as file:
-            header = read_header(file)
-            length, start = os.fstat(file.fileno()).st_size, file.tell()
-            if header.length != length - start:
-                raise ValueError(f"shape {header.shape} takes {header.length} bytes, {length - start} follow")
-            return np.memmap(file, header.dtype, "r", start, header.shape, header.order)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FormatError(
-            f"{path} is not a .npy file of real numbers: {error}; write it anew with numpy.save"
-        ) from error
+    kind, remedy = "a .npy file of real numbers", "write it anew with numpy.save"
+    with reading(path, kind, remedy, ValueError), open(path, "rb") as file:
+        header = read_header(file)
+        length, start = os.fstat(file.fileno()).st_size, file.tell()
+        if header.length != length - start:
+            raise ValueError(f"shape {header.shape} takes {header.length} bytes, {length - start} follow")
+        return np.memmap(file, header.dtype, "r", start, header.shape, header.order)
 
 
 def read_header(file: IO[bytes]) -> Header:
@@ -100,6 +92,6 @@ def read_header(file: IO[bytes]) -> Header:
     except Exception as error:  # a dozen types: NumPy has Python's own parser read the words
         raise ValueError(f"its header cannot be read: {error}") from error
     if dtype.kind != "b":
-        check_real(dtype.str[1:])
+        check_kind(dtype.str[1:])
     check_shape(shape)
     return Header(dtype, shape, "F" if fortran else "C")

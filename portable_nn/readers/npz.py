@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.errors import FormatError
-from portable_nn.readers.buffers import as_array, most_inflated
+from portable_nn.readers.buffers import as_array, most_inflated, reading
 from portable_nn.readers.npy import read_header
 
 __all__ = ["read_arrays"]
@@ -48,14 +47,9 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     ...     read_arrays(path)
     {'labels': array([7, 2])}
     """
-    try:
+    kind, remedy = "an .npz of arrays of real numbers", "write it anew with numpy.savez"
+    with reading(path, kind, remedy, Exception):  # on damaged bytes zipfile raises a dozen types
         return _read(Path(path))
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # on damaged bytes zipfile raises a dozen types
-        raise FormatError(
-            f"{path} is not an .npz of arrays of real numbers: {error}; write it anew with numpy.savez"
-        ) from error
 
 
 def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from portable_nn.errors import FormatError
-from portable_nn.readers.buffers import MAX_BYTES, as_array, check_real
+from portable_nn.readers.buffers import MAX_BYTES, as_array, check_kind, reading
 
 __all__ = ["read_arrays"]
 
@@ -99,16 +99,12 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     ...     read_arrays(path)
     {'b1': array([0.1, 0.2])}
     """
-    try:
-        return _arrays(_interpret(_read(path)))
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (IndexError, KeyError, TypeError, DeprecationWarning) as error:  # the last from bad escapes
-        raise FormatError(f"{path} is a damaged pickle: fetch or write it anew") from error
-    except ValueError as error:
-        raise FormatError(
-            f"{path} is not a pickled dict of NumPy arrays: {error}; save the arrays with numpy.savez instead"
-        ) from error
+    kind, remedy = "a pickled dict of NumPy arrays", "save the arrays with numpy.savez instead"
+    with reading(path, kind, remedy, ValueError):
+        try:
+            return _arrays(_interpret(_read(path)))
+        except (IndexError, KeyError, TypeError, DeprecationWarning) as error:  # the last from bad escapes
+            raise FormatError(f"{path} is a damaged pickle: fetch or write it anew") from error
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -209,7 +205,7 @@ def _called(function: object, arguments: object) -> object:
         ):
             return _Array(data, dtype, shape, order)
         case _Global.DTYPE, (str() as code, _, _):
-            check_real(code)
+            check_kind(code)
             return _DType(code)
         case _Global.ENCODE, (str() as text, "latin1"):
             return text

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from portable_nn.errors import FormatError
+from portable_nn.readers.buffers import reading
 
 __all__ = ["read_arrays", "read_metadata"]
 
@@ -34,11 +35,15 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, str], list[st
 
     Examples
     --------
-    >>> from portable_nn.datasets._embedded import embedded
+    >>> import pathlib, tempfile
+    >>> import numpy as np
     >>> from portable_nn.readers.safetensors import read_metadata
-    >>> metadata, names = read_metadata(embedded("mnist.safetensors"))
-    >>> metadata["format"], names[:2]
-    ('portable_nn', ['1.bias', '1.weight'])
+    >>> from safetensors.numpy import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     save_file({"weight": np.eye(2)}, path, {"author": "me"})
+    ...     read_metadata(path)
+    ({'author': 'me'}, ['weight'])
     """
     with _opened(path) as file:
         return file.metadata() or {}, list(file.keys())
@@ -63,10 +68,15 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
 
     Examples
     --------
-    >>> from portable_nn.datasets._embedded import embedded
+    >>> import pathlib, tempfile
+    >>> import numpy as np
     >>> from portable_nn.readers.safetensors import read_arrays
-    >>> read_arrays(embedded("mnist.safetensors"))["1.weight"].shape
-    (784, 50)
+    >>> from safetensors.numpy import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     save_file({"bias": np.array([0.5, 2.0])}, path)
+    ...     read_arrays(path)
+    {'bias': array([0.5, 2. ])}
     """
     with _opened(path) as file:
         for name in file.keys():  # noqa: SIM118
@@ -78,10 +88,6 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="np") as file:
-            yield file
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error}") from error
-    except SafetensorError as error:
-        raise FormatError(f"{path} is not a safetensors file: {error}; fetch or write it anew") from error
+    kind, remedy = "a safetensors file", "fetch or write it anew"
+    with reading(path, kind, remedy, SafetensorError), safe_open(path, framework="np") as file:
+        yield file

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from portable_nn import datasets
-from portable_nn.datasets._embedded import embedded
 from portable_nn.datasets._fetch import SOURCES
+from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import DataError
 
 needs_data = pytest.mark.skipif(

@@ -142,7 +142,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         (packed('[{"layer": "Rescaling", "scale": 1' + "0" * 400 + ', "offset": 0}]', {}), "not a network"),
         (packed([{"layer": "Flatten", "sample_shape": [28, -1]}], {}), "sample_shape must be positive"),
         (packed([{"layer": "Flatten", "sample_shape": [1e999]}], {}), "not a network"),
-        (packed([{"layer": "Flatten", "sample_shape": [1] * 65}], {}), "not one of at most 64 lengths"),
+        (packed([{"layer": "Flatten", "sample_shape": [1] * 65}], {}), "sample_shape must be at most 64 lengths"),
         (packed([{"layer": "Flatten", "sample_shape": [2, 3]}, DENSE], SECOND),
          "gives 6 values, layer 1 takes 2"),
     ],

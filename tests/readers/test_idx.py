@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from portable_nn.datasets._embedded import embedded
+from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError
 from portable_nn.readers import buffers
 from portable_nn.readers.idx import read_idx

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+__all__ = ["embedded"]
+
 
 def embedded(name: str) -> Path:
     """Return the path of the embedded file `name`."""
