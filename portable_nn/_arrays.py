@@ -1,8 +1,7 @@
 """What an array is: its namespace, and whether a network computes in its dtype.
 
 The oldest version of the array API standard that is supported is 2023.12, the first with `maximum`, `minimum` and
-`clip`, without which activations would need `where` on data, and with the devices and dtypes of
-``__array_namespace_info__``, by which weights find their place.
+`clip`, which activations need, and the first that tells the dtypes of a device, which weights and integers need.
 """
 
 import array_api_compat

@@ -1,12 +1,8 @@
 """What is no dense array of real numbers: the same error, with the remedy, from every function."""
 
-import os
-from textwrap import dedent
-
 import numpy as np
 import pytest
 import scipy.sparse
-from helpers import run_python
 
 import portable_nn as pnn
 from portable_nn.activations import ACTIVATIONS
@@ -124,22 +120,3 @@ def test_big_endian_numbers_give_native_results(dtype):
             found = call(big)
             assert found.dtype.isnative
             np.testing.assert_array_equal(found, call(native), strict=True)
-
-
-def test_the_oldest_version_of_the_standard_that_is_supported(array_api_strict):
-    code = """
-        import array_api_strict as xp
-        xp.set_array_api_strict_flags(api_version="2023.12")
-        import numpy as np
-        import portable_nn as pnn
-        from portable_nn.activations import ACTIVATIONS
-        x = xp.asarray(np.linspace(-3, 3, 784)[None])
-        net = pnn.load("mnist")
-        np.testing.assert_allclose(np.asarray(net(x)), net(np.asarray(x)), rtol=1e-12)
-        np.testing.assert_array_equal(np.asarray(net.predict(x)), net.predict(np.asarray(x)))
-        for name, function in ACTIVATIONS.items():
-            np.testing.assert_allclose(np.asarray(function(x)), function(np.asarray(x)), rtol=1e-12, err_msg=name)
-        function(xp.asarray([1, 2]))
-        print(xp.__array_api_version__, len(ACTIVATIONS))
-    """
-    assert run_python("-W", "error", "-c", dedent(code), env=os.environ) == "2023.12 12\n"
