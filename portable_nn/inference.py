@@ -123,7 +123,7 @@ def infer(
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
     is_path = isinstance(data, (str, os.PathLike))
     if out is not None:
-        check_output(out, data if is_path else getattr(data, "filename", None), overwrite=overwrite)
+        check_output(out, data if is_path else _file_of(data), overwrite=overwrite)
     source, first = _first(_reshaped(opened(data), net) if is_path else data)
     target = target_of(net, first, backend)
     _check_samples(first, net.input_shape)
@@ -153,6 +153,15 @@ def infer(
         if writer.is_empty:
             writer.append(_nothing(net, outputs))
     return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _file_of(data: Any) -> str | os.PathLike[str] | None:
+    """The file that an array lies in, or an array that it is a view of."""
+    while isinstance(data, np.ndarray):
+        if isinstance(data, np.memmap):
+            return data.filename
+        data = data.base
+    return None
 
 
 def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:

@@ -34,9 +34,9 @@ def _weights(layer: str, name: str, array: Array) -> Array:
         if not xp.isdtype(array.dtype, "real floating"):
             raise NetworkError(f"{layer}: {name} must be floating, got dtype {array.dtype}: cast it first")
         return array
-    if not np.isdtype(array.dtype, ("bool", "integral", "real floating")):
+    if array.dtype.kind not in "biuf":
         raise NetworkError(f"{layer}: {name} must be real numbers, got dtype {array.dtype}")
-    floating = np.isdtype(array.dtype, "real floating")
+    floating = array.dtype.kind == "f"
     copy = np.array(array, dtype=array.dtype.newbyteorder("=") if floating else np.float64, order="C")
     if np.isnan(copy).any():
         raise NetworkError(

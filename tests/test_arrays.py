@@ -54,6 +54,7 @@ def test_nested_tensors(torch, layout):
     samples = [torch.ones(1, 2), torch.ones(3, 2)]
     x = torch.nested.nested_tensor(samples, layout=getattr(torch, layout))
     net = pnn.Network(NET.layers)
+    net(torch.ones(3, 2))
     calls = [net, net.predict, net.logits, net.to("numpy"), *ACTIVATIONS.values(), pnn.Dense]
     calls += [lambda x: pnn.explain(net, x), lambda x: pnn.infer(net, x), lambda x: pnn.compare(net, x)]
     for call in calls:

@@ -584,12 +584,13 @@ def test_a_partial_file_that_holds_more_than_there_is(mnist, images, expected, t
         assert not (tmp_path / "y.npy").exists()
 
 
-@pytest.mark.parametrize("as_map", [False, True])
+@pytest.mark.parametrize("given", ["path", "map", "view"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_data_are_never_written_over(mnist, images, tmp_path, overwrite, as_map):
+def test_data_are_never_written_over(mnist, images, tmp_path, overwrite, given):
     path = tmp_path / "x.npy"
     np.save(path, images)
-    data = np.load(path, mmap_mode="r")[5:] if as_map else path
+    mapped = np.load(path, mmap_mode="r")[5:]
+    data = {"path": path, "map": mapped, "view": np.asarray(mapped)}[given]
     with pytest.raises(pnn.OutputError, match=r"x\.npy is an input, which it would destroy"):
         pnn.infer(mnist, data, out=path, overwrite=overwrite)
     np.testing.assert_array_equal(np.load(path), images)

@@ -93,6 +93,11 @@ def test_a_missing_bias_is_zeros_beside_the_weight(backend):
     np.testing.assert_array_equal(backend.to_numpy(layer.bias), 0)
 
 
+def test_weights_that_are_strings():
+    with pytest.raises(pnn.PortableNNError, match=r"StringDType"):
+        pnn.Dense(np.array([["a"]], dtype=np.dtypes.StringDType()))
+
+
 def test_weights_of_a_dtype_in_which_no_network_computes():
     with pytest.raises(pnn.PortableNNError, match=r"got dtype (longdouble|float128|float96)"):
         pnn.Network([pnn.Dense(WEIGHT.astype(np.longdouble))])

@@ -91,8 +91,8 @@ class Torch(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype, device and layout: sparse tensors have the type of dense ones."""
-        return x.dtype, x.device, x.layout
+        """Dtype, device and layout: sparse and nested tensors have the type of dense ones."""
+        return x.dtype, x.device, x.layout, x.is_nested
 
     @property
     def kernels(self) -> Mapping[str, Forward]:
