@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from portable_nn import activations, backends
 from portable_nn.errors import (
+    AccuracyError,
     BackendError,
     DataError,
     FormatError,
     InputError,
+    InputWarning,
     NetworkError,
     OutputError,
     PlacementError,
@@ -16,7 +18,7 @@ from portable_nn.errors import (
     ShapeError,
 )
 from portable_nn.explain import explain
-from portable_nn.layers import Dense, Flatten, Rescaling
+from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling
 from portable_nn.network import Network
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccuracyError",
+    "Activation",
     "BackendError",
     "DataError",
     "Dense",
@@ -36,8 +40,10 @@ __all__ = [
     "Flatten",
     "FormatError",
     "InputError",
+    "InputWarning",
     "Network",
     "NetworkError",
+    "Normalize",
     "OutputError",
     "PlacementError",
     "PortableNNError",

@@ -11,8 +11,9 @@ where automatic differentiation would find a second derivative that is not their
 A new activation is one function here and its name in `ACTIVATIONS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import signature
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -453,6 +454,27 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
         identity, step, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, softmax, log_softmax,
     )
 }  # fmt: skip
+
+ALONG_AXIS = frozenset({"softmax", "log_softmax"})
+"""Activations of whole samples rather than of each value."""
+
+
+def parameters_of(name: str) -> dict[str, float | None]:
+    """The parameters of an activation by name with their defaults, None where one must be given."""
+    found = signature(ACTIVATIONS[name]).parameters.values()
+    keywords = [p for p in found if p.kind is p.KEYWORD_ONLY and p.name != "xp"]
+    return {p.name: None if p.default is p.empty else p.default for p in keywords}
+
+
+def is_strictly_increasing(name: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether an activation keeps the order of one sample's values, so that labels need not compute it."""
+    return name in STRICTLY_INCREASING | {BOUNDED_SOFTMAX} and not parameters
+
+
+def bounds(name: str, parameters: Mapping[str, Any]) -> tuple[float, float] | None:  # noqa: ARG001
+    """The interval of an activation whose values cannot leave one."""
+    return BOUNDS.get(name)
+
 
 BOUNDED_SOFTMAX = "bounded_softmax"
 """What rewriting makes of a softmax whose logits it has bounded; no user may promise that."""

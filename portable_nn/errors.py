@@ -8,16 +8,21 @@ PortableNNError
 ├── BackendError    (RuntimeError)     an array library that is unknown, not installed, or without a device
 ├── FormatError     (ValueError)       a file that is not what it should be
 ├── OutputError     (FileExistsError)  a file to write that is an input, or exists and is to stay
-└── DataError       (RuntimeError)     a data set that is unknown or cannot be had
+├── DataError       (RuntimeError)     a data set that is unknown or cannot be had
+└── AccuracyError   (ArithmeticError)  outputs that are not those which the network's file carries
+
+InputWarning        (UserWarning)      an input that the network cannot have been meant for
 
 Every message says what came, what fits, and what to do.
 """
 
 __all__ = [
+    "AccuracyError",
     "BackendError",
     "DataError",
     "FormatError",
     "InputError",
+    "InputWarning",
     "NetworkError",
     "OutputError",
     "PlacementError",
@@ -60,3 +65,11 @@ class OutputError(PortableNNError, FileExistsError):
 
 class DataError(PortableNNError, RuntimeError):
     """A data set that is unknown or cannot be had."""
+
+
+class AccuracyError(PortableNNError, ArithmeticError):
+    """Outputs that are not those which the network's file carries."""
+
+
+class InputWarning(UserWarning):
+    """An input that the network cannot have been meant for."""

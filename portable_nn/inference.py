@@ -5,7 +5,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from itertools import chain
@@ -186,7 +185,7 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], Nu
         if outputs:
             return target.to_numpy(net(x))
         found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
-        return (found if has_labels else labels_of(found, np)).astype(np.int64, copy=False)
+        return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
 
     def run_what_fits(batch: Array) -> NumPyArray:
         nonlocal most
@@ -363,7 +362,8 @@ def _batch_size(net: Network, target: Backend, samples: int | None, threads: int
 def _nothing(net: Network, outputs: bool) -> NumPyArray:
     """Results of no samples."""
     if not outputs:
-        return np.empty(0, dtype=np.int64)
+        multilabel = net.task == "multilabel"
+        return np.empty((0, *(net.output_shape or ())) if multilabel else 0, dtype=np.int64)
     return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
 
 
@@ -371,11 +371,9 @@ def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outpu
     """What the results for a file depend on, in words that are the same in the next process."""
     weights = sha256()
     for layer in net.to_numpy().layers:
-        names = [field.name for field in fields(layer) if field.name not in layer.arrays]
-        numbers = {name: getattr(layer, name) for name in names}
-        weights.update(repr((type(layer).__name__, numbers)).encode())
+        weights.update(repr((type(layer).__name__, layer.options)).encode())
         for array in layer.arrays.values():
             weights.update(array.dtype.str.encode() + array.tobytes())
     file = os.stat(path)
     origin = os.path.realpath(path), file.st_size, file.st_mtime_ns
-    return repr((weights.hexdigest(), origin, str(target), outputs, net.compiled))
+    return repr((weights.hexdigest(), origin, str(target), outputs, net.meaning.given(), net.compiled))

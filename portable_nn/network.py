@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Self, final
+from typing import Any, Self, final, get_args
 
 import numpy as np
 
 from portable_nn import backends
 from portable_nn._typing import A, NumPyArray
 from portable_nn.backends import FLOATS, Backend, Forward
-from portable_nn.errors import NetworkError
+from portable_nn.errors import AccuracyError, NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
+from portable_nn.meaning import Meaning, Task
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
+from portable_nn.verification import Verification, excess, samples_of, summed
 
 __all__ = ["Network"]
 
@@ -33,8 +35,20 @@ class Network:
 
     Parameters
     ----------
-    layers : iterable of Dense, Rescaling and Flatten
-        What one layer gives, the next one must take.
+    layers : iterable of layers
+        `Dense`, `Activation`, `Rescaling`, `Normalize`, `Flatten`. What one gives, the next one must take.
+    classes : iterable of str or of int, optional
+        The class of each output; of one sigmoid or logit alone, the two classes. Where they are integers,
+        `predict` gives them.
+    inputs, outputs : iterable of str, optional
+        The name of each feature, and of each output.
+    task : {"classification", "multilabel", "regression"}, optional
+        What outputs mean where the last activation does not tell: logits or values of a linear last layer; or
+        several sigmoids that exclude one another or do not.
+    input_range : (float, float), optional
+        The values that features come in, from the smallest to the largest: others get an `InputWarning`.
+    input_dtype : str, optional
+        The dtype that inputs come in, such as ``"uint8"``.
     backend : Backend, optional
         Take arrays of this library and device alone; `to` names it by a spec.
     compiled : bool
@@ -46,13 +60,16 @@ class Network:
     backend : Backend or None
         The library and device it is bound to, None if it follows its input.
     compiled : bool
+    meaning : Meaning
+        What was given of classes, names, task, range and dtype.
     passes : Passes
         Its forward passes.
 
     Raises
     ------
     NetworkError
-        If there is no layer, or shapes do not chain, or weights are of several libraries or devices.
+        If there is no layer, or shapes do not chain, or weights are of several libraries or devices, or names
+        are not as many as what they name.
 
     Examples
     --------
@@ -68,6 +85,7 @@ class Network:
     layers: tuple[Layer, ...]
     backend: Backend | None
     compiled: bool
+    meaning: Meaning
     passes: Passes
     _shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
     _dtype: str
@@ -76,6 +94,12 @@ class Network:
         self,
         layers: Iterable[Layer],
         *,
+        classes: Iterable[str] | Iterable[int] | None = None,
+        inputs: Iterable[str] | None = None,
+        outputs: Iterable[str] | None = None,
+        task: Task | None = None,
+        input_range: tuple[float, float] | None = None,
+        input_dtype: str | None = None,
         backend: Backend | None = None,
         compiled: bool = False,
         _dtype: str | None = None,
@@ -87,18 +111,33 @@ class Network:
             raise NetworkError("a network needs at least one layer, got none")
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise NetworkError(f"layer {i} must be Dense, Rescaling or Flatten, got {type(layer).__name__}")
+                raise NetworkError(
+                    f"layer {i} must be one of {', '.join(kind.__name__ for kind in get_args(Layer))}, "
+                    f"got {type(layer).__name__}"
+                )
         of_weights = common_backend(layers)
         layers = tuple(layer.map(partial(beside, of_weights)) for layer in layers)
         shapes = sample_shapes(layers)
         dtype = _dtype or common_dtype(layers, of_weights or backends.get("numpy"))
         backend = backend or of_weights
+        meaning = Meaning.of(
+            layers,
+            shapes[0],
+            shapes[-1],
+            classes=classes,
+            inputs=inputs,
+            outputs=outputs,
+            task=task,
+            input_range=input_range,
+            input_dtype=input_dtype,
+        )
         if of_weights is None and backend is not None:
             dtype = backend.dtype_name(backend.dtype(dtype))
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "backend", backend)
         object.__setattr__(self, "compiled", compiled)
-        object.__setattr__(self, "passes", Passes(layers, backend, dtype, shapes, compiled))
+        object.__setattr__(self, "meaning", meaning)
+        object.__setattr__(self, "passes", Passes(layers, backend, dtype, shapes, compiled, meaning))
         object.__setattr__(self, "_shapes", shapes)
         object.__setattr__(self, "_dtype", dtype)
         if backend is not None and self.passes.follows:
@@ -204,13 +243,13 @@ class Network:
         'numpy'
         """
         backend = backends.get(spec)
-        return type(self)(self._numpy_layers(), backend=backend, compiled=self.compiled, _dtype=self.dtype)
+        return self._remade(self._numpy_layers(), backend=backend, compiled=self.compiled, _dtype=self.dtype)
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
         if self.backend is None:
             return self
-        return type(self)(self._numpy_layers(), compiled=self.compiled)
+        return self._remade(self._numpy_layers(), compiled=self.compiled)
 
     def astype(self, dtype: str) -> Self:
         """The same network with its weights in another dtype, where it is.
@@ -239,7 +278,7 @@ class Network:
         else:
             cast = backend.entered(backend.cast_to(backend.dtype(dtype)))
         layers = (layer.map(cast) for layer in self.layers)
-        return type(self)(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
+        return self._remade(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
 
     def compile(self) -> Self:
         """The same network, compiled by the library that it runs on: `jax.jit`, `torch.compile`.
@@ -258,7 +297,88 @@ class Network:
         >>> int((pnn.load("mnist").compile().predict(images) == labels).sum())
         9352
         """
-        return type(self)(self._numpy_layers(), backend=self.backend, compiled=True, _dtype=self.dtype)
+        return self._remade(self._numpy_layers(), backend=self.backend, compiled=True, _dtype=self.dtype)
+
+    def described(self, **meaning: Any) -> Self:
+        """The same network with what its inputs and outputs mean; what is not given stays.
+
+        Parameters
+        ----------
+        **meaning
+            `classes`, `inputs`, `outputs`, `task`, `input_range`, `input_dtype`, as a `Network` takes them; None
+            for what is not known.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        NetworkError
+            If the number of names does not fit, or a keyword is another.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import portable_nn as pnn
+        >>> net = pnn.Network([pnn.Dense(np.eye(3), None, "softmax")]).described(classes=[1, 2, 3])
+        >>> net.predict(np.array([0.0, 5.0, 0.0]))
+        np.int64(2)
+        """
+        known = {field.name for field in fields(Meaning)}
+        if unknown := meaning.keys() - known:
+            raise NetworkError(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(sorted(known))}")
+        return self._remade(
+            self.layers, backend=self.backend, compiled=self.compiled, _dtype=self._dtype, **meaning
+        )
+
+    def _remade(self, layers: Iterable[Layer], **changes: Any) -> Self:
+        """Another network of the same meaning."""
+        return type(self)(layers, **self.meaning.given() | changes)
+
+    def verify(self, backend: str | Backend = "numpy") -> Verification:
+        """Try the network on a backend: its outputs for a few samples against the plain loop in NumPy float64.
+
+        Parameters
+        ----------
+        backend : str or Backend
+            As in `portable_nn.backends.get`.
+
+        Returns
+        -------
+        Verification
+            The largest error, and its share of what rounding may do.
+
+        Raises
+        ------
+        AccuracyError
+            If the outputs differ by more: with what is known of the cause.
+        BackendError
+            If the library or the device is not there.
+
+        Examples
+        --------
+        >>> import portable_nn as pnn
+        >>> pnn.load("mnist").verify("numpy").share < 1
+        True
+        """
+        target = backends.get(backend)
+        bound = self.to(target)
+        layers = self._numpy_layers()
+        samples = samples_of(layers, self.input_shape, self.input_range)
+        x = target.entered(target.cast_to(target.dtype(bound.dtype)))(target.place(samples.astype(np.float32)))
+        found = np.asarray(target.to_numpy(bound(x)), dtype=np.float64)
+        wanted, scale = summed(layers, np.asarray(target.to_numpy(x), dtype=np.float64))
+        error, share = excess(found, wanted, scale, bound.dtype)
+        if not share <= 1:
+            precision = target.float32_precision()
+            rounded = bound.dtype == "float32" != precision
+            raise AccuracyError(
+                f"outputs on {target} in {bound.dtype} differ by up to {error:.1e} from NumPy float64, "
+                f"{share:.1f} times what rounding may do"
+                + (f": products of float32 are rounded to {precision} there" if rounded else "")
+            )
+        return Verification(str(target), bound.dtype, len(samples), error, share)
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
@@ -306,11 +426,41 @@ class Network:
         spec = str(self.backend) if self.backend and self.backend.name else None
         keeps = self.backend is None or self.backend.pickles
         layers = self.layers if keeps else self._numpy_layers()
-        return _rebuilt, (layers, spec, self.compiled, self.dtype)
+        return _rebuilt, (layers, spec, self.compiled, self.dtype, self.meaning.given())
 
     def _numpy_layers(self) -> tuple[Layer, ...]:
         owner = common_backend(self.layers)
         return self.layers if owner is None else fetched(self.layers, owner)
+
+    @property
+    def classes(self) -> tuple[str, ...] | tuple[int, ...] | None:
+        """The class of each output, or the two of one output."""
+        return self.meaning.classes
+
+    @property
+    def inputs(self) -> tuple[str, ...] | None:
+        """The name of each feature."""
+        return self.meaning.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...] | None:
+        """The name of each output."""
+        return self.meaning.outputs
+
+    @property
+    def task(self) -> Task | None:
+        """What outputs mean, as was given or as the last activation tells; None where neither does."""
+        return self.meaning.task_of(self.layers)
+
+    @property
+    def input_range(self) -> tuple[float, float] | None:
+        """The values that features come in."""
+        return self.meaning.input_range
+
+    @property
+    def input_dtype(self) -> str | None:
+        """The dtype that inputs come in."""
+        return self.meaning.input_dtype
 
     @property
     def dtype(self) -> str:
@@ -332,11 +482,14 @@ class Network:
 
 def _architecture(layer: Layer) -> tuple[Any, ...]:
     shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
-    return type(layer), shapes, layer.input_shape, getattr(layer, "activation", None)
+    options = {name: value for name, value in layer.options.items() if isinstance(value, str)}
+    return type(layer), shapes, layer.input_shape, options
 
 
-def _rebuilt(layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: str) -> Network:
-    net = Network(layers, compiled=compiled, _dtype=dtype)
+def _rebuilt(
+    layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: str, meaning: dict[str, Any]
+) -> Network:
+    net = Network(layers, compiled=compiled, _dtype=dtype, **meaning)
     if spec is None or net.backend == backends.get(spec):
         return net
     return net.to(spec)  # pickle may forget the device of weights, and NumPy's know none

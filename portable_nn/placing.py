@@ -11,21 +11,26 @@ from portable_nn._arrays import check_real, namespace, native
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.layers import Dense, Layer, Shape, check_input
-from portable_nn.rewriting import rewritten, without_identities, without_last_activation
+from portable_nn.layers import Activation, Layers, Shape, check_input, fused
+from portable_nn.meaning import NOTHING, Meaning, check_values
+from portable_nn.rewriting import parted, rewritten
 
 __all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "labels_of", "plain"]
 
 Result: TypeAlias = Literal["outputs", "logits", "labels"]
-Layers: TypeAlias = tuple[Layer, ...]
 
 
-def labels_of(logits: Array, xp: Namespace) -> Array:
-    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign."""
-    if logits.shape[-1] == 1:
-        index = xp.__array_namespace_info__().default_dtypes()["indexing"]
-        return xp.astype(logits[..., 0] >= 0, index)
-    return xp.argmax(logits, axis=-1)
+def labels_of(logits: Array, xp: Namespace, meaning: Meaning = NOTHING) -> Array:
+    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign.
+
+    Of several that exclude none, each logit's sign; and where classes are integers, the class.
+    """
+    index = xp.__array_namespace_info__().default_dtypes()["indexing"]
+    if meaning.task == "multilabel":
+        return xp.astype(logits >= 0, index)
+    one = logits.shape[-1] == 1
+    found = xp.astype(logits[..., 0] >= 0, index) if one else xp.argmax(logits, axis=-1)
+    return meaning.class_of(found, xp)
 
 
 def forward_pass(steps: tuple[Forward, ...]) -> Forward:
@@ -69,12 +74,14 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
     return found
 
 
-def as_given(layers: Layers, xp: Namespace, dtype: DType, result: Result) -> tuple[Forward, ...]:
+def as_given(
+    layers: Layers, xp: Namespace, dtype: DType, result: Result, meaning: Meaning = NOTHING
+) -> tuple[Forward, ...]:
     """The steps with weights as they are, cast where they must."""
     if result != "outputs":
-        layers = without_last_activation(layers)
+        layers, _ = parted(layers)
     cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
-    last = (partial(labels_of, xp=xp),) if result == "labels" else ()
+    last = (partial(labels_of, xp=xp, meaning=meaning),) if result == "labels" else ()
     return (*(partial(layer, xp=xp) for layer in cast), *last)
 
 
@@ -115,6 +122,8 @@ class Passes:
         Of one sample, before the layers and after each; None where any will do.
     compiled : bool
         Whether they go through the library's compiler.
+    meaning : Meaning
+        Of the inputs and outputs.
 
     Attributes
     ----------
@@ -129,14 +138,16 @@ class Passes:
         dtype: str,
         shapes: Sequence[Shape | None],
         compiled: bool,
+        meaning: Meaning,
     ) -> None:
+        self._meaning = meaning
         self._layers, self._backend, self._dtype, self._compiled = layers, backend, dtype, compiled
         self._shape, self._outputs = shapes[0] or (), shapes[-1]
         self._axes = slice(-len(self._shape), None) if self._shape else slice(0)
         self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
-        self._placed: dict[tuple[str, str], tuple[Layers, str]] = {}
+        self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
 
     def find(self, result: Result, x: Array) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
@@ -149,15 +160,12 @@ class Passes:
             check_input(x, self._shape)
         return forward
 
-    def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, str]:
+    def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, tuple[Activation, ...]]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""
         where = str(backend), dtype
         if where in self._placed and not anew:
             return self._placed[where]
-        layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
-        left = "identity"
-        if _last_activation(self._layers) != _last_activation(without_last_activation(self._layers)):
-            left, layers = _last_activation(layers), without_last_activation(layers)
+        layers, left = parted(self._layers if backend.tracing else rewritten(self._layers, dtype))
         suited = layers if backend.tracing else backend.suited(layers)
         found = tuple(layer.map(partial(place, backend, dtype)) for layer in suited), left
         if _are_kept(found[0], backend):
@@ -172,16 +180,17 @@ class Passes:
         xp = namespace(x)
         floating = check_real(x, xp)
         if result != "outputs":
-            _check_labels(self._layers, self._outputs or tuple(x.shape[-1:]))
+            self._meaning.check_labels(self._layers, self._outputs or tuple(x.shape[-1:]))
         came = backends.of(x, xp)
         if self._backend is not None:
             _check_bound(self._backend, came)
         backend = self._backend if self._backend is not None and self.follows else came
+        check_values(x, self._meaning, self._layers, backend)
         if self.follows:
             dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
             return self._placed_beside(x, backend, dtype, result)
         dtype = x.dtype if floating else backend.dtype(common_dtype(self._layers, backend))
-        steps = as_given(self._layers, xp, dtype, result)
+        steps = as_given(self._layers, xp, dtype, result, self._meaning)
         return backend.entered(forward_pass(steps if floating else (backend.cast_to(dtype), *steps)))
 
     def _placed_beside(self, x: Array, backend: Backend, dtype: DType, result: Result) -> Forward:
@@ -190,14 +199,13 @@ class Passes:
         alone = not backend.mixes(x)
         layers, left = self.place(backend, inside, anew=alone)
         computed = dtype if inside == name else backend.dtype(inside)
-        last = layers[-1]
-        if result == "outputs" and left != "identity" and isinstance(last, Dense):
-            layers = *layers[:-1], last.with_activation(left)
+        if result == "outputs":
+            layers = fused((*layers, *left))
         steps = backend.prepared(layers, x)
         if x.dtype != computed:
             steps = backend.cast_to(computed), *steps
         if result == "labels":
-            steps = *steps, partial(labels_of, xp=backend.xp)
+            steps = *steps, partial(labels_of, xp=backend.xp, meaning=self._meaning)
         elif computed != dtype:
             steps = *steps, backend.cast_to(dtype)
         forward = backend.entered(backend.parted(forward_pass(steps), layers, x))
@@ -211,19 +219,6 @@ class Passes:
 
 def _are_kept(layers: Layers, backend: Backend) -> bool:
     return all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
-
-
-def _last_activation(layers: Layers) -> str:
-    last = without_identities(layers)[-1]
-    return last.activation if isinstance(last, Dense) else "identity"
-
-
-def _check_labels(layers: Layers, outputs: Shape) -> None:
-    last = without_identities(layers)[-1]
-    if outputs == (1,) and not (isinstance(last, Dense) and last.activation == "sigmoid"):
-        raise NetworkError(
-            "one output without a sigmoid is regression, which has no labels: call net(x) for its values"
-        )
 
 
 def _check_bound(bound: Backend, came: Backend) -> None:

@@ -9,17 +9,14 @@ computation. float16, whose range folds would leave, keeps its layers.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import numpy as np
 
 from portable_nn._typing import Array
-from portable_nn.activations import BOUNDED_SOFTMAX, BOUNDS, STRICTLY_INCREASING
-from portable_nn.layers import Dense, Flatten, Layer, Rescaling
+from portable_nn.activations import BOUNDED_SOFTMAX, bounds, is_strictly_increasing
+from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, fused
 
-__all__ = ["rewritten", "without_identities", "without_last_activation"]
-
-Layers: TypeAlias = tuple[Layer, ...]
+__all__ = ["parted", "rewritten", "without_identities"]
 
 NORMAL = {
     "bfloat16": (2.0**-126, 2.0**127),
@@ -46,19 +43,22 @@ def rewritten(layers: Layers, dtype: str) -> Layers:
     -------
     tuple of layers
     """
-    layers = without_identities(layers)
+    layers = fused(without_identities(layers))
     if dtype not in NORMAL:
         return layers
-    return with_bounded_softmax(with_merged_linear(with_folded_rescaling(layers, dtype), dtype), dtype)
+    layers = fused(with_folded_rescaling(layers, dtype))
+    return with_bounded_softmax(with_merged_linear(layers, dtype), dtype)
 
 
-def without_last_activation(layers: Layers) -> Layers:
-    """Up to the logits: a last activation that keeps the order of one sample's values is left out."""
+def parted(layers: Layers) -> tuple[Layers, tuple[Activation, ...]]:
+    """The layers up to the logits, and the last activation if it keeps the order of one sample's values."""
     layers = without_identities(layers)
-    last = layers[-1]
-    if isinstance(last, Dense) and last.activation in STRICTLY_INCREASING | {BOUNDED_SOFTMAX}:
-        return (*layers[:-1], last.with_activation("identity"))
-    return layers
+    match layers[-1]:
+        case Dense(activation=name) as last if name != "identity" and is_strictly_increasing(name, {}):
+            return (*layers[:-1], last.with_activation("identity")), (Activation("identity").with_name(name),)
+        case Activation() as last if is_strictly_increasing(last.name, last.parameters):
+            return layers[:-1] or (Activation("identity"),), (last,)
+    return layers, ()
 
 
 def without_identities(layers: Layers) -> Layers:
@@ -86,6 +86,17 @@ def with_folded_rescaling(layers: Layers, dtype: str) -> Layers:
                 weight = _f64(after.weight)
                 scale, offset = (np.broadcast_to(value, len(weight)) for value in (layer.scale, layer.offset))
                 return _dense(scale[:, None] * weight, offset @ weight + after.bias, after.activation, dtype)
+            case Normalize(), Dense() if layer.arrays:
+                affine = folded(_rescaling(*_affine(layer)), after)
+                return affine and (Normalize(epsilon=layer.epsilon, centred=layer.centred), *affine)
+            case Normalize(), Rescaling():
+                scale, offset = (value * after.scale for value in _affine(layer))
+                offset = offset + after.offset
+                return (
+                    (Normalize(scale, offset, layer.epsilon, layer.centred),)
+                    if _fit((scale, offset), dtype)
+                    else None
+                )
             case Dense(), Rescaling() if _passes_on(layer.activation, after):
                 scale = _f64(after.scale)
                 bias = _f64(layer.bias) * scale + after.offset
@@ -123,10 +134,11 @@ def with_bounded_softmax(layers: Layers, dtype: str) -> Layers:
     before, last = layers[-2:]
     if not (isinstance(before, Dense) and isinstance(last, Dense) and last.activation == "softmax"):
         return layers
-    if before.activation not in BOUNDS:
+    interval = bounds(before.activation, {})
+    if interval is None:
         return layers
     with np.errstate(over="ignore", invalid="ignore"):  # infinite weights
-        ends = np.multiply.outer(BOUNDS[before.activation], _f64(last.weight))
+        ends = np.multiply.outer(interval, _f64(last.weight))
         low, high = ends.min(axis=0).sum(axis=0) + last.bias, ends.max(axis=0).sum(axis=0) + last.bias
     if max(-low.min(), high.max()) + np.log(len(last.bias)) < LARGEST_EXPONENT[dtype]:
         return (*layers[:-1], last.with_activation(BOUNDED_SOFTMAX))
@@ -161,6 +173,12 @@ def _fit(arrays: tuple[Array, ...], dtype: str) -> bool:
     return all(np.all((size == 0) | ((size >= smallest) & (size <= largest))) for size in sizes)
 
 
+def _affine(layer: Normalize) -> tuple[Array, Array]:
+    (n,) = layer.input_shape or (1,)
+    scale, offset = layer.scale, layer.offset
+    return _f64(np.ones(n) if scale is None else scale), _f64(np.zeros(n) if offset is None else offset)
+
+
 def _is_gentle(layer: Rescaling) -> bool:
     """Whether folding it into what follows costs no accuracy: its offset cancels against nothing large."""
     scale = np.abs(layer.scale)
@@ -178,7 +196,7 @@ def _is_identity(layer: Layer) -> bool:
     match layer:
         case Rescaling() if not layer.arrays:
             return (layer.scale, layer.offset) == (1.0, 0.0)
-        case Flatten(sample_shape=(_,)):
+        case Flatten(sample_shape=(_,)) | Activation(name="identity"):
             return True
     return False
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "portable_nn"
 
 PUBLIC = [
+    "AccuracyError",
+    "Activation",
     "BackendError",
     "DataError",
     "Dense",
@@ -28,8 +30,10 @@ PUBLIC = [
     "Flatten",
     "FormatError",
     "InputError",
+    "InputWarning",
     "Network",
     "NetworkError",
+    "Normalize",
     "OutputError",
     "PlacementError",
     "PortableNNError",
@@ -50,7 +54,7 @@ FLOORS = (
     {"_arrays", "_options", "_typing", "activations", "errors", "metrics", "readers", "writing"},
     {"layers"},
     {"backends", "rewriting"},
-    {"network", "placing"},
+    {"meaning", "network", "placing", "verification"},
     {"datasets", "formats"},
     {"evaluation", "explain", "inference", "streams"},
     {"comparison"},

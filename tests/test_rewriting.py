@@ -125,7 +125,7 @@ def test_labels_stay_where_the_bound_leaves_them_clear(backend, dtype, case):
         found = predicted(net, backend, x)
         x = backend.to_numpy(x).astype(np.float64)
         labels, logits = plain(layers, x, "labels"), plain(layers, x, "logits")
-        to_logits = rewriting.without_last_activation(layers)
+        to_logits = rewriting.parted(layers)[0]
         error = rounding_bound(to_logits, x, dtype) + rounding_bound(to_logits, x, "float64")
     best = np.arange(logits.shape[-1]) == labels[:, None]
     lowest = np.where(best, logits - error, np.inf).min(axis=-1)
@@ -323,7 +323,7 @@ def test_labels_are_those_of_the_outputs(activation):
     net = pnn.Network([pnn.Dense(rng.normal(size=(5, 4)), rng.normal(size=4), activation)])
     x = rng.normal(size=(100, 5))
     np.testing.assert_array_equal(net.predict(x), net(x).argmax(axis=-1))
-    left = rewriting.without_last_activation(net.layers)[-1].activation
+    left = rewriting.parted(net.layers)[0][-1].activation
     assert left == ("identity" if activation in STRICTLY_INCREASING else activation)
 
 

@@ -76,6 +76,7 @@ class Backend:
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
+    lazy: ClassVar[bool] = False  # whether to look at values is to compute them
 
     def __hash__(self) -> int:
         return hash((type(self), str(self)))  # not every library's devices can be hashed
@@ -208,6 +209,18 @@ class Backend:
     def peak_memory(self) -> int | None:
         """The most bytes that arrays have taken on the device, None where the library does not tell."""
         return None
+
+    def extent(self, x: Array) -> tuple[float, float] | None:
+        """The smallest and the largest value, both nan if all are; None where to look costs or cannot be."""
+        if not self.name or self.lazy or self.tracing or 0 in x.shape or not (self.mixes(x) and self.keeps(x)):
+            return None
+        if not self.xp.isdtype(x.dtype, "real floating"):
+            x = self.entered(self.cast_to(self.dtype("float32")))(x)
+        low, high = (float(self.to_numpy(self.entered(end)(x))) for end in (self.xp.min, self.xp.max))
+        if low != low:
+            all_nan = self.entered(lambda x: self.xp.all(self.xp.isnan(x)))(x)
+            return (low, low) if bool(self.to_numpy(all_nan)) else None
+        return low, high
 
     def float32_precision(self) -> str:
         """How products of float32 are rounded now, found by trying: float32, bfloat16x3, tf32 or bfloat16."""

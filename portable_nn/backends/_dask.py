@@ -22,6 +22,7 @@ class Dask(Backend):
     namespace = "array_api_compat.dask.array"
     package = "dask.array"
     install = "'dask[array]'"
+    lazy = True
 
     @classmethod
     def devices(cls) -> list[str]:

@@ -28,7 +28,6 @@ from portable_nn.comparison.measuring import Finding, Task, find
 from portable_nn.comparison.naming import of_ones_own
 from portable_nn.comparison.records import Measured, rebuilt
 from portable_nn.formats import load
-from portable_nn.network import Network
 
 __all__ = ["find_apart", "main"]
 
@@ -133,7 +132,8 @@ def main(name: str) -> None:
     if of_ones_own(str(task.backend)):
         sys.path.append(os.getcwd())
     images = np.load(folder / "images.npy", mmap_mode="r")
-    net = Network(load(folder / "network.safetensors").layers, compiled=task.compiled)
+    net = load(folder / "network.safetensors", verify=False)
+    net = net.compile() if task.compiled else net
     with (folder / "steps").open("a") as steps:
         found = find(net, images, task, lambda step: print(step, file=steps, flush=True))
     for array_name in ARRAYS:

@@ -181,7 +181,7 @@ def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
     except NetworkError:
         return None
     target.synchronize(logits)
-    return np.asarray(labels_of(target.to_numpy(logits), np))
+    return np.asarray(labels_of(target.to_numpy(logits), np, bound.meaning))
 
 
 def _changes(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> NumPyArray:

@@ -1,34 +1,24 @@
 """Whether a finding agrees with the reference, and in words what is wrong where it does not.
 
-An output is a sum, and rounding errs by the size of what was added, not of what came out: a regression's output
-near 0 may be the difference of thousands. So the *scale* of an output is the sum of the magnitudes that the last
-linear layers add up to it, ``|h| @ |W| + |b|`` for hidden values ``h``, to which the rounding of a product is
-relative (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Each output has its own, for they
-may be of different units. After an activation that bounds its values the scale is their own magnitude.
+How far an output may be off is a matter of its scale, as `portable_nn.verification` has it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
-from portable_nn.activations import BOUNDS
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.layers import Dense, Flatten, Layer, Rescaling
 from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, check_labels, label_parity, parity
 from portable_nn.network import Network
-from portable_nn.placing import labels_of, plain
-from portable_nn.rewriting import without_last_activation
+from portable_nn.placing import labels_of
+from portable_nn.rewriting import parted
+from portable_nn.verification import is_bounded, summed
 
 __all__ = ["Reference", "reference", "verdict"]
-
-BATCH = 1000
-
-Layers: TypeAlias = tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -75,17 +65,16 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     if images.size == 0:
         raise ShapeError("no images to compare on: give at least one")
     means_labels = _means_labels(net, images[:1])
-    outputs, scale = _summed(net.layers, images)
-    to_logits = without_last_activation(net.layers)
-    logits, logits_scale = (outputs, scale) if to_logits is net.layers else _summed(to_logits, images)
+    outputs, scale = summed(net.layers, images)
+    to_logits, _ = parted(net.layers)
+    logits, logits_scale = (outputs, scale) if to_logits is net.layers else summed(to_logits, images)
     if truth is not None:
         check_labels(truth, outputs.shape[:-1], max(2, outputs.shape[-1]) if means_labels else 0)
-    head, tail = _parted(net.layers)
     return Reference(
         outputs=_rows(outputs),
         scale=_rows(scale),
-        bounded=bool(head) and all(isinstance(layer, Flatten) for layer in tail),
-        labels=np.ravel(labels_of(logits, np)) if means_labels else None,
+        bounded=is_bounded(net.layers),
+        labels=np.ravel(labels_of(logits, np, net.meaning)) if means_labels else None,
         logits=_by_label(_rows(logits)),
         logits_scale=_by_label(_rows(logits_scale)),
         truth=None if truth is None else truth.ravel(),
@@ -109,36 +98,6 @@ def _rows(outputs: NumPyArray) -> NumPyArray:
 def _by_label(logits: NumPyArray) -> NumPyArray:
     """One column for each label; one logit alone is compared with 0."""
     return logits if logits.shape[1] > 1 else np.concatenate([np.zeros_like(logits), logits], axis=1)
-
-
-def _summed(layers: Layers, images: NumPyArray) -> tuple[NumPyArray, NumPyArray]:
-    """The outputs of layers, and the scale of each."""
-    head, tail = _parted(layers)
-    outputs, scale = [], []
-    for start in range(0, len(images), BATCH):
-        hidden = plain(head, images[start : start + BATCH])
-        outputs.append(plain(tail, hidden))
-        scale.append(plain(tuple(map(_absolute, tail)), np.abs(hidden)))
-    return np.concatenate(outputs), np.concatenate(scale)
-
-
-def _parted(layers: Layers) -> tuple[Layers, Layers]:
-    """The layers up to the values that the outputs are added up from, and those that add them up."""
-    for i, layer in reversed(list(enumerate(layers))):
-        if isinstance(layer, Dense):
-            end = i + (layer.activation in BOUNDS)
-            return layers[:end], layers[end:]
-    return (), layers
-
-
-def _absolute(layer: Layer) -> Layer:
-    """A layer that adds magnitudes up."""
-    match layer:
-        case Dense():
-            return Dense(np.abs(layer.weight), np.abs(layer.bias))
-        case Rescaling():
-            return Rescaling(abs(layer.scale), abs(layer.offset))
-    return layer
 
 
 def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None, rtol: float | None) -> Row:

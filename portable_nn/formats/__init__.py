@@ -16,7 +16,7 @@ __all__ = ["load", "save"]
 READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".pkl": read_pickle}
 
 
-def load(model: str | os.PathLike[str]) -> Network:
+def load(model: str | os.PathLike[str], *, verify: bool = True) -> Network:
     """Load a network.
 
     Parameters
@@ -55,7 +55,7 @@ def load(model: str | os.PathLike[str]) -> Network:
         raise FormatError(
             f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(READERS)}"
         )
-    return reader(path)
+    return read_safetensors(path, verify=verify) if reader is read_safetensors else reader(path)
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,233 @@
+"""What the inputs and outputs of a network mean: names, classes, the range that values come in."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from math import isfinite, prod
+from operator import index
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+
+from portable_nn._typing import Array, Namespace
+from portable_nn.backends import Backend
+from portable_nn.errors import InputWarning, NetworkError
+from portable_nn.layers import Activation, Dense, Layers, Rescaling, Shape
+from portable_nn.rewriting import without_identities
+
+__all__ = ["NOTHING", "Meaning", "Task", "check_values", "implied_range"]
+
+Task: TypeAlias = Literal["classification", "multilabel", "regression"]
+
+LOOKED_AT = 1000
+"""Samples of a first call whose values are compared with the range that the network takes."""
+
+LITTLE = 0.01
+"""Of the range: values that all lie in so small a part of it were scaled by someone else already."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a network's inputs and outputs mean, as far as is known.
+
+    Attributes
+    ----------
+    classes : tuple of str or of int, or None
+        The class of each output; of one output alone, the two classes.
+    inputs, outputs : tuple of str, or None
+        The name of each feature and of each output.
+    task : {"classification", "multilabel", "regression"} or None
+        Whether outputs mean labels; None where the last activation is all that tells.
+    input_range : tuple of two floats, or None
+        The smallest and the largest value that features come in.
+    input_dtype : str or None
+        The dtype that inputs come in, such as ``"uint8"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> net = pnn.Network([pnn.Dense(np.eye(2), None, "softmax")], classes=["cat", "dog"])
+    >>> net.meaning.given()
+    {'classes': ['cat', 'dog']}
+    """
+
+    classes: tuple[str, ...] | tuple[int, ...] | None = None
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    task: Task | None = None
+    input_range: tuple[float, float] | None = None
+    input_dtype: str | None = None
+
+    @classmethod
+    def of(cls, layers: Layers, taken: Shape | None, made: Shape | None, **given: Any) -> Self:
+        """What was given, checked against the layers and the shapes of a sample before and after them.
+
+        Raises
+        ------
+        NetworkError
+            If a number of names does not fit, or a value is no such.
+        """
+        n_in = None if taken is None else prod(taken)
+        n_out = None if made is None else prod(made)
+        classes = _classes(given.pop("classes", None))
+        task = given.pop("task", None)
+        if task not in (None, *get_args(Task)):
+            raise NetworkError(f"unknown task {task!r}: choose one of {', '.join(get_args(Task))}")
+        if task == "regression" and classes is not None:
+            raise NetworkError("regression has no classes: leave them out, or the task")
+        wanted = n_out if n_out != 1 or task == "multilabel" else 2
+        if classes is not None and wanted is not None and len(classes) != wanted:
+            raise NetworkError(f"{len(classes)} classes were given, the outputs mean {wanted}")
+        if task == "multilabel":
+            last = without_identities(layers)[-1]
+            if _name(last) not in ("sigmoid", "identity"):
+                raise NetworkError(
+                    f"multilabel takes a sigmoid or logits of each output, the last layer is {last!r}"
+                )
+            if classes is not None and isinstance(classes[0], int):
+                raise NetworkError("multilabel names its outputs: give classes as strings")
+        return cls(
+            classes=classes,
+            inputs=_names("inputs", given.pop("inputs", None), n_in),
+            outputs=_names("outputs", given.pop("outputs", None), n_out),
+            task=task,
+            input_range=_range(given.pop("input_range", None)),
+            input_dtype=_dtype(given.pop("input_dtype", None)),
+        )
+
+    def given(self) -> dict[str, Any]:
+        """What is known, by name, in lists, strings and numbers: JSON can hold it."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in known.items()
+            if value is not None
+        }
+
+    def class_of(self, label: Array, xp: Namespace) -> Array:
+        """The class of the index of one, where classes are integers; else the index."""
+        if self.classes is None or isinstance(self.classes[0], str):
+            return label
+        first, second = self.classes[:2]
+        if self.classes == tuple(range(first, first + len(self.classes))):
+            return label + first if first else label
+        if len(self.classes) == 2:
+            return label * (second - first) + first
+        table = xp.asarray(list(self.classes), dtype=label.dtype, device=getattr(label, "device", None))
+        return xp.reshape(xp.take(table, xp.reshape(label, (-1,))), label.shape)
+
+    def check_labels(self, layers: Layers, outputs: Shape) -> None:
+        """Raise a `NetworkError` if outputs of that shape mean no labels."""
+        if self.task == "regression":
+            raise NetworkError("the network does regression, which has no labels: call net(x) for its values")
+        if outputs != (1,) or self.task is not None or self.classes is not None:
+            return
+        if _name(without_identities(layers)[-1]) != "sigmoid":
+            raise NetworkError(
+                "one output without a sigmoid is regression, which has no labels: call net(x) for its values, "
+                'or, if it is a logit, say task="classification"'
+            )
+
+    def task_of(self, layers: Layers) -> Task | None:
+        """The task that was given, or that the last activation tells."""
+        if self.task is not None:
+            return self.task
+        tells = _name(without_identities(layers)[-1]) in ("softmax", "log_softmax", "sigmoid")
+        return "classification" if tells or self.classes is not None else None
+
+
+NOTHING = Meaning()
+
+
+def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -> None:
+    """Warn where `x` cannot be what the network takes: all nan, out of its range, or scaled already."""
+    extent = backend.extent(x[:LOOKED_AT] if x.ndim > 1 else x)
+    if extent is None:
+        return
+    low, high = extent
+    came = f"values from {low:.4g} to {high:.4g} came"
+    least, most = meaning.input_range or implied_range(layers) or (-np.inf, np.inf)
+    if np.isnan(high):
+        _warn("all values that came are nan: so are the outputs, and labels mean nothing")
+    elif low < least or high > most:
+        _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: scale them as its training data were")
+    elif isfinite(most - least) and low < high <= least + LITTLE * (most - least) and "int" not in str(x.dtype):
+        _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: do not scale them yourself")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, InputWarning, stacklevel=6)  # the caller of the network
+
+
+def implied_range(layers: Layers) -> tuple[float, float] | None:
+    """The range of features that the first of the layers tells: what divides by 255 takes pixels."""
+    match layers[0]:
+        case Rescaling(scale=float() as scale, offset=float() as offset) if (scale, offset) == (1 / 255, 0):
+            return 0.0, 255.0
+    return None
+
+
+def _name(layer: object) -> str:
+    match layer:
+        case Dense(activation=name) | Activation(name=name):
+            return name
+    return "identity"
+
+
+def _listed(name: str, given: Any) -> list[Any]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise NetworkError(f"{name} must be a list, got {given!r:.80}")
+    return list(given)
+
+
+def _names(name: str, given: Any, n: int | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    names = _listed(name, given)
+    if not all(isinstance(value, str) for value in names):
+        raise NetworkError(f"{name} must be names, got {names!r:.80}")
+    if n is not None and len(names) != n:
+        raise NetworkError(f"{len(names)} {name} were named, the network has {n}")
+    return tuple(map(str, names))
+
+
+def _classes(given: Any) -> tuple[str, ...] | tuple[int, ...] | None:
+    if given is None:
+        return None
+    found = _listed("classes", given)
+    if len(set(found)) != len(found) or not found:
+        raise NetworkError(f"classes must be there once each, got {found!r:.80}")
+    if all(isinstance(value, str) for value in found):
+        return tuple(map(str, found))
+    try:
+        integers = tuple(map(index, found))
+    except TypeError as error:
+        raise NetworkError(f"classes must be strings or integers, got {found!r:.80}") from error
+    if max(map(abs, integers)) >= 2**31:
+        raise NetworkError("classes that are integers must fit into 32 bits: give them as strings")
+    return integers
+
+
+def _range(given: Any) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    try:
+        low, high = map(float, _listed("input_range", given))
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise NetworkError(f"input_range must be two numbers, the smaller first, got {given!r:.80}")
+    return low, high
+
+
+def _dtype(given: Any) -> str | None:
+    if given is None:
+        return None
+    try:
+        found = np.dtype(given)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in "biuf":
+        raise NetworkError(f"input_dtype must be one of real numbers, such as uint8, got {given!r:.80}")
+    return str(found.name)
