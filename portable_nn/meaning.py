@@ -142,7 +142,7 @@ NOTHING = Meaning()
 
 def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -> None:
     """Warn where `x` cannot be what the network takes: all nan, out of its range, or scaled already."""
-    extent = backend.extent(x[:LOOKED_AT] if x.ndim > 1 else x)
+    extent = backend.extent(x, LOOKED_AT)
     if extent is None:
         return
     low, high = extent

@@ -45,7 +45,7 @@ def weights(net):
     ("layers", "message"),
     [
         ([], "needs at least one layer, got none"),
-        ([dense(784, 50), np.tanh], "layer 1 must be Dense, Rescaling or Flatten, got ufunc"),
+        ([dense(784, 50), np.tanh], "layer 1 must be one of Dense, .*, got ufunc"),
         ([dense(4, 7), dense(7, 50), dense(60, 1)], "layer 1 gives 50 values, layer 2 takes 60 values"),
         ([pnn.Rescaling(1.0), dense(4, 7), pnn.Rescaling(np.ones(8))], "layer 1 gives 7 values, layer 2 takes 8"),
         ([pnn.Flatten((28, 28)), dense(28, 10)], "layer 0 gives 784 values, layer 1 takes 28 values"),

@@ -96,7 +96,9 @@ def test_docstrings(name):
         return
     assert re.search(r"^Examples\n-{8}\n(.*\n)*?>>> ", text, re.MULTILINE)
     for parameter in (name for name in inspect.signature(value).parameters if not name.startswith("_")):
-        assert re.search(rf"^(Parameters|Attributes)\n-+\n(.*\n)*?(\w+, )*{parameter}\b.* : ", text, re.MULTILINE)
+        assert re.search(
+            rf"^(Parameters|Attributes)\n-+\n(.*\n)*?(\w+, )*\**{parameter}\b.* : ", text, re.MULTILINE
+        )
 
 
 def imported_rooms(path):

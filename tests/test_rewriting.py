@@ -39,7 +39,7 @@ def rescaling(rng, n):
     """A Rescaling of n values, as images, standardised features or units of measurement have it."""
     match rng.integers(5):
         case 0:
-            return pnn.Rescaling(1 / 255, float(rng.choice([0, -0.5])))
+            return pnn.Rescaling(1 / 256, float(rng.choice([0, -0.5])))
         case 1:
             return pnn.Rescaling(numbers(rng, (n,)), numbers(rng, (n,)))
         case 2:

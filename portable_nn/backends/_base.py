@@ -210,16 +210,17 @@ class Backend:
         """The most bytes that arrays have taken on the device, None where the library does not tell."""
         return None
 
-    def extent(self, x: Array) -> tuple[float, float] | None:
-        """The smallest and the largest value, both nan if all are; None where to look costs or cannot be."""
+    def extent(self, x: Array, rows: int) -> tuple[float, float] | None:
+        """The smallest and the largest value of the first rows, both nan if all are; None where looking costs."""
         if not self.name or self.lazy or self.tracing or 0 in x.shape or not (self.mixes(x) and self.keeps(x)):
             return None
+        x = x[: min(rows, x.shape[0]), ...] if x.ndim > 1 else x
         if not self.xp.isdtype(x.dtype, "real floating"):
             x = self.entered(self.cast_to(self.dtype("float32")))(x)
-        low, high = (float(self.to_numpy(self.entered(end)(x))) for end in (self.xp.min, self.xp.max))
+        low, high = (float(self.entered(end)(x)) for end in (self.xp.min, self.xp.max))
         if low != low:
             all_nan = self.entered(lambda x: self.xp.all(self.xp.isnan(x)))(x)
-            return (low, low) if bool(self.to_numpy(all_nan)) else None
+            return (low, low) if bool(all_nan) else None
         return low, high
 
     def float32_precision(self) -> str:

@@ -119,6 +119,10 @@ class Torch(Backend):
                 steps += super().prepared((layer,), like)
         return tuple(steps)
 
+    def extent(self, x: Array, rows: int) -> tuple[float, float] | None:
+        """Of the values alone, without their history; there are none on `meta`."""
+        return None if x.device.type == "meta" else super().extent(x.detach(), rows)
+
     def compiled(self, forward: Forward) -> Forward:
         """Through `torch.compile`, the whole function in one graph.
 

@@ -25,6 +25,8 @@ def load(model: str | os.PathLike[str], *, verify: bool = True) -> Network:
         ``"mnist"`` for the embedded reference network, ``"book"`` for the weights of chapter 3 of "Deep
         Learning from Scratch" (downloaded on first use), or the path of a model file: ``.safetensors`` as
         `save` writes it; ``.npz``, or ``.pkl`` with a dict, of arrays W1, b1, W2, b2, ….
+    verify : bool
+        Whether a network must make of the samples that its file carries what the file says.
 
     Returns
     -------

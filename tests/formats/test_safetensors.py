@@ -65,12 +65,14 @@ def test_the_file_as_its_own_library_reads_it(tmp_path, dtype):
     path = tmp_path / "net.safetensors"
     save(NET.astype(dtype), path)
     tensors = safetensors.numpy.load_file(path)
+    samples = tensors.pop("samples.inputs"), tensors.pop("samples.outputs")
+    assert {array.dtype.name for array in samples} == {"float64"}
     assert sorted(tensors) == ["1.offset", "1.scale", "3.bias", "3.weight", "4.bias", "4.weight"]
     assert {array.dtype.name for array in tensors.values()} == {dtype}
     np.testing.assert_array_equal(tensors["3.weight"], NET.layers[3].weight.astype(dtype))
     with safetensors.safe_open(path, framework="np") as file:
         metadata = file.metadata()
-    assert metadata.keys() == {"format", "version", "architecture"}
+    assert metadata.keys() == {"format", "version", "architecture", "meaning"}
     assert json.loads(metadata["architecture"]) == [
         {"layer": "Flatten", "sample_shape": [2, 3]},
         {"layer": "Rescaling"},
@@ -117,18 +119,18 @@ def test_a_folder_that_is_not_there(tmp_path):
         (packed("[]", {}), "not a network that portable_nn.save wrote"),
         (safetensors.numpy.save(TENSORS), r"no architecture for its tensors \(0.bias, 0.weight\); build it"),
         (packed(format="pt"), "no architecture"),
-        (packed(version="2"), "its version is '2', wanted '1': upgrade portable_nn"),
+        (packed(version="3"), "its version is '3', wanted '2': upgrade portable_nn"),
         (packed("[{"), "its architecture is not JSON"),
         (packed("[" * 100_000), "its architecture is not JSON"),
-        (packed("{}"), "not a list of objects"),
+        (packed("{}"), "its architecture is not a JSON list"),
         (packed("[1]"), "not a list of objects"),
         (packed("[]", {}), "at least one layer"),
-        (packed([{}]), "layer 0 is a None, known are Dense, Rescaling, Flatten"),
+        (packed([{}]), "layer 0 is a None, known are Dense, Activation, Rescaling"),
         (packed([{"layer": "Conv"}]), "layer 0 is a 'Conv'"),
         (packed([{"layer": []}]), "unhashable"),
-        (packed([{"layer": "Dense"}]), "layer 0 has weight, bias, a Dense takes weight, bias, activation"),
-        (packed([DENSE | {"units": 3}]), "layer 0 has activation, units, weight, bias"),
-        (packed([DENSE | {"bias": None}]), "layer 0 has activation, bias, weight, bias"),
+        (packed([{"layer": "Dense"}]), "layer 0 has weight, bias, a Dense takes activation, weight, bias"),
+        (packed([DENSE | {"units": 3}]), "unexpected keyword argument 'units'"),
+        (packed([DENSE | {"bias": None}]), "multiple values for keyword argument 'bias'"),
         (packed(tensors={"0.weight": np.eye(2)}), "layer 0 has activation, weight, a Dense takes"),
         (packed(tensors=TENSORS | {"1.weight": np.eye(2)}), "no layer takes the tensors 1.weight"),
         (packed(tensors={"0.weight": np.eye(2), "0.bias": np.eye(2)}), "takes a bias of shape"),
