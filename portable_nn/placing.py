@@ -165,7 +165,10 @@ class Passes:
         where = str(backend), dtype
         if where in self._placed and not anew:
             return self._placed[where]
-        layers, left = parted(self._layers if backend.tracing else rewritten(self._layers, dtype))
+        layers = self._layers if backend.tracing else rewritten(self._layers, dtype)
+        left: tuple[Activation, ...] = ()
+        if parted(self._layers)[1]:
+            layers, left = parted(layers)
         suited = layers if backend.tracing else backend.suited(layers)
         found = tuple(layer.map(partial(place, backend, dtype)) for layer in suited), left
         if _are_kept(found[0], backend):

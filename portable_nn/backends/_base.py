@@ -217,7 +217,10 @@ class Backend:
         x = x[: min(rows, x.shape[0]), ...] if x.ndim > 1 else x
         if not self.xp.isdtype(x.dtype, "real floating"):
             x = self.entered(self.cast_to(self.dtype("float32")))(x)
-        low, high = (float(self.entered(end)(x)) for end in (self.xp.min, self.xp.max))
+        ends = [self.entered(end)(x) for end in (self.xp.min, self.xp.max)]
+        if not all(map(self.keeps, ends)):
+            return None
+        low, high = map(float, ends)
         if low != low:
             all_nan = self.entered(lambda x: self.xp.all(self.xp.isnan(x)))(x)
             return (low, low) if bool(all_nan) else None
