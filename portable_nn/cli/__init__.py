@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 import portable_nn as pnn
 from portable_nn.cli.comparing import compare
+from portable_nn.cli.files import convert, inspect, verify
 from portable_nn.cli.options import BackendSpec, Model, progress_bar, read_data
 from portable_nn.cli.plotting import plot
 from portable_nn.cli.predicting import predict
@@ -132,6 +134,9 @@ def backends(as_json: Json = False) -> None:
 app.command()(compare)
 app.command()(plot)
 app.command()(predict)
+app.command()(convert)
+app.command()(inspect)
+app.command()(verify)
 
 
 @app.command()
@@ -143,7 +148,9 @@ def summary(model: Model = "mnist") -> None:
 def main() -> None:
     """Run a command; what goes wrong is one line on stderr and an exit status, never a traceback."""
     try:
-        status = app(prog_name="portable-nn", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = warned
+            status = app(prog_name="portable-nn", standalone_mode=False)
         print(end="", flush=True)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
@@ -157,6 +164,11 @@ def main() -> None:
     except (pnn.PortableNNError, MemoryError) as error:
         status = failed(str(error) or type(error).__name__)
     sys.exit(status)
+
+
+def warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Say on stderr, in one line, what is doubtful."""
+    sys.stderr.write(f"portable-nn: warning: {' '.join(str(message).split())}\n")
 
 
 def discard_output() -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,6 +20,16 @@ from portable_nn.streams import opened
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor
+
+GIVEN: dict[str, Callable[[str], Any]] = {
+    "activation": str,
+    "last": str,
+    "rescale": float,
+    "format": str,
+    "task": str,
+    "layers": lambda value: value.split(","),
+}
+"""What `portable_nn.load` can be given besides the file, and how it is read."""
 
 Model = Annotated[
     str,
@@ -61,6 +71,16 @@ Data = Annotated[
 ]
 
 
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="What a file does not say: activation=relu, last=softmax, rescale=0.0039, format=book, "
+        "task=regression; repeatable.",
+    ),
+]
+
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
 
 
@@ -82,6 +102,22 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None],
             raise typer.BadParameter(f"{file} is to be written twice: name another file")
         seen.add(file.resolve())
         check_output(file, *inputs, overwrite=force)
+
+
+def given_options(given: list[str] | None) -> dict[str, Any]:
+    """What ``--set NAME=VALUE`` gave, as `portable_nn.load` takes it."""
+    found: dict[str, Any] = {}
+    for entry in given or []:
+        name, equals, value = entry.partition("=")
+        if not equals or name not in GIVEN:
+            raise typer.BadParameter(f"--set takes NAME=VALUE with NAME one of {', '.join(GIVEN)}, got {entry!r}")
+        if name in found:
+            raise typer.BadParameter(f"--set gives {name} twice: leave one out")
+        try:
+            found[name] = GIVEN[name](value)
+        except ValueError as error:
+            raise typer.BadParameter(f"--set {name} takes a number, got {value!r}") from error
+    return found
 
 
 def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
