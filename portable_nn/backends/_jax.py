@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device
-from portable_nn.activations import CUBIC, LINEAR
+from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, wide
 from portable_nn.layers import Dense, Layer
 
@@ -136,5 +136,5 @@ def _kernels() -> Mapping[str, Forward]:
         "relu": jax.nn.relu,
         "sigmoid": wide(jax.nn.sigmoid),
         "silu": wide(jax.nn.silu),
-        "gelu": wide(gelu),
+        "gelu_tanh": wide(gelu),
     }

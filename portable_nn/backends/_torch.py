@@ -14,7 +14,8 @@ import numpy as np
 
 from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array, Device
-from portable_nn.activations import CUBIC, FUNCTIONS, LINEAR
+from portable_nn.activations import FUNCTIONS
+from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, leading_axes
 from portable_nn.errors import BackendError
 from portable_nn.layers import Dense, Layer
@@ -111,8 +112,8 @@ class Torch(Backend):
         for layer in layers:
             if isinstance(layer, Dense):
                 steps.append(partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias))
-                if layer.activation == "gelu":
-                    steps.append(partial(_gelu, layer.weight.new_full((), LINEAR)))
+                if layer.activation == "gelu_tanh":
+                    steps.append(partial(_gelu_tanh, layer.weight.new_full((), LINEAR)))
                 elif layer.activation != "identity":
                     steps.append(self.activation(layer.activation))
             else:
@@ -206,10 +207,10 @@ def _kernels() -> Mapping[str, Forward]:
     }
 
 
-def _gelu(linear: Array, x: Array) -> Array:
+def _gelu_tanh(linear: Array, x: Array) -> Array:
     """With one temporary; PyTorch's own is 0 below -5, where gelu is not, and takes longer for a batch."""
     import torch
 
     if x.requires_grad or is_narrow(x) or torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return FUNCTIONS["gelu"](x)
+        return FUNCTIONS["gelu_tanh"](x)
     return torch.addcmul(linear, x, x, value=CUBIC).mul_(x).sigmoid_().mul_(x)

@@ -1,0 +1,68 @@
+"""What all activations share: which arrays they take, and how."""
+
+from collections.abc import Callable
+from functools import wraps
+from numbers import Real
+from typing import Any, TypeAlias, TypeVar, cast
+
+from portable_nn._arrays import check_real, default_float, is_narrow, namespace, native
+from portable_nn._typing import Array, Namespace
+from portable_nn.errors import InputError
+
+Parameter: TypeAlias = float | Array
+"""A number, or an array that broadcasts against `x`, of the same library: of shape (n,), one value a feature."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def on_arrays(function: Function) -> Function:
+    """A function of floating arrays whose namespace is known, made to take any real arrays.
+
+    What has 16 bits is computed in 32 and rounded once.
+    """
+
+    @wraps(function)
+    def on_arrays(x: Array, /, *axis: int, xp: Namespace | None = None, **parameters: Any) -> Array:
+        if xp is None:
+            xp = namespace(x)
+            dtype = native(x.dtype) if check_real(x, xp) else default_float(xp, x)
+            if x.dtype != dtype:
+                x = xp.astype(x, dtype)
+            parameters = {name: _beside(x, name, value, xp) for name, value in parameters.items()}
+        if not is_narrow(x):
+            return function(x, *axis, xp=xp, **parameters)
+        wide = xp.astype(x, xp.float32)
+        parameters = {name: _cast(value, wide, xp) for name, value in parameters.items()}
+        return xp.astype(function(wide, *axis, xp=xp, **parameters), x.dtype)
+
+    return cast(Function, on_arrays)
+
+
+def _beside(x: Array, name: str, value: Parameter, xp: Namespace) -> Parameter:
+    """A parameter as it is computed with beside `x`: a Python number, or an array of the same dtype."""
+    if name == "axis":
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    if namespace(value) is not xp:
+        raise InputError(
+            f"{name} is of type {type(value).__name__}, x of {type(x).__name__}: give a number, or an array of "
+            "the same library"
+        )
+    check_real(value, xp)
+    return _cast(value, x, xp)
+
+
+def _cast(value: Parameter, x: Array, xp: Namespace) -> Parameter:
+    """An array in the dtype of `x`, a number as it is."""
+    return xp.astype(value, x.dtype) if getattr(value, "dtype", x.dtype) != x.dtype else value
+
+
+def filled(x: Array, value: Parameter, xp: Namespace) -> Array:
+    """A parameter as an array that broadcasts against `x`."""
+    return xp.full_like(x, value) if isinstance(value, float | int) else value
+
+
+def last(x: Array, xp: Namespace) -> float:
+    """From where on a sigmoid rounds to 1; exp of it has a finite cube, which second derivatives meet."""
+    return 40 if x.dtype == xp.float64 else 20

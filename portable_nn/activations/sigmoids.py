@@ -1,0 +1,212 @@
+"""Activations that rise between two bounds, and what comes of them."""
+
+from portable_nn._typing import A, Namespace
+from portable_nn.activations._common import Parameter, last, on_arrays
+from portable_nn.activations.elementary import clip
+from portable_nn.activations.smooth import softplus
+
+__all__ = [
+    "hard_sigmoid",
+    "hard_tanh",
+    "log_sigmoid",
+    "sigmoid",
+    "softsign",
+    "sparse_sigmoid",
+    "tanh",
+    "tanhshrink",
+]
+
+
+@on_arrays
+def sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+    """Logistic sigmoid, ``1 / (1 + exp(-x))``.
+
+    No overflow for any finite `x`, full relative accuracy in the far tail, and the derivative 1/4 at 0.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import sigmoid
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    e = xp.exp(xp.minimum(x, xp.full_like(x, last(x, xp))))
+    result: A = e / (1 + e)
+    return result
+
+
+@on_arrays
+def log_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+    """The logarithm of the sigmoid, ``-log(1 + exp(-x))``, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, negative
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import log_sigmoid
+    >>> log_sigmoid(np.array([-1000.0, 0.0, 10.0])).round(6)
+    array([-1.00000e+03, -6.93147e-01, -4.50000e-05])
+    """
+    result: A = -softplus(-x, xp=xp)
+    return result
+
+
+@on_arrays
+def hard_sigmoid(x: A, /, *, slope: Parameter = 1 / 6, offset: Parameter = 0.5, xp: Namespace = None) -> A:
+    """``slope * x + offset`` between 0 and 1.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    slope, offset : float or array of shape (n,)
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import hard_sigmoid
+    >>> hard_sigmoid(np.array([-4.0, 0.0, 1.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+    result: A = xp.clip(slope * x + offset, 0.0, 1.0)
+    return result
+
+
+@on_arrays
+def sparse_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+    """``(x + 1) / 2`` between 0 and 1, the derivative of `sparse_plus`.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import sparse_sigmoid
+    >>> sparse_sigmoid(np.array([-2.0, 0.0, 0.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+    return hard_sigmoid(x, slope=0.5, xp=xp)
+
+
+@on_arrays
+def tanh(x: A, /, *, xp: Namespace = None) -> A:
+    """Hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between -1 and 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import tanh
+    >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
+    array([-1.,  0.,  1.])
+    """
+    result: A = xp.tanh(x)
+    return result
+
+
+@on_arrays
+def hard_tanh(x: A, /, *, low: Parameter = -1.0, high: Parameter = 1.0, xp: Namespace = None) -> A:
+    """`x`, but no less than `low` and no more than `high`.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    low, high : float or array of shape (n,)
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import hard_tanh
+    >>> hard_tanh(np.array([-2.0, 0.5, 2.0]))
+    array([-1. ,  0.5,  1. ])
+    """
+    return clip(x, low=low, high=high, xp=xp)
+
+
+@on_arrays
+def tanhshrink(x: A, /, *, xp: Namespace = None) -> A:
+    """``x - tanh(x)``.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import tanhshrink
+    >>> tanhshrink(np.array([-2.0, 0.0, 2.0])).round(6)
+    array([-1.035972,  0.      ,  1.035972])
+    """
+    result: A = x - xp.tanh(x)
+    return result
+
+
+@on_arrays
+def softsign(x: A, /, *, xp: Namespace = None) -> A:
+    """``x / (1 + |x|)``.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between -1 and 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import softsign
+    >>> softsign(np.array([-3.0, 0.0, 1.0]))
+    array([-0.75,  0.  ,  0.5 ])
+    """
+    result: A = x / (1 + xp.abs(x))
+    return result

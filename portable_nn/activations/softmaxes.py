@@ -1,0 +1,224 @@
+"""Activations along one axis."""
+
+from math import inf
+
+from portable_nn._typing import A, Array, Namespace
+from portable_nn.activations._common import on_arrays
+from portable_nn.activations.rectifiers import relu
+from portable_nn.activations.sigmoids import sigmoid
+from portable_nn.errors import InputError, ShapeError
+
+__all__ = [
+    "glu",
+    "log_softmax",
+    "softmax",
+    "softmin",
+    "sparsemax",
+]
+
+
+def _along(x: Array, axis: int) -> int:
+    """Check that `x` has values along `axis`."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise InputError(f"softmax normalises along one axis, given by its number, got axis={axis!r}")
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(
+            f"softmax normalises along an axis, and an array of shape {tuple(x.shape)} has no axis {axis}: "
+            + ("give at least one dimension" if x.ndim == 0 else f"choose one from {-x.ndim} to {x.ndim - 1}")
+        )
+    if x.shape[axis] == 0:
+        raise ShapeError(f"softmax over no values: axis {axis} of shape {tuple(x.shape)} has length 0")
+    return axis
+
+
+@on_arrays
+def bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
+    """Softmax of logits that are known to lie where exp neither overflows nor underflows."""
+    e = xp.exp(x)
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+@on_arrays
+def softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+    """Softmax along one axis: ``exp(x) / sum(exp(x))``, computed without overflow.
+
+    The maximum along `axis` is subtracted first, which changes no quotient. Every slice along `axis` is
+    normalised by itself, so a batch gives the probabilities of each of its rows.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the values sum to 1.
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import softmax
+    >>> softmax(np.array([1010, 1000, 990]))
+    array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
+    """
+    axis = _along(x, axis)
+    half = 0.5 * x  # the difference of two halves is finite
+    root = xp.exp(half - xp.max(half, axis=axis, keepdims=True))
+    e = root * root
+    result: A = e / xp.sum(e, axis=axis, keepdims=True)
+    return result
+
+
+@on_arrays
+def softmin(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+    """Softmax of ``-x``: the smallest value gets most.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the values sum to 1.
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import softmin
+    >>> softmin(np.array([0.0, 0.0, 1000.0]))
+    array([0.5, 0.5, 0. ])
+    """
+    result: A = softmax(-x, axis, xp=xp)
+    return result
+
+
+@on_arrays
+def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+    """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
+
+    What lies further below the maximum than the dtype's largest number is -inf.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the exponentials of the result sum to 1.
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, at most 0
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import log_softmax
+    >>> log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    axis = _along(x, axis)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    shifted = x - xp.where(largest < inf, largest, xp.zeros_like(largest))
+    result: A = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    return result
+
+
+@on_arrays
+def sparsemax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+    """The distribution that is nearest to `x` along one axis; small probabilities are 0.
+
+    Parameters
+    ----------
+    x : array of at least one dimension and any real dtype
+    axis : int
+        The axis along which the values sum to 1.
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`, between 0 and 1
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no dimension, no such axis, or no values along it.
+
+    References
+    ----------
+    Martins and Astudillo, arXiv:1602.02068.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import sparsemax
+    >>> sparsemax(np.array([1.0, 0.5, -1.0]))
+    array([0.75, 0.25, 0.  ])
+    """
+    axis = _along(x, axis)
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    descending = xp.sort(xp.clip(shifted, -1.0, 0.0), axis=axis, descending=True)  # what is further below gets 0
+    count = xp.cumulative_sum(xp.ones_like(x), axis=axis)
+    supported = xp.astype(1 + count * descending > xp.cumulative_sum(descending, axis=axis), x.dtype)
+    total, n = (xp.sum(terms, axis=axis, keepdims=True) for terms in (supported * descending, supported))
+    result: A = relu(shifted - (total - 1) / n, xp=xp)
+    return result
+
+
+@on_arrays
+def glu(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+    """Gated linear unit: the first half along one axis times the sigmoid of the second.
+
+    Parameters
+    ----------
+    x : array of an even number of values along `axis`, and any real dtype
+    axis : int
+        The axis that is halved.
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no such axis, or an odd number of values along it.
+
+    References
+    ----------
+    Dauphin, Fan, Auli and Grangier, arXiv:1612.08083.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import glu
+    >>> glu(np.array([2.0, 3.0, 0.0, 1000.0]))
+    array([1., 3.])
+    """
+    axis = _along(x, axis) % x.ndim
+    half, odd = divmod(x.shape[axis], 2)
+    if odd:
+        raise ShapeError(f"glu halves an axis, and axis {axis} of shape {tuple(x.shape)} has an odd length")
+    before = (slice(None),) * axis
+    result: A = x[(*before, slice(half))] * sigmoid(x[(*before, slice(half, None))], xp=xp)
+    return result
