@@ -14,6 +14,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_DIMENSIONS",
     "REAL",
+    "Budget",
     "as_array",
     "check_kind",
     "check_shape",
@@ -23,6 +24,9 @@ __all__ = [
 
 MAX_BYTES = 2**30
 """The most that a compressed or pickled file may hold, all its arrays together: 1 GiB."""
+
+MAX_EXTRA = 2**26
+"""The most bytes of memory that a file may take besides its own size: 64 MiB."""
 
 MAX_DIMENSIONS = 64  # of a NumPy array
 
@@ -56,6 +60,28 @@ def reading(path: str | os.PathLike[str], kind: str, remedy: str, *damage: type[
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except damage as error:
         raise FormatError(f"{path} is not {kind}: {error}; {remedy}") from error
+
+
+class Budget:
+    """How many bytes may still be made of those of a file: no more than `MAX_EXTRA` besides its own size.
+
+    Parameters
+    ----------
+    size : int
+        The length of the file in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.left = size + MAX_EXTRA
+
+    def spend(self, n: int) -> None:
+        """Count `n` bytes before they are made, or raise a `ValueError` where they are too many."""
+        self.left -= n
+        if self.left < 0:
+            raise ValueError(
+                f"it promises more than {self.size + MAX_EXTRA} bytes, the most for its length of {self.size}"
+            )
 
 
 def most_inflated(size: int) -> int:

@@ -1,73 +1,79 @@
-"""Dicts of NumPy arrays in pickle files, read without unpickling.
+"""Pickles as inert records: every protocol, nothing imported, nothing called.
 
-A pickle is a program for a machine with a stack; to unpickle is to run it, and it may import and call
-whatever it names. Here its opcodes are read as data: where the program would call NumPy, a record is put on
-the stack, and the arrays are made from the records at the end. So nothing that a pickle names is imported or
-called, and nothing that it claims (a length, a memo index, a depth) is allocated or recursed into.
+A pickle is a program for a machine with a stack; to unpickle is to run it, and it may import and call whatever it
+names. Here its opcodes are read as data: what the program would import is a name, what it would call is a
+record of a name and arguments. The few calls that stand for plain data (arrays and scalars of NumPy, bytes,
+ordered dicts) give that data. Nothing is recursed into or copied, so that shared and nested objects cost what
+the file has of them, and time and memory grow with the file alone.
 """
 
 import os
 import pickletools
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
-from pathlib import Path
-from typing import Any, Literal
+from math import prod
+from types import NoneType
+from typing import IO, Any
 
 import numpy as np
 
-from portable_nn.errors import FormatError
-from portable_nn.readers.buffers import MAX_BYTES, as_array, check_kind, reading
+from portable_nn.readers.buffers import MAX_BYTES, REAL, Budget, check_kind, check_shape, reading
 
-__all__ = ["read_arrays"]
+__all__ = ["Record", "interpret", "read_arrays", "read_records"]
 
-MAX_OPCODES = 1_000_000  # an array takes about 50
+MAX_OPCODES = 400_000  # an array takes about 50, and an opcode at most 160 bytes of memory
+MAX_TEXT = 2**24  # characters together: a rare one makes four bytes of each in a string
+MAX_NAME = 10_000  # characters of a key or a class
+MAX_BITS = 4096  # of an integer
 
+INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
+TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 LITERALS = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+KEYS = (str, bytes, int, float, NoneType, np.number)
+PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
-class _Global(Enum):
-    RECONSTRUCT = auto()
-    FROMBUFFER = auto()
-    NDARRAY = auto()
-    DTYPE = auto()
-    ENCODE = auto()
-    BYTES = auto()
+@dataclass(slots=True, eq=False, repr=False)
+class Record:
+    """What a pickle would import or make, and what for: nothing of it is imported or made.
 
+    Parameters
+    ----------
+    name : str
+        Of a class or function, ``"module.qualname"``; ``"persistent_id"`` for what only the writer knows.
+    args : tuple or None
+        What it would be called with (a class and its keywords besides: the pair of both); None where it is not
+        called.
+    state : object
+        What the object would be given as its state, usually a dict of attributes; None if nothing is.
+    items : sequence
+        What would be added to it: pairs of key and value to a mapping, else values.
 
-ADMITTED = {
-    "numpy.core.multiarray _reconstruct": _Global.RECONSTRUCT,
-    "numpy._core.multiarray _reconstruct": _Global.RECONSTRUCT,
-    "numpy.core.numeric _frombuffer": _Global.FROMBUFFER,  # protocol 5
-    "numpy._core.numeric _frombuffer": _Global.FROMBUFFER,
-    "numpy ndarray": _Global.NDARRAY,
-    "numpy dtype": _Global.DTYPE,
-    "_codecs encode": _Global.ENCODE,  # protocols 0 to 2 have no bytes, but latin1 strings to encode
-    "__builtin__ bytes": _Global.BYTES,
-}
+    Examples
+    --------
+    >>> import pathlib, pickle, tempfile
+    >>> from fractions import Fraction
+    >>> from portable_nn.readers.pickles import read_records
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "half.pkl")
+    ...     _ = path.write_bytes(pickle.dumps(Fraction(1, 2)))
+    ...     half = read_records(path)
+    >>> half, half.args
+    (Record('fractions.Fraction'), (1, 2))
+    """
 
+    name: str
+    args: tuple[Any, ...] | None = None
+    state: Any = None
+    items: list[Any] | tuple[()] = ()  # a list from the first item on: an empty one takes as much as the record
 
-@dataclass
-class _DType:
-    code: str
-    order: str = "="
-
-
-@dataclass
-class _Array:
-    data: bytes | bytearray | str  # a str is to be encoded as latin1
-    dtype: _DType
-    shape: tuple[int, ...]
-    order: Literal["C", "F"] = "C"
-
-    def read(self) -> np.ndarray[Any, Any]:
-        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data
-        return as_array(data, self.dtype.order + self.dtype.code, self.shape, self.order)
+    def __repr__(self) -> str:
+        return f"Record({self.name!r:.100})"
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
@@ -99,45 +105,149 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     ...     read_arrays(path)
     {'b1': array([0.1, 0.2])}
     """
+    content = read_records(path)
     kind, remedy = "a pickled dict of NumPy arrays", "save the arrays with numpy.savez instead"
     with reading(path, kind, remedy, ValueError):
-        try:
-            return _arrays(_interpret(_read(path)))
-        except (IndexError, KeyError, TypeError, DeprecationWarning) as error:  # the last from bad escapes
-            raise FormatError(f"{path} is a damaged pickle: fetch or write it anew") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {described(content)} (nothing was run)")
+        budget = Budget(os.path.getsize(path))
+        for name, value in content.items():
+            if not isinstance(name, str):
+                raise ValueError("its keys are not all strings")
+            if not isinstance(value, np.ndarray):
+                raise ValueError(f"{name:.80} is {described(value)}, no array (nothing was run)")
+            check_kind(value.dtype.str[1:])
+            budget.spend(value.nbytes)
+        return {
+            name: np.array(value, value.dtype.newbyteorder("="), order="K") for name, value in content.items()
+        }
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
-            raise ValueError(f"it has {size} bytes, the limit is {MAX_BYTES}")
-        return file.read(size)
+def read_records(path: str | os.PathLike[str]) -> Any:
+    """Read a pickle file without unpickling it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A pickle of any protocol, of at most 1 GiB.
+
+    Returns
+    -------
+    object
+        Of dicts (ordered ones of `collections` too), lists, tuples, strings (those of Python 2 decoded as
+        Latin-1), bytes, numbers and None; arrays and scalars of NumPy, of numbers, strings or objects, the
+        arrays perhaps read-only; all else is a `Record`. What the file shares is shared.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not a whole pickle.
+
+    Examples
+    --------
+    >>> import pathlib, pickle, tempfile
+    >>> from portable_nn.readers.pickles import read_records
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "data.pkl")
+    ...     _ = path.write_bytes(pickle.dumps({"sizes": [784, 50], "type": complex}))
+    ...     read_records(path)
+    {'sizes': [784, 50], 'type': Record('builtins.complex')}
+    """
+    with reading(path, "a pickle", "fetch or write it anew", ValueError), open(path, "rb") as file:
+        return interpret(file)
 
 
-def _arrays(content: object) -> dict[str, np.ndarray[Any, Any]]:
-    if not isinstance(content, dict):
-        raise ValueError("it holds no dict")
-    strays = [name for name, value in content.items() if not isinstance(value, _Array)]
-    if strays:
-        raise ValueError(f"{', '.join(strays)} are no arrays")
-    size = sum(len(array.data) for array in content.values())
-    if size > MAX_BYTES:
-        raise ValueError(f"its arrays have {size} bytes, the limit is {MAX_BYTES}")
-    return {name: array.read() for name, array in content.items()}
+def described(value: object) -> str:
+    """What kind of thing a value is, for a message."""
+    match value:
+        case Record(args=None):
+            return f"{value.name:.100}"
+        case Record():
+            return f"a call of {value.name:.100}"
+    return f"a {type(value).__name__}"
 
 
-def _interpret(data: bytes) -> object:
-    """Return what the pickle describes, with an `_Array` for each array."""
+class _Within:
+    """A file that is asked for no more than it holds: Python allocates what is asked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        start = file.tell()
+        self.size = file.seek(0, os.SEEK_END)
+        file.seek(start)
+        self.file = file
+        self.readline = file.readline
+
+    def read(self, n: int) -> bytes:
+        return self.file.read(n if n < 4096 else min(n, self.size - self.file.tell()))
+
+
+def interpret(
+    file: IO[bytes],
+    built: Callable[[Record], object] = lambda record: record,
+    persistent: Callable[[object], object] = lambda key: Record("persistent_id", (key,)),
+) -> Any:
+    """Return what the pickle at the position of a file describes; the file is then at the first byte after it.
+
+    Parameters
+    ----------
+    file : binary file
+        That can seek.
+    built : function, optional
+        Takes a record that has just been given its state, the file being at the next byte, and returns what
+        takes its place: itself, or what a writer put there besides the opcodes.
+    persistent : function, optional
+        Takes a persistent id, and returns what takes its place.
+
+    Returns
+    -------
+    object
+        As of `read_records`.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole pickle, or larger than the limits of this module.
+
+    Examples
+    --------
+    >>> import io, pickle
+    >>> from portable_nn.readers.pickles import interpret
+    >>> interpret(io.BytesIO(pickle.dumps([1, print])))
+    [1, Record('builtins.print')]
+    """
+    source = _Within(file)
+    if source.size > MAX_BYTES:
+        raise ValueError(f"it has {source.size} bytes, the limit is {MAX_BYTES}")
+    try:
+        return _interpret(source, built, persistent)
+    except (IndexError, KeyError, AttributeError, TypeError, AssertionError, DeprecationWarning) as error:
+        raise ValueError("it is damaged") from error  # the last from bad escapes
+
+
+def _interpret(
+    source: _Within, built: Callable[[Record], object], persistent: Callable[[object], object]
+) -> object:
     stacks: list[list[Any]] = [[]]  # one more for each open mark
-    memo: dict[Any, Any] = {}
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if count == MAX_OPCODES:
+    memo: dict[int, Any] = {}
+    became: dict[int, tuple[Record, object]] = {}  # what took the place of records that may be in the memo
+    budget, texts = Budget(source.size), 0
+    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(source)  # type: ignore[arg-type]
+    for count, (opcode, argument, _) in enumerate(operations, 1):
+        if count > MAX_OPCODES:
             raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
         stack = stacks[-1]
         match opcode.name:
-            case "PROTO" | "FRAME" | "STOP":
+            case "PROTO" | "FRAME":
                 pass
+            case name if name in TEXTS:
+                texts += len(argument)
+                if texts > MAX_TEXT:
+                    raise ValueError(f"it has more than {MAX_TEXT} characters of text")
+                stack.append(argument)
+            case name if name in INTEGERS:
+                if argument.bit_length() > MAX_BITS:
+                    raise ValueError(f"it has an integer of more than {MAX_BITS} bits")
+                stack.append(argument)
             case name if name in LITERALS:
                 stack.append(argument)
             case name if name in CONSTANTS:
@@ -147,80 +257,214 @@ def _interpret(data: bytes) -> object:
             case "MEMOIZE":
                 memo[len(memo)] = stack[-1]
             case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
+                value = memo[argument]
+                stack.append(became.get(id(value), (None, value))[1])
+            case "DUP":
+                stack.append(stack[-1])
+            case "POP":
+                (stack or stacks).pop()
             case "MARK":
                 stacks.append([])
-            case "TUPLE":
-                stacks[-2].append(tuple(stacks.pop()))
+            case "POP_MARK":
+                _marked(stacks)
             case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
-                n = int(name[-1])
-                stack[-n:] = [tuple(stack[-n:])]
+                stack.append(tuple([stack.pop() for _ in range(int(name[-1]))][::-1]))
+            case "TUPLE":
+                items = _marked(stacks)
+                stacks[-1].append(tuple(items))
+            case "EMPTY_LIST":
+                stack.append([])
+            case "LIST":
+                items = _marked(stacks)
+                stacks[-1].append(items)
+            case "APPEND":
+                item = stack.pop()
+                _extend(stack[-1], [item])
+            case "APPENDS" | "ADDITEMS":
+                items = _marked(stacks)
+                _extend(stacks[-1][-1], items)
             case "EMPTY_DICT":
                 stack.append({})
             case "DICT":
-                stacks[-2].append(_updated({}, stacks.pop()))
+                items = _marked(stacks)
+                stacks[-1].append(_update({}, items))
             case "SETITEM":
-                stack[-3:] = [_updated(stack[-3], stack[-2:])]
+                value, key = stack.pop(), stack.pop()
+                _update(stack[-1], [key, value])
             case "SETITEMS":
-                _updated(stacks[-2][-1], stacks.pop())
+                items = _marked(stacks)
+                _update(stacks[-1][-1], items)
+            case "EMPTY_SET":
+                stack.append(Record("builtins.set", ()))
+            case "FROZENSET":
+                items = _marked(stacks)
+                stacks[-1].append(Record("builtins.frozenset", (items,)))
             case "GLOBAL":
-                stack.append(_admitted(str(argument)))
+                stack.append(_global(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                stack[-2:] = [_admitted(" ".join((stack[-2], stack[-1])))]
-            case "REDUCE":
-                stack[-2:] = [_called(stack[-2], stack[-1])]
+                name, module = stack.pop(), stack.pop()
+                stack.append(_global(module, name))
+            case "REDUCE" | "NEWOBJ":
+                arguments, function = stack.pop(), stack.pop()
+                stack.append(_called(function, arguments, budget))
+            case "NEWOBJ_EX":
+                keywords, arguments, function = stack.pop(), stack.pop(), stack.pop()
+                stack.append(_called(function, (arguments, keywords), budget))
+            case "OBJ":
+                function, *arguments = _marked(stacks)
+                stacks[-1].append(_called(function, tuple(arguments), budget))
+            case "INST":
+                items = _marked(stacks)
+                stacks[-1].append(_called(_global(*argument.split(" ", 1)), tuple(items), budget))
             case "BUILD":
-                _build(stack[-2], stack.pop())
+                state, target = stack.pop(), stack[-1]
+                if not isinstance(target, dict):  # an ordered one may have attributes: nobody asks for them
+                    stack[-1] = _build(target, state, budget)
+                    if stack[-1] is target:
+                        stack[-1] = built(target)
+                    if stack[-1] is not target:
+                        became[id(target)] = target, stack[-1]
+            case "PERSID":
+                stack.append(persistent(argument))
+            case "BINPERSID":
+                stack.append(persistent(stack.pop()))
+            case "STOP":
+                break
             case name:
-                raise ValueError(f"it has an opcode {name}, which such a dict does not need")
-    return stacks[-1][-1]
+                raise ValueError(f"it has an opcode {name}, for what is not in the file")
+    return stack.pop()
 
 
-def _updated(target: Any, items: list[Any]) -> Any:
-    keys, values = items[::2], items[1::2]
-    if not isinstance(target, dict) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("it fills something that is not a dict of strings")
-    target.update(zip(keys, values, strict=True))
+def _marked(stacks: list[list[Any]]) -> list[Any]:
+    """Take what was pushed since the last mark."""
+    if len(stacks) == 1:
+        raise IndexError
+    return stacks.pop()
+
+
+def _extend(target: object, items: list[Any]) -> None:
+    match target:
+        case list():
+            target.extend(items)
+        case Record():
+            target.items = target.items or []
+            target.items.extend(items)
+        case _:
+            raise TypeError
+
+
+def _update(target: object, items: list[Any]) -> object:
+    pairs = zip(items[::2], items[1::2], strict=True)
+    match target:
+        case dict():
+            for key, value in pairs:
+                _check_key(key)
+                target[key] = value
+        case _:
+            _extend(target, list(pairs))
     return target
 
 
-def _admitted(name: str) -> _Global:
-    if name not in ADMITTED:
-        raise ValueError(
-            f"it asks for {name.replace(' ', '.')!r}, which such a dict does not need (nothing was run)"
-        )
-    return ADMITTED[name]
+def _check_key(key: object) -> None:
+    """Refuse keys that hash or compare in more than constant time, and integers made to have equal hashes."""
+    for part in key if isinstance(key, tuple) and len(key) <= 8 else (key,):
+        if isinstance(part, (str, bytes)):
+            fits = len(part) <= MAX_NAME
+        else:
+            fits = isinstance(part, (KEYS, Record)) and not (isinstance(part, int) and abs(part) >= 2**60)
+        if not fits:
+            raise ValueError(f"it has a dict with a key of type {type(part).__name__} that is no name")
 
 
-def _called(function: object, arguments: object) -> object:
-    """Return what the call of an admitted global with its usual arguments stands for."""
-    match function, arguments:
-        case _Global.RECONSTRUCT, (_Global.NDARRAY, (0,), b"b" | "b"):
-            return _Array(b"", _DType("i1"), (0,))
-        case _Global.FROMBUFFER, (
-            bytes() | bytearray() as data,
-            _DType() as dtype,
-            tuple() as shape,
-            "C" | "F" as order,
-        ):
-            return _Array(data, dtype, shape, order)
-        case _Global.DTYPE, (str() as code, _, _):
-            check_kind(code)
-            return _DType(code)
-        case _Global.ENCODE, (str() as text, "latin1"):
-            return text
-        case _Global.BYTES, ():
+def _global(module: object, name: object) -> Record:
+    if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > MAX_NAME:
+        raise ValueError("it names a class or function by something that is no name")
+    return Record(f"{PYTHON_2.get(module, module)}.{name}")
+
+
+def _called(function: object, args: object, budget: Budget) -> object:
+    """Return the record of a call, or the data that it stands for."""
+    if not isinstance(function, Record) or function.args is not None or not isinstance(args, tuple):
+        raise ValueError("it makes a call of what is no name (nothing was run)")
+    match function.name.replace("numpy._core.", "numpy.core."), args:
+        case "builtins.bytes", ():
             return b""
-    raise ValueError("it makes a call that such a dict does not need (nothing was run)")
+        case "_codecs.encode", (str() as text, str("latin1" | "latin-1")):  # protocols 0 to 2 have no bytes
+            budget.spend(len(text))
+            return text.encode("latin1")
+        case "collections.OrderedDict", ():
+            return {}
+        case "copyreg._reconstructor", (Record(args=None) as kind, Record(), _):  # objects of protocols 0 and 1
+            return Record(kind.name, ())
+        case "copyreg.__newobj__", (Record(args=None) as kind, *rest) if len(rest) <= 8:
+            return Record(kind.name, tuple(rest))
+        case "numpy.core.numeric._frombuffer", (
+            data,
+            Record() as dtype,
+            tuple() as shape,
+            str("C" | "F") as order,
+        ):
+            array = _array(data, dtype, shape, order, budget)
+            if array is not None:
+                return array
+        case "numpy.core.numeric._frombuffer", (
+            data,
+            Record() as dtype,
+            tuple() as shape,
+            str("K"),
+            tuple() as axes,
+        ):
+            array = _array(data, dtype, shape, "C", budget)
+            if array is not None:
+                return array.transpose(axes)
+        case "numpy.core.multiarray.scalar", (Record() as dtype, data):
+            scalar = _array(data, dtype, (), "C", budget)
+            if scalar is not None:
+                return scalar[()]
+    return Record(function.name, args)
 
 
-def _build(target: object, state: object) -> None:
-    """Give a record the state that `__setstate__` of a dtype or array would be given."""
+def _build(target: object, state: object, budget: Budget) -> object:
+    """Give a record its state; an array of NumPy, which has it then, takes its place."""
+    if not isinstance(target, Record) or target.args is None:
+        raise ValueError("it gives a state to what has none (nothing was run)")
+    target.state = state
     match target, state:
-        case _DType(), (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
-            target.order = order
-        case _Array(), (1, tuple() as shape, _DType() as dtype, fortran, bytes() | str() as data):
-            target.data, target.dtype, target.shape = data, dtype, shape
-            target.order = "F" if fortran else "C"
+        case (
+            Record(
+                name="numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct",
+                args=(Record(name="numpy.ndarray"), *_),
+            ),
+            (int(), tuple() as shape, Record() as dtype, bool() | int() as fortran, data),
+        ):
+            array = _array(data, dtype, shape, "F" if fortran else "C", budget)
+            return target if array is None else array
+    return target
+
+
+def _array(
+    data: object, dtype: Record, shape: tuple[Any, ...], order: Any, budget: Budget
+) -> np.ndarray[Any, Any] | None:
+    """Return the array of these bytes or objects, which it shares; None where NumPy alone knows the dtype."""
+    match dtype.args, dtype.state:
+        case (str() as code, *_), (3, str() as endian, None, None, None, *_):
+            pass
         case _:
-            raise ValueError("it has an array or dtype in an unusual state")
+            return None
+    check_shape(shape)
+    if code in ("O", "O4", "O8") and isinstance(data, list):
+        budget.spend(8 * len(data))
+        return np.fromiter(data, object, len(data)).reshape(shape, order=order)
+    if isinstance(data, str):
+        budget.spend(len(data))
+        data = data.encode("latin1")  # bytes of Python 2
+    if not isinstance(data, (bytes, bytearray)) or endian not in ("<", ">", "|", "="):
+        return None
+    if not (code in REAL or code == "b1" or re.fullmatch(r"[SU][1-9]\d{0,6}", code)):
+        return None
+    kind = np.dtype(endian + code)
+    if prod(shape) * kind.itemsize != len(data):
+        raise ValueError(f"an array of shape {shape} and dtype {code!r} takes no {len(data)} bytes")
+    if kind.kind == "U" and (np.frombuffer(data, kind.byteorder + "u4") > 0x10FFFF).any():
+        raise ValueError("an array of strings has characters that there are not")
+    return np.frombuffer(data, kind).reshape(shape, order=order)
