@@ -15,7 +15,7 @@ def read_npz(path: str | os.PathLike[str]) -> Network:
     Parameters
     ----------
     path : str or path-like
-        As `numpy.savez` and `numpy.savez_compressed` write it, of at most 1 GiB uncompressed.
+        As `numpy.savez` and `numpy.savez_compressed` write it.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def reading(path: str | os.PathLike[str], kind: str, remedy: str, *damage: type[
 
 
 class Budget:
-    """How many bytes may still be made of those of a file: no more than `MAX_EXTRA` besides its own size.
+    """How many bytes may still be made of a file: no more than `MAX_EXTRA` besides its own size.
 
     Parameters
     ----------
@@ -102,9 +102,11 @@ def check_shape(shape: Sequence[object]) -> None:
 
 
 def as_array(
-    data: bytes | bytearray, dtype: str, shape: Sequence[int], order: Literal["C", "F"] = "C"
+    data: bytes | bytearray | memoryview, dtype: str, shape: Sequence[int], order: Literal["C", "F"] = "C"
 ) -> np.ndarray[Any, Any]:
     """Return `data` as a writable array of native byte order; `dtype` starts with its own, as in ``">f4"``.
+
+    Bytes that can be written to are the array's from then on, where they are in that order.
 
     Raises
     ------
@@ -117,4 +119,4 @@ def as_array(
     if length != len(data):
         raise ValueError(f"an array of shape {shape} and dtype {dtype!r} takes {length} bytes, {len(data)} came")
     array = np.frombuffer(data, dtype).reshape(shape, order=order)
-    return array.astype(array.dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)

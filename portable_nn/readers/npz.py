@@ -1,18 +1,15 @@
 """NumPy's .npz archives: a zip of .npy files, one for each array."""
 
 import os
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from portable_nn.readers.buffers import as_array, most_inflated, reading
+from portable_nn.readers.buffers import as_array, reading
 from portable_nn.readers.npy import read_header
+from portable_nn.readers.zips import Archive
 
 __all__ = ["read_arrays"]
-
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
@@ -24,7 +21,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     Parameters
     ----------
     path : str or path-like
-        As `numpy.savez` and `numpy.savez_compressed` write it, of at most 1 GiB uncompressed.
+        As `numpy.savez` and `numpy.savez_compressed` write it, of at most 64 MiB more uncompressed than
+        the file has.
 
     Returns
     -------
@@ -48,24 +46,17 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     {'labels': array([7, 2])}
     """
     kind, remedy = "an .npz of arrays of real numbers", "write it anew with numpy.savez"
-    with reading(path, kind, remedy, Exception):  # on damaged bytes zipfile raises a dozen types
-        return _read(Path(path))
+    with reading(path, kind, remedy, ValueError), open(path, "rb") as file:
+        return _read(Archive(file))
 
 
-def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        size, limit = sum(member.file_size for member in members), most_inflated(path.stat().st_size)
-        if size > limit:
-            raise ValueError(f"it promises {size} bytes, a file of its length may hold {limit}")
-        return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members}
+def _read(archive: Archive) -> dict[str, np.ndarray[Any, Any]]:
+    return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.names}
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
-    if member.compress_type not in COMPRESSIONS:
-        raise ValueError(f"{member.filename} is compressed in a way that NumPy does not use")
-    with archive.open(member) as file:
-        header = read_header(file)
-        if header.length != member.file_size - file.tell():
-            raise ValueError(f"{member.filename} has not the length that shape {header.shape} takes")
-        return as_array(file.read(header.length), header.dtype.str, header.shape, header.order)
+def _read_array(archive: Archive, name: str) -> np.ndarray[Any, Any]:
+    file = archive.open(name)
+    header, data = read_header(file), file.getbuffer()[file.tell() :]
+    if header.length != len(data):
+        raise ValueError(f"{name} has not the length that shape {header.shape} takes")
+    return as_array(data, header.dtype.str, header.shape, header.order)
