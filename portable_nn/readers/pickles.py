@@ -20,7 +20,7 @@ import numpy as np
 
 from portable_nn.readers.buffers import MAX_BYTES, REAL, Budget, check_kind, check_shape, reading
 
-__all__ = ["Record", "interpret", "read_arrays", "read_records"]
+__all__ = ["Record", "described", "interpret", "read_arrays", "read_records"]
 
 MAX_OPCODES = 400_000  # an array takes about 50, and an opcode at most 160 bytes of memory
 MAX_TEXT = 2**24  # characters together: a rare one makes four bytes of each in a string
@@ -158,7 +158,22 @@ def read_records(path: str | os.PathLike[str]) -> Any:
 
 
 def described(value: object) -> str:
-    """What kind of thing a value is, for a message."""
+    """What kind of thing a value is, for a message.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from portable_nn.readers.pickles import Record, described
+    >>> described(Record("os.system", ("ls",)))
+    'a call of os.system'
+    """
     match value:
         case Record(args=None):
             return f"{value.name:.100}"
@@ -183,7 +198,9 @@ class _Within:
 
 def interpret(
     file: IO[bytes],
+    *,
     built: Callable[[Record], object] = lambda record: record,
+    called: Callable[[Record], object] = lambda record: record,
     persistent: Callable[[object], object] = lambda key: Record("persistent_id", (key,)),
 ) -> Any:
     """Return what the pickle at the position of a file describes; the file is then at the first byte after it.
@@ -195,6 +212,8 @@ def interpret(
     built : function, optional
         Takes a record that has just been given its state, the file being at the next byte, and returns what
         takes its place: itself, or what a writer put there besides the opcodes.
+    called : function, optional
+        Takes a record with its arguments, and returns what takes its place.
     persistent : function, optional
         Takes a persistent id, and returns what takes its place.
 
@@ -219,13 +238,16 @@ def interpret(
     if source.size > MAX_BYTES:
         raise ValueError(f"it has {source.size} bytes, the limit is {MAX_BYTES}")
     try:
-        return _interpret(source, built, persistent)
+        return _interpret(source, built, called, persistent)
     except (IndexError, KeyError, AttributeError, TypeError, AssertionError, DeprecationWarning) as error:
         raise ValueError("it is damaged") from error  # the last from bad escapes
 
 
 def _interpret(
-    source: _Within, built: Callable[[Record], object], persistent: Callable[[object], object]
+    source: _Within,
+    built: Callable[[Record], object],
+    called: Callable[[Record], object],
+    persistent: Callable[[object], object],
 ) -> object:
     stacks: list[list[Any]] = [[]]  # one more for each open mark
     memo: dict[int, Any] = {}
@@ -306,7 +328,8 @@ def _interpret(
                 stack.append(_global(module, name))
             case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
-                stack.append(_called(function, arguments, budget))
+                value = _called(function, arguments, budget)
+                stack.append(called(value) if isinstance(value, Record) else value)
             case "NEWOBJ_EX":
                 keywords, arguments, function = stack.pop(), stack.pop(), stack.pop()
                 stack.append(_called(function, (arguments, keywords), budget))

@@ -1,8 +1,10 @@
 """The safetensors format: named tensors, and metadata of strings."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from portable_nn.errors import FormatError
 from portable_nn.readers.buffers import reading
 
-__all__ = ["read_arrays", "read_metadata"]
+__all__ = ["read_arrays", "read_metadata", "read_tensors"]
 
 DTYPES = ("F16", "F32", "F64")
+ANY = (*DTYPES, "BF16", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 
 
 def read_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, str], list[str]]:
@@ -84,6 +87,55 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
             if dtype not in DTYPES:
                 raise FormatError(f"{path}: tensor {name} has dtype {dtype}, wanted one of {', '.join(DTYPES)}")
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Read the tensors of a file by name, in its order, whoever wrote it.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict of str to array
+        NumPy, of any real dtype or bool, those of bfloat16 in float32.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, is no safetensors file, or has tensors of dtypes that NumPy has not.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from portable_nn.readers.safetensors import read_tensors
+    >>> from safetensors.numpy import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     save_file({"steps": np.array([3])}, path)
+    ...     read_tensors(path)
+    {'steps': array([3])}
+    """
+    with _opened(path) as file, open(path, "rb") as raw:
+        start = 8 + int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(start - 8))  # that was found whole
+
+        def tensor(name: str) -> np.ndarray[Any, Any]:
+            entry = header[name]
+            if entry["dtype"] != "BF16":
+                return file.get_tensor(name)  # type: ignore[no-any-return]
+            raw.seek(start + entry["data_offsets"][0])
+            upper = np.fromfile(raw, "<u2", prod(entry["shape"])).astype(np.uint32)
+            return (upper << 16).view(np.float32).reshape(entry["shape"])
+
+        strays = [name for name in header if name != "__metadata__" and header[name]["dtype"] not in ANY]
+        if strays:
+            raise FormatError(
+                f"{path}: tensor {strays[0]} has dtype {header[strays[0]]['dtype']}: cast it to F32"
+            )
+        return {name: tensor(name) for name in header if name != "__metadata__"}
 
 
 @contextmanager

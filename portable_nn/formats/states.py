@@ -1,0 +1,226 @@
+"""Chains of layers from named weights alone, as a state dict of PyTorch holds them: the rest is asked for.
+
+A state dict names arrays, ``fc1.weight`` of shape (n_out, n_in) and ``fc1.bias``. It has no activations, nor the
+order in which its modules run, nor what a weight of one axis belongs to.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from portable_nn._typing import Array
+from portable_nn.activations import ACTIVATIONS
+from portable_nn.errors import NetworkError
+from portable_nn.layers import Activation, Dense, Layer, Layers, Normalize, Rescaling, fused, standardized
+
+__all__ = ["batch_normalization", "state_layers"]
+
+EPSILON = 1e-5  # what PyTorch's BatchNorm1d and LayerNorm add unless told otherwise: a state dict does not say
+OF_ONE_AXIS = "layernorm", "rmsnorm", "prelu"
+NUMBER = re.compile(r"\d{1,9}")
+MOST_SHOWN = 20
+
+Modules = dict[str, dict[str, Array]]
+
+
+def state_layers(
+    arrays: Mapping[str, Array],
+    *,
+    layers: Iterable[str | Layer] | None = None,
+    activation: str | Activation | None = None,
+    last: str | Activation | None = None,
+) -> Layers:
+    """Build the layers of named weights.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        ``X.weight`` and ``X.bias`` of each module X, and ``X.running_mean`` and ``X.running_var`` of a
+        BatchNorm1d.
+    layers : iterable of str and layers, optional
+        What runs, in order: names of modules, names of activations, and layers without weights in the file, such
+        as ``["fc1", "relu", "fc2", Activation("elu", alpha=0.5), "fc3"]``. A weight of one axis says nothing of
+        its module: write ``"layernorm:X"``, ``"rmsnorm:X"`` or ``"prelu:X"``. What is added to a variance is
+        PyTorch's own 1e-5; of RMSNorm, the machine epsilon.
+    activation, last : str or Activation, optional
+        Instead, where all modules are Linear and their numbers or shapes tell their order: what follows each of
+        them, and what follows the last one.
+
+    Returns
+    -------
+    tuple of layers
+
+    Raises
+    ------
+    NetworkError
+        If more is to be given, or what is given does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.states import state_layers
+    >>> arrays = {"0.weight": np.ones((3, 2)), "0.bias": np.ones(3), "2.weight": np.ones((1, 3))}
+    >>> state_layers(arrays, activation="relu", last="identity")
+    (Dense(2, 3, 'relu'), Dense(3, 1, 'identity'))
+    """
+    modules = _modules(arrays)
+    if layers is not None:
+        if activation is not None or last is not None:
+            raise NetworkError("give layers=, or activation= and last=, not both")
+        return fused(_in_order(modules, layers))
+    if activation is None or last is None:
+        raise NetworkError(
+            "the file has weights and no activations: give activation= and last=, such as activation='relu', "
+            f"last='softmax' ('identity' for none), or layers={_suggestion(modules)}; it holds {_shown(modules)}"
+        )
+    between = [activation] * (len(modules) - 1) + [last]
+    pairs = zip(_order(modules), between, strict=True)
+    return fused(_in_order(modules, (entry for pair in pairs for entry in pair)))
+
+
+def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
+    """Layers for a BatchNorm1d that does not train, in the dtype of its statistics.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        ``running_mean``, ``running_var``, and ``weight`` and ``bias`` where it has them.
+    epsilon : float
+
+    Returns
+    -------
+    tuple of Rescaling
+
+    Raises
+    ------
+    NetworkError
+        If shapes do not fit, or a variance and epsilon are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.states import batch_normalization
+    >>> batch_normalization({"running_mean": np.zeros(2), "running_var": np.ones(2)}, 1e-5)
+    (Rescaling(<2 values>, <2 values>),)
+    """
+    mean, variance = arrays["running_mean"], arrays["running_var"]
+    if any(array.shape != (mean.size,) or array.dtype.kind != "f" for array in (mean, variance)):
+        raise NetworkError("its running statistics are not one number for each feature")
+    with np.errstate(all="ignore"):  # what is not finite then, a layer refuses
+        deviation = np.sqrt(variance.astype(np.float64) + epsilon).astype(variance.dtype)
+        layers: Layers = standardized(mean, deviation)
+    if "weight" not in arrays:
+        return layers
+    weight = arrays["weight"]
+    return (*layers, Rescaling(weight, arrays.get("bias", np.zeros_like(weight))))
+
+
+def _modules(arrays: Mapping[str, Array]) -> Modules:
+    """The arrays of each module, in the order of the file."""
+    modules: Modules = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        if leaf not in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            raise NetworkError(
+                f"the file holds {name:.100}, which no chain of Linear has: convert the model itself with "
+                "portable_nn.from_torch (without parametrizations), or export it with torch.onnx.export"
+            )
+        if leaf != "num_batches_tracked":
+            modules.setdefault(module, {})[leaf] = array
+    if not modules:
+        raise NetworkError("the file holds no weights")
+    return modules
+
+
+def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Layer]:
+    unused = set(modules)
+    for entry in entries:
+        kind, _, name = entry.rpartition(":") if isinstance(entry, str) else ("", "", "")
+        if isinstance(entry, Layer):
+            yield entry
+        elif name in modules and kind in ("", *OF_ONE_AXIS):
+            unused.discard(name)
+            yield from _layers(kind, name, modules[name])
+        elif entry in ACTIVATIONS:
+            yield Activation(entry)
+        else:
+            raise NetworkError(
+                f"{entry!r:.100} is no module of the file, nor an activation: it holds {_shown(modules)}"
+            )
+    if unused:
+        raise NetworkError(
+            f"no entry of layers= takes {', '.join(sorted(unused)[:MOST_SHOWN])}: it holds {_shown(modules)}"
+        )
+
+
+def _layers(kind: str, name: str, arrays: dict[str, Array]) -> Iterator[Layer]:
+    weight: Any = arrays.get("weight")
+    bias, axes = arrays.get("bias"), getattr(weight, "ndim", None)
+    match kind, axes:
+        case "", 2 if not arrays.keys() - {"weight", "bias"}:
+            yield Dense.from_linear(weight, bias)
+        case "", 1 | None if {"running_mean", "running_var"} <= arrays.keys():
+            yield from batch_normalization(arrays, EPSILON)
+        case "layernorm", 1:
+            yield Normalize(weight, bias, EPSILON)
+        case "rmsnorm", 1 if bias is None:
+            yield Normalize(weight, None, float(np.finfo(weight.dtype).eps), centred=False)
+        case "prelu", 1 if bias is None:
+            yield Activation("prelu", slope=float(weight[0]) if len(weight) == 1 else weight)
+        case "", 1:
+            ways = ", ".join(f"{way}:{name:.100}" for way in OF_ONE_AXIS)
+            raise NetworkError(f"{name:.100} has a weight of one axis: say what it is, one of {ways}")
+        case _:
+            raise NetworkError(f"{_described(name, arrays)} is no {kind or 'Linear or BatchNorm1d'}")
+
+
+def _order(modules: Modules) -> list[str]:
+    """The names of Linear modules as they run, which numbers or shapes must tell: the file's order need not."""
+    shapes: dict[str, Any] = {
+        name: arrays["weight"].shape if "weight" in arrays else () for name, arrays in modules.items()
+    }
+    if any(len(shape) != 2 for shape in shapes.values()):
+        raise NetworkError(
+            f"not all modules of the file are Linear: give layers={_suggestion(modules)} in the order in which "
+            f"they run, with what is missing; it holds {_shown(modules)}"
+        )
+    if len({NUMBER.sub("0", name) for name in modules}) == 1:
+        return sorted(modules, key=lambda name: [int(number) for number in NUMBER.findall(name)])
+    taking = {n_in: name for name, (_, n_in) in shapes.items()}
+    starts = taking.keys() - {n_out for n_out, _ in shapes.values()}
+    order: list[str] = []
+    size = next(iter(starts), None)
+    while size in taking:
+        order.append(taking.pop(size))
+        size = shapes[order[-1]][0]
+    if len(order) < len(modules) or len(starts) != 1:
+        raise NetworkError(
+            "neither numbers nor shapes tell in which order the modules run: give "
+            f"layers={_suggestion(modules)}, in that order; it holds {_shown(modules)}"
+        )
+    return order
+
+
+def _suggestion(modules: Modules) -> str:
+    names = [name for name, arrays in modules.items() if getattr(arrays.get("weight"), "ndim", 0) == 2]
+    entries: list[Any] = [entry for name in names[:MOST_SHOWN] for entry in (name[:100], "relu")]
+    return str([*entries[:-1], "softmax"])
+
+
+def _shown(modules: Modules) -> str:
+    shown = [_described(name, arrays) for name, arrays in list(modules.items())[:MOST_SHOWN]]
+    return ", ".join(shown) + (f" and {len(modules) - MOST_SHOWN} more" if len(modules) > MOST_SHOWN else "")
+
+
+def _described(name: str, arrays: dict[str, Array]) -> str:
+    if "running_mean" in arrays:
+        return f"{name:.100} (BatchNorm of {arrays['running_mean'].size})"
+    shape: Any = tuple(arrays["weight"].shape) if "weight" in arrays else None
+    match shape:
+        case None:
+            return f"{name:.100} ({', '.join(arrays)})"
+        case (n_out, n_in):
+            return f"{name:.100} (Linear, {n_in} to {n_out})"
+    return f"{name:.100} (weight of shape {shape})"
