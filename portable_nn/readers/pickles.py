@@ -20,7 +20,7 @@ import numpy as np
 
 from portable_nn.readers.buffers import MAX_BYTES, REAL, Budget, check_kind, check_shape, reading
 
-__all__ = ["Record", "described", "interpret", "read_arrays", "read_records"]
+__all__ = ["Record", "array_of", "described", "dtype_of", "interpret", "read_arrays", "read_records"]
 
 MAX_OPCODES = 400_000  # an array takes about 50, and an opcode at most 160 bytes of memory
 MAX_TEXT = 2**24  # characters together: a rare one makes four bytes of each in a string
@@ -202,6 +202,7 @@ def interpret(
     built: Callable[[Record], object] = lambda record: record,
     called: Callable[[Record], object] = lambda record: record,
     persistent: Callable[[object], object] = lambda key: Record("persistent_id", (key,)),
+    budget: Budget | None = None,
 ) -> Any:
     """Return what the pickle at the position of a file describes; the file is then at the first byte after it.
 
@@ -216,6 +217,8 @@ def interpret(
         Takes a record with its arguments, and returns what takes its place.
     persistent : function, optional
         Takes a persistent id, and returns what takes its place.
+    budget : Budget, optional
+        Of the file that this pickle is a part of; by default one of its own.
 
     Returns
     -------
@@ -238,7 +241,7 @@ def interpret(
     if source.size > MAX_BYTES:
         raise ValueError(f"it has {source.size} bytes, the limit is {MAX_BYTES}")
     try:
-        return _interpret(source, built, called, persistent)
+        return _interpret(source, built, called, persistent, budget or Budget(source.size))
     except (IndexError, KeyError, AttributeError, TypeError, AssertionError, DeprecationWarning) as error:
         raise ValueError("it is damaged") from error  # the last from bad escapes
 
@@ -248,11 +251,12 @@ def _interpret(
     built: Callable[[Record], object],
     called: Callable[[Record], object],
     persistent: Callable[[object], object],
+    budget: Budget,
 ) -> object:
     stacks: list[list[Any]] = [[]]  # one more for each open mark
     memo: dict[int, Any] = {}
     became: dict[int, tuple[Record, object]] = {}  # what took the place of records that may be in the memo
-    budget, texts = Budget(source.size), 0
+    texts = 0
     operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(source)  # type: ignore[arg-type]
     for count, (opcode, argument, _) in enumerate(operations, 1):
         if count > MAX_OPCODES:
@@ -469,25 +473,45 @@ def _array(
     data: object, dtype: Record, shape: tuple[Any, ...], order: Any, budget: Budget
 ) -> np.ndarray[Any, Any] | None:
     """Return the array of these bytes or objects, which it shares; None where NumPy alone knows the dtype."""
-    match dtype.args, dtype.state:
-        case (str() as code, *_), (3, str() as endian, None, None, None, *_):
-            pass
-        case _:
-            return None
-    check_shape(shape)
-    if code in ("O", "O4", "O8") and isinstance(data, list):
+    kind = dtype_of(dtype)
+    if kind is None:
+        return None
+    if kind.hasobject and isinstance(data, list):
+        check_shape(shape)
         budget.spend(8 * len(data))
         return np.fromiter(data, object, len(data)).reshape(shape, order=order)
     if isinstance(data, str):
         budget.spend(len(data))
         data = data.encode("latin1")  # bytes of Python 2
-    if not isinstance(data, (bytes, bytearray)) or endian not in ("<", ">", "|", "="):
+    if kind.hasobject or not isinstance(data, (bytes, bytearray)):
         return None
-    if not (code in REAL or code == "b1" or re.fullmatch(r"[SU][1-9]\d{0,6}", code)):
-        return None
-    kind = np.dtype(endian + code)
-    if prod(shape) * kind.itemsize != len(data):
-        raise ValueError(f"an array of shape {shape} and dtype {code!r} takes no {len(data)} bytes")
-    if kind.kind == "U" and (np.frombuffer(data, kind.byteorder + "u4") > 0x10FFFF).any():
+    return array_of(data, kind, shape, order)
+
+
+def dtype_of(record: Record) -> np.dtype[Any] | None:
+    """Return the dtype of numbers, strings or objects that a record means; None where NumPy alone knows it."""
+    match record.args, record.state:
+        case (str() as code, *_), (3, str("<" | ">" | "|" | "=") as endian, None, None, None, *_):
+            if code in ("O", "O4", "O8"):
+                return np.dtype(object)
+            if code in REAL or code == "b1" or re.fullmatch(r"[SU][1-9]\d{0,6}", code):
+                return np.dtype(endian + code)
+    return None
+
+
+def array_of(
+    data: bytes | bytearray | memoryview, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any
+) -> np.ndarray[Any, Any]:
+    """Return the array of these bytes, which it shares.
+
+    Raises
+    ------
+    ValueError
+        If the shape is none or takes another length, or strings have characters that there are not.
+    """
+    check_shape(shape)
+    if prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} takes no {len(data)} bytes")
+    if dtype.kind == "U" and (np.frombuffer(data, dtype.byteorder + "u4") > 0x10FFFF).any():
         raise ValueError("an array of strings has characters that there are not")
-    return np.frombuffer(data, kind).reshape(shape, order=order)
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
