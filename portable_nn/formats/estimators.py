@@ -120,7 +120,8 @@ def _deviations(pca: Step) -> NumPyArray | float:
     if not pca.on("whiten"):
         return 1.0
     deviations = np.sqrt(pca.array("explained_variance_"))[:, None]
-    return np.maximum(deviations, np.finfo(deviations.dtype).eps)
+    clipped: NumPyArray = np.maximum(deviations, np.finfo(deviations.dtype).eps)
+    return clipped
 
 
 def _inverse_pca(step: Step) -> Sequence[Layer]:
@@ -211,7 +212,7 @@ def _classes(step: Step) -> tuple[str, ...] | tuple[int, ...]:
     listed = values.tolist() if isinstance(values, np.ndarray) else values
     if not isinstance(listed, list) or not all(isinstance(value, (str, int, float)) for value in listed):
         raise FormatError(f"{step}: classes_ must be an array of strings or numbers")
-    if all(type(value) is int or (type(value) is float and value.is_integer()) for value in listed):
+    if all(type(value) in (int, float) and value == value // 1 and abs(value) < 2**31 for value in listed):
         return tuple(map(int, listed))
     return tuple(map(str, listed))
 
