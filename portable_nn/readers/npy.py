@@ -70,13 +70,19 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
         return np.memmap(file, header.dtype, "r", start, header.shape, header.order)
 
 
-def read_header(file: IO[bytes]) -> Header:
+def read_header(file: IO[bytes], others: str = "") -> Header:
     """Read a header; the file is then at the first value.
+
+    Parameters
+    ----------
+    file : binary file
+    others : str
+        Kinds of dtypes that are welcome besides: ``"U"`` for strings, ``"O"`` for pickled objects.
 
     Raises
     ------
     ValueError
-        If it is none, or that of anything but an array of real numbers or booleans.
+        If it is none, or that of an array of another kind.
     """
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
@@ -91,7 +97,7 @@ def read_header(file: IO[bytes]) -> Header:
         shape, fortran, dtype = read(BytesIO(prefix + words))
     except Exception as error:  # a dozen types: NumPy has Python's own parser read the words
         raise ValueError(f"its header cannot be read: {error}") from error
-    if dtype.kind != "b":
+    if dtype.kind not in "b" + others:
         check_kind(dtype.str[1:])
     check_shape(shape)
     return Header(dtype, shape, "F" if fortran else "C")

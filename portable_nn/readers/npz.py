@@ -7,9 +7,10 @@ import numpy as np
 
 from portable_nn.readers.buffers import as_array, reading
 from portable_nn.readers.npy import read_header
+from portable_nn.readers.pickles import array_of, interpret
 from portable_nn.readers.zips import Archive
 
-__all__ = ["read_arrays"]
+__all__ = ["read_arrays", "read_members"]
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
@@ -47,16 +48,54 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]
     """
     kind, remedy = "an .npz of arrays of real numbers", "write it anew with numpy.savez"
     with reading(path, kind, remedy, ValueError), open(path, "rb") as file:
-        return _read(Archive(file))
+        return _read(Archive(file), "")
 
 
-def _read(archive: Archive) -> dict[str, np.ndarray[Any, Any]]:
-    return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.names}
+def read_members(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the arrays of an .npz by name, those of strings and pickled ones too; nothing is unpickled.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As of `read_arrays`.
+
+    Returns
+    -------
+    dict of str to array
+        NumPy. A pickled member is what `portable_nn.readers.pickles.read_records` makes of it.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not an .npz.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from portable_nn.readers.npz import read_members
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "data.npz")
+    ...     np.savez(path, names=np.array(["a", "b"]), steps=np.array([1, None]))
+    ...     read_members(path)
+    {'names': array(['a', 'b'], dtype='<U1'), 'steps': array([1, None], dtype=object)}
+    """
+    with reading(path, "an .npz of arrays", "write it anew with numpy.savez", ValueError), open(path, "rb") as file:
+        return _read(Archive(file), "UO")
 
 
-def _read_array(archive: Archive, name: str) -> np.ndarray[Any, Any]:
+def _read(archive: Archive, others: str) -> dict[str, Any]:
+    return {name.removesuffix(".npy"): _read_array(archive, name, others) for name in archive.names}
+
+
+def _read_array(archive: Archive, name: str, others: str) -> Any:
     file = archive.open(name)
-    header, data = read_header(file), file.getbuffer()[file.tell() :]
+    header = read_header(file, others)
+    if header.dtype.hasobject:
+        return interpret(file)
+    data = file.getbuffer()[file.tell() :]
     if header.length != len(data):
         raise ValueError(f"{name} has not the length that shape {header.shape} takes")
+    if header.dtype.kind == "U":
+        return array_of(data, header.dtype, header.shape, header.order)
     return as_array(data, header.dtype.str, header.shape, header.order)
