@@ -1,15 +1,13 @@
 """The convention of "Deep Learning from Scratch": arrays W1, b1, W2, b2, …, sigmoid between, softmax last."""
 
-import os
 from collections.abc import Mapping
 
 from portable_nn._typing import Array
 from portable_nn.errors import FormatError, NetworkError
 from portable_nn.layers import Dense, Rescaling
 from portable_nn.network import Network
-from portable_nn.readers.pickles import read_arrays
 
-__all__ = ["book_network", "read_pickle"]
+__all__ = ["book_network"]
 
 
 def book_network(arrays: Mapping[str, Array], source: object = "the dict") -> Network:
@@ -53,33 +51,3 @@ def book_network(arrays: Mapping[str, Array], source: object = "the dict") -> Ne
         return Network((Rescaling(1 / 255), *dense))
     except NetworkError as error:
         raise FormatError(f"{source} holds no network: {error}") from error
-
-
-def read_pickle(path: str | os.PathLike[str]) -> Network:
-    """Read a pickled dict of arrays W1, b1, W2, b2, …, without running anything that the file names.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    FormatError
-        If the file cannot be read, or does not hold these arrays alone.
-
-    Examples
-    --------
-    >>> import pathlib, pickle, tempfile
-    >>> import numpy as np
-    >>> from portable_nn.formats.book import read_pickle
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "net.pkl")
-    ...     _ = path.write_bytes(pickle.dumps({"W1": np.eye(2), "b1": np.zeros(2)}))
-    ...     read_pickle(path).layers
-    (Rescaling(0.00392157, 0), Dense(2, 2, 'softmax'))
-    """
-    return book_network(read_arrays(path), path)
