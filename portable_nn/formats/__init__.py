@@ -1,22 +1,39 @@
 """Model files: `load` and `save`, and one file for each format."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from portable_nn._typing import Array
 from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError
-from portable_nn.formats.book import book_network, read_pickle
-from portable_nn.formats.npz import read_npz
+from portable_nn.formats.book import book_network
+from portable_nn.formats.named import read_npz, read_pickle
 from portable_nn.formats.safetensors import read_safetensors, write_safetensors
+from portable_nn.meaning import Task
 from portable_nn.network import Network
 
 __all__ = ["load", "save"]
 
-READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".pkl": read_pickle}
+READERS: dict[str, Callable[..., Network]] = {
+    ".safetensors": read_safetensors,
+    ".npz": read_npz,
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), read_pickle),
+}
 
 
-def load(model: str | os.PathLike[str], *, verify: bool = True) -> Network:
+def load(
+    model: str | os.PathLike[str],
+    *,
+    format: Literal["book"] | None = None,  # noqa: A002
+    activation: str | None = None,
+    last: str | None = None,
+    rescale: Array = None,
+    task: Task | None = None,
+    verify: bool = True,
+) -> Network:
     """Load a network.
 
     Parameters
@@ -24,7 +41,17 @@ def load(model: str | os.PathLike[str], *, verify: bool = True) -> Network:
     model : str or path-like
         ``"mnist"`` for the embedded reference network, ``"book"`` for the weights of chapter 3 of "Deep
         Learning from Scratch" (downloaded on first use), or the path of a model file: ``.safetensors`` as
-        `save` writes it; ``.npz``, or ``.pkl`` with a dict, of arrays W1, b1, W2, b2, ….
+        `save` writes it; ``.npz``, or ``.pkl``, ``.pickle`` or ``.joblib``, of arrays by name, an emulator of
+        CosmoPower's, an estimator of scikit-learn's.
+    format : "book", optional
+        Let arrays W1, b1, … follow "Deep Learning from Scratch": pixels over 255, sigmoids, a softmax last.
+    activation, last : str, optional
+        What a file of arrays does not tell: the activations between the layers and after the last one. Of an
+        emulator of CosmoPower's: ``last="identity"``, or ``"exp10"`` where its modes are logarithms.
+    rescale : float or array of shape (n_in,), optional
+        What the features of a file of arrays are multiplied by first.
+    task : {"classification", "multilabel", "regression"}, optional
+        What the outputs of a file of arrays mean.
     verify : bool
         Whether a network must make of the samples that its file carries what the file says.
 
@@ -57,7 +84,10 @@ def load(model: str | os.PathLike[str], *, verify: bool = True) -> Network:
         raise FormatError(
             f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(READERS)}"
         )
-    return read_safetensors(path, verify=verify) if reader is read_safetensors else reader(path)
+    if reader is read_safetensors:
+        return read_safetensors(path, verify=verify)
+    book = True if format == "book" else None
+    return reader(path, book=book, activation=activation, last=last, rescale=rescale, task=task)
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
