@@ -57,7 +57,7 @@ def parameters_of(name: str) -> dict[str, float | None]:
 
 _INCREASING: dict[str, Callable[..., bool]] = {
     **dict.fromkeys(
-        ("identity", "sigmoid", "tanh", "selu", "softsign", "log_sigmoid", "tanhshrink", "exp", "exp10"),
+        ("identity", "sigmoid", "tanh", "selu", "softsign", "log_sigmoid", "tanhshrink", "exp", "exp10", "expm1"),
         lambda: True,
     ),
     **dict.fromkeys(("softmax", "log_softmax", BOUNDED_SOFTMAX), lambda: True),

@@ -11,8 +11,10 @@ __all__ = [
     "cosine",
     "exp",
     "exp10",
+    "expm1",
     "identity",
     "log",
+    "log1p",
     "log10",
     "reciprocal",
     "sine",
@@ -189,6 +191,30 @@ def exp(x: A, /, *, xp: Namespace = None) -> A:
 
 
 @on_arrays
+def expm1(x: A, /, *, xp: Namespace = None) -> A:
+    """``exp(x) - 1``, with all digits where `x` is small.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import expm1
+    >>> expm1(np.array([0.0, 1e-9]))
+    array([0.e+00, 1.e-09])
+    """
+    result: A = xp.expm1(x)
+    return result
+
+
+@on_arrays
 def exp10(x: A, /, *, xp: Namespace = None) -> A:
     """``10**x``, the end of networks that give logarithms.
 
@@ -256,6 +282,30 @@ def log10(x: A, /, *, xp: Namespace = None) -> A:
     array([0., 2.])
     """
     result: A = xp.log10(x)
+    return result
+
+
+@on_arrays
+def log1p(x: A, /, *, xp: Namespace = None) -> A:
+    """The logarithm of ``1 + x``, with all digits where `x` is small; nan where that is negative.
+
+    Parameters
+    ----------
+    x : array of any shape and real dtype
+    xp : namespace of `x`, optional
+
+    Returns
+    -------
+    array of the shape and floating dtype of `x`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.activations import log1p
+    >>> log1p(np.array([0.0, 1.0])).round(6)
+    array([0.      , 0.693147])
+    """
+    result: A = xp.log1p(x)
     return result
 
 
