@@ -80,7 +80,8 @@ def read_members(path: str | os.PathLike[str]) -> dict[str, Any]:
     ...     read_members(path)
     {'names': array(['a', 'b'], dtype='<U1'), 'steps': array([1, None], dtype=object)}
     """
-    with reading(path, "an .npz of arrays", "write it anew with numpy.savez", ValueError), open(path, "rb") as file:
+    kind, remedy = "an .npz of arrays", "write it anew with numpy.savez"
+    with reading(path, kind, remedy, ValueError), open(path, "rb") as file:
         return _read(Archive(file), "UO")
 
 
