@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from portable_nn.comparison import compare
     from portable_nn.evaluation import Evaluation, evaluate
     from portable_nn.formats import load, save
+    from portable_nn.formats.keras import from_keras
+    from portable_nn.formats.pytorch import from_torch
+    from portable_nn.formats.sklearn import from_sklearn
     from portable_nn.inference import infer
 
 __version__ = "0.1.0"
@@ -55,7 +58,9 @@ __all__ = [
     "datasets",
     "evaluate",
     "explain",
+    "from_keras",
     "from_sklearn",
+    "from_torch",
     "infer",
     "load",
     "save",
@@ -66,7 +71,9 @@ _ON_FIRST_USE = {
     "compare": "comparison",
     "datasets": "datasets",
     "evaluate": "evaluation",
+    "from_keras": "formats.keras",
     "from_sklearn": "formats.sklearn",
+    "from_torch": "formats.pytorch",
     "infer": "inference",
     "load": "formats",
     "save": "formats",

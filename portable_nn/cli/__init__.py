@@ -166,7 +166,7 @@ def main() -> None:
     sys.exit(status)
 
 
-def warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+def warned(message: Warning | str, *_: object, **__: object) -> None:
     """Say on stderr, in one line, what is doubtful."""
     sys.stderr.write(f"portable-nn: warning: {' '.join(str(message).split())}\n")
 

@@ -28,7 +28,7 @@ def convert(
     portable-nn convert weights.pt digits.safetensors --set activation=relu --set last=softmax
     """
     if target.suffix.lower() not in WRITERS:
-        raise typer.BadParameter(f"networks are written as {', '.join(WRITERS)}: let OUT end in one, got {target}")
+        raise typer.BadParameter(f"networks are written as {' or '.join(WRITERS)}: let OUT end so, got {target}")
     check_outputs([target], [Path(source)], force=force)
     net = pnn.load(source, **given_options(given))
     pnn.save(net, target)

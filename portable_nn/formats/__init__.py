@@ -1,69 +1,104 @@
 """Model files: `load` and `save`, and one file for each format."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from portable_nn._typing import Array
 from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
-from portable_nn.errors import FormatError
+from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.book import book_network
-from portable_nn.formats.named import read_npz, read_pickle
-from portable_nn.formats.safetensors import read_safetensors, write_safetensors
+from portable_nn.formats.kinds import FORMATS, format_of
+from portable_nn.formats.safetensors import read_safetensors
+from portable_nn.layers import Activation, Layer
 from portable_nn.meaning import Task
 from portable_nn.network import Network
 
-__all__ = ["load", "save"]
+__all__ = ["WRITERS", "Format", "format_of", "load", "save"]
 
-READERS: dict[str, Callable[..., Network]] = {
-    ".safetensors": read_safetensors,
-    ".npz": read_npz,
-    **dict.fromkeys((".pkl", ".pickle", ".joblib"), read_pickle),
+Format: TypeAlias = Literal["safetensors", "npz", "pytorch", "keras", "pickle", "book"]
+
+
+class Reader(NamedTuple):
+    """A function of a module beside this one, and what it takes besides the path."""
+
+    module: str
+    name: str
+    takes: tuple[str, ...]
+
+
+READERS = {
+    "safetensors": Reader(
+        "safetensors", "read_safetensors", ("verify", "layers", "activation", "last", "rescale")
+    ),
+    "npz": Reader("named", "read_npz", ("verify", "book", "activation", "last", "rescale")),
+    "pytorch": Reader("pytorch", "read_pytorch", ("layers", "activation", "last", "rescale")),
+    "keras": Reader("keras", "read_keras", ()),
+    "pickle": Reader("named", "read_pickle", ("book", "activation", "last", "rescale")),
+}
+
+WRITERS = {
+    ".safetensors": Reader("safetensors", "write_safetensors", ()),
+    ".npz": Reader("npz", "write_npz", ()),
 }
 
 
 def load(
     model: str | os.PathLike[str],
     *,
-    format: Literal["book"] | None = None,  # noqa: A002
-    activation: str | None = None,
-    last: str | None = None,
+    format: Format | None = None,  # noqa: A002
+    layers: Iterable[str | Layer] | None = None,
+    activation: str | Activation | None = None,
+    last: str | Activation | None = None,
     rescale: Array = None,
     task: Task | None = None,
     verify: bool = True,
 ) -> Network:
-    """Load a network.
+    """Load a network from a model file, without the framework that wrote it: nothing that the file names is run.
+
+    The format is told by the content. What a file does not say is asked for, and never guessed.
 
     Parameters
     ----------
     model : str or path-like
         ``"mnist"`` for the embedded reference network, ``"book"`` for the weights of chapter 3 of "Deep
-        Learning from Scratch" (downloaded on first use), or the path of a model file: ``.safetensors`` as
-        `save` writes it; ``.npz``, or ``.pkl``, ``.pickle`` or ``.joblib``, of arrays by name, an emulator of
-        CosmoPower's, an estimator of scikit-learn's.
-    format : "book", optional
-        Let arrays W1, b1, … follow "Deep Learning from Scratch": pixels over 255, sigmoids, a softmax last.
-    activation, last : str, optional
-        What a file of arrays does not tell: the activations between the layers and after the last one. Of an
-        emulator of CosmoPower's: ``last="identity"``, or ``"exp10"`` where its modes are logarithms.
+        Learning from Scratch" (downloaded on first use), or the path of a file:
+
+        - ``.safetensors`` or ``.npz`` as `save` writes them;
+        - PyTorch's ``.pt`` and ``.pth``: models saved whole, state dicts, also in ``.safetensors``;
+        - Keras's ``.keras``, ``.h5`` and ``.hdf5`` (these need h5py, extra ``keras``);
+        - scikit-learn's estimators, in ``.pkl`` or ``.joblib``;
+        - CosmoPower's emulators, in ``.pkl`` or ``.npz``;
+        - arrays by name, in ``.npz`` or ``.pkl``.
+    format : str, optional
+        What the file is, where its content should not tell. ``"book"`` lets arrays W1, b1, … follow "Deep
+        Learning from Scratch": pixels over 255, sigmoids, a softmax last.
+    layers : iterable of str and layers, optional
+        What a state dict does not tell: what runs, in order, such as ``["fc1", "relu", "fc2", "softmax"]``.
+    activation, last : str or Activation, optional
+        Instead of it, and for arrays by name: the activation after each layer but the last, and after the last
+        one. Of an emulator of CosmoPower's: ``last="identity"``, or ``"exp10"`` where its modes are logarithms.
     rescale : float or array of shape (n_in,), optional
-        What the features of a file of arrays are multiplied by first.
+        What features are multiplied by first, where the file does not say: 1 / 255 for pixels.
     task : {"classification", "multilabel", "regression"}, optional
-        What the outputs of a file of arrays mean.
+        What outputs mean, where the file does not say.
     verify : bool
         Whether a network must make of the samples that its file carries what the file says.
 
     Returns
     -------
     Network
-        With NumPy weights, of the dtypes in the file.
+        With NumPy weights, of the dtypes in the file; with the names and classes that it tells.
 
     Raises
     ------
     FormatError
-        If the model is unknown, or its file cannot be read or is not what its suffix says.
+        If the model is unknown, or its file cannot be read, or does not say enough, or says what is given.
+    AccuracyError
+        If the network makes something else of its file's samples.
     DataError
         If the book's weights cannot be had.
 
@@ -74,24 +109,57 @@ def load(
     >>> net(pnn.datasets.mnist("test")[0]).shape
     (10000, 10)
     """
-    if model == "mnist":
-        return read_safetensors(embedded("mnist.safetensors"))
-    if model == "book":
-        return book_network(book_weights())
-    path = Path(model)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise FormatError(
-            f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(READERS)}"
+    given = {"layers": layers, "activation": activation, "last": last, "rescale": rescale}
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(model, str) and model in ("mnist", "book"):
+        if given or format is not None:
+            raise FormatError(f"{model!r} says itself what it is: leave {', '.join([*given, 'format'])} out")
+        net = (
+            read_safetensors(embedded("mnist.safetensors")) if model == "mnist" else book_network(book_weights())
         )
-    if reader is read_safetensors:
-        return read_safetensors(path, verify=verify)
-    book = True if format == "book" else None
-    return reader(path, book=book, activation=activation, last=last, rescale=rescale, task=task)
+    else:
+        net = _read(model, format, given, verify)
+    try:
+        return net if task is None else net.described(task=task)
+    except NetworkError as error:
+        raise FormatError(f"{model}: {error}") from error
+
+
+def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any], verify: bool) -> Network:
+    if not isinstance(model, (str, os.PathLike)):
+        raise FormatError(f"a model is a name or a path, got {type(model).__name__}")
+    path = Path(model)
+    if not path.exists() and path.suffix.lower() not in _suffixes():
+        raise FormatError(
+            f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(_suffixes())}"
+        )
+    if named not in (None, "book", *READERS):
+        raise FormatError(f"unknown format {named!r}: choose one of {', '.join([*READERS, 'book'])}")
+    kind = format_of(path) if named in (None, "book") else str(named)
+    reader = READERS[kind]
+    if named == "book":
+        given = {"book": True} | given
+    if unwanted := [name for name in given if name not in reader.takes]:
+        raise FormatError(
+            f"{path} is of format {kind}, which says that itself: leave {', '.join(f'{name}=' for name in unwanted)} out"
+        )
+    if "verify" in reader.takes:
+        given["verify"] = verify
+    found: Network = _function(reader)(path, **given)
+    return found
+
+
+def _function(reader: Reader) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(import_module(f"{__name__}.{reader.module}"), reader.name)
+    return function
+
+
+def _suffixes() -> list[str]:
+    return [suffix for suffixes in FORMATS.values() for suffix in suffixes]
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
-    """Save a network as a safetensors file, its architecture in the metadata.
+    """Save a network, with what is known of its inputs and outputs and samples that prove it.
 
     The file is written beside `path` and then takes its place, so that a save that fails leaves an older file
     as it was.
@@ -101,7 +169,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     net : Network
         Of any library: its weights are fetched.
     path : str or path-like
-        It must end in ``.safetensors``.
+        It ends in ``.safetensors``, or in ``.npz``.
 
     Raises
     ------
@@ -115,16 +183,15 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     >>> import pathlib, tempfile
     >>> import numpy as np
     >>> import portable_nn as pnn
-    >>> net = pnn.Network([pnn.Dense(np.eye(2), np.zeros(2), "softmax")])
+    >>> net = pnn.Network([pnn.Dense(np.eye(2), np.zeros(2), "softmax")], classes=["cat", "dog"])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "net.safetensors")
     ...     pnn.save(net, path)
-    ...     pnn.load(path).layers
-    (Dense(2, 2, 'softmax'),)
+    ...     pnn.load(path).classes
+    ('cat', 'dog')
     """
     path = Path(path)
-    if path.suffix.lower() != ".safetensors":
-        raise FormatError(
-            f"networks are saved as safetensors: let the path end in .safetensors, got {str(path)!r}"
-        )
-    write_safetensors(net, path)
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise FormatError(f"networks are saved as {' or '.join(WRITERS)}: let the path end so, got {str(path)!r}")
+    _function(writer)(net, path)

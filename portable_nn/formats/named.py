@@ -18,6 +18,7 @@ from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.book import book_network
 from portable_nn.formats.cosmopower import cosmopower_network, is_cosmopower
 from portable_nn.formats.estimators import class_and_fields
+from portable_nn.formats.npz import METADATA, npz_network
 from portable_nn.formats.sklearn import is_estimator, sklearn_network
 from portable_nn.layers import Dense, Rescaling
 from portable_nn.meaning import Task
@@ -58,7 +59,7 @@ class Linear(NamedTuple):
     bias: NumPyArray | None
 
 
-def read_npz(path: str | os.PathLike[str], **given: Any) -> Network:
+def read_npz(path: str | os.PathLike[str], *, verify: bool = True, **given: Any) -> Network:
     """Read a network from an .npz.
 
     Parameters
@@ -89,7 +90,11 @@ def read_npz(path: str | os.PathLike[str], **given: Any) -> Network:
     ...     read_npz(path, last="softmax").layers
     (Dense(2, 2, 'softmax'),)
     """
-    return _network(read_members(path), path, given)
+    members = read_members(path)
+    if METADATA in members:
+        _refuse(given, f"{path} was written by portable_nn.save, which says all itself")
+        return npz_network(members, path, verify=verify)
+    return _network(members, path, given)
 
 
 def read_pickle(path: str | os.PathLike[str], **given: Any) -> Network:

@@ -1,11 +1,13 @@
 """safetensors files that hold a network as `portable_nn.formats.architecture` says."""
 
 import os
+from typing import Any
 
 import safetensors.numpy
 
 from portable_nn.errors import FormatError
-from portable_nn.formats.architecture import check_metadata, network_of, parts_of
+from portable_nn.formats.architecture import FORMAT, check_metadata, network_of, parts_of
+from portable_nn.formats.pytorch import read_pytorch
 from portable_nn.network import Network
 from portable_nn.readers.safetensors import read_arrays, read_metadata
 from portable_nn.writing import write
@@ -41,14 +43,16 @@ def write_safetensors(net: Network, path: str | os.PathLike[str]) -> None:
     write(path, safetensors.numpy.save(tensors, metadata))
 
 
-def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True) -> Network:
-    """Read a network from a safetensors file that `write_safetensors` wrote.
+def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True, **given: Any) -> Network:
+    """Read a network from a safetensors file: one that `write_safetensors` wrote, or a state dict of PyTorch's.
 
     Parameters
     ----------
     path : str or path-like
     verify : bool
         Whether it must make of the file's samples what the file says.
+    **given
+        What a state dict does not say, as `portable_nn.formats.pytorch.read_pytorch` takes it.
 
     Returns
     -------
@@ -69,6 +73,10 @@ def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True) -> Ne
     (784,)
     """
     metadata, names = read_metadata(path)
+    if metadata.get("format") != FORMAT["format"]:
+        return read_pytorch(path, **given)
+    if given:
+        raise FormatError(f"{path} says itself what it is: leave {', '.join(f'{name}=' for name in given)} out")
     try:
         check_metadata(metadata, names)
     except ValueError as error:

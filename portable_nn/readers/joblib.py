@@ -131,4 +131,4 @@ def _records(data: bytes) -> Any:
                     return array(dtype_of(dtype), shape, order, padded)
         return record
 
-    return interpret(file, built, budget=budget)
+    return interpret(file, built=built, budget=budget)
