@@ -1,9 +1,9 @@
 """HDF5 files: groups of named arrays, and texts as their attributes.
 
 libhdf5 follows links into other files, reads arrays from files that a file names, runs filters, and gives arrays
-that were never written. A file of weights needs none of that, so what is read here lies whole and plain in the file
-itself: every link of a path is a hard link, and every array is one piece of it (layout contiguous or compact). So
-what is read takes no more memory than the file has bytes.
+that were never written. A file of weights needs none of that, so what is read here lies whole and plain in the
+file itself: every link of a path is a hard link, and every array is one piece of it (layout contiguous or
+compact). So what is read takes no more memory than the file has bytes.
 """
 
 import os
@@ -87,7 +87,9 @@ class HDF5:
             if kind.get_class() != h5py.h5t.STRING:
                 raise ValueError("it is no text")
             self._take(0 if kind.is_variable_str() else kind.get_size())
-            value = h5py.AttributeManager(h5py.Group(owner) if self._is_group(owner) else h5py.Dataset(owner))[name]
+            value = h5py.AttributeManager(h5py.Group(owner) if self._is_group(owner) else h5py.Dataset(owner))[
+                name
+            ]
             return value.decode() if isinstance(value, bytes) else str(value)
 
     def array(self, path: str) -> np.ndarray[Any, Any]:
@@ -210,7 +212,9 @@ class HDF5:
 
     def _values(self, data: Any) -> np.ndarray[Any, Any]:
         h5py = self._h5py
-        properties = data.get_create_plist()  # first: to ask a virtual array for its shape opens the files it names
+        properties = (
+            data.get_create_plist()
+        )  # first: to ask a virtual array for its shape opens the files it names
         if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
             raise ValueError("its values are not in one piece: rewrite the file with h5repack -l CONTI")
         if properties.get_external_count():
@@ -294,7 +298,7 @@ def _stream(data: Any, source: object) -> Iterator[IO[bytes]]:
     if isinstance(data, bytes):
         yield BytesIO(data)
         return
-    with reading(data, "an HDF5 file", "fetch or write it anew"):
+    with reading(str(source), "an HDF5 file", "fetch or write it anew"):
         file = open(data, "rb")  # noqa: SIM115
     with file:
         yield file

@@ -1,0 +1,278 @@
+"""Keras's models: `.keras` archives, `.h5` files, and live ones.
+
+A `.keras` file is a zip of a config and an HDF5 file of weights, numbered as `keras_config` says. An `.h5` file
+holds its config as an attribute and its weights by name. A live model gives the same config, and its weights
+numbered. Nothing that a config names is imported, and Keras is not needed.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from portable_nn._typing import NumPyArray
+from portable_nn.errors import FormatError, InputError, NetworkError
+from portable_nn.formats.keras_config import Node, chain, read_model
+from portable_nn.formats.keras_layers import LAYERS, Described
+from portable_nn.layers import Flatten, Layer, Shape, fused
+from portable_nn.meaning import Task
+from portable_nn.network import Network
+from portable_nn.readers.buffers import most_inflated, reading
+from portable_nn.readers.hdf5 import HDF5, open_hdf5
+
+__all__ = ["from_keras", "is_keras", "read_keras"]
+
+HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\3\4"
+
+MAX_CONFIG = 2**21
+"""Characters of a config: Python takes twenty times as many bytes for what JSON says in short."""
+
+Weights: TypeAlias = Callable[..., list[NumPyArray]]
+"""Gives the arrays of a node of these names, all that it has, in Keras's order."""
+
+
+def is_keras(head: bytes) -> bool:
+    """Whether a file with this head may be a model of Keras's: HDF5, or a zip with such a first member.
+
+    Examples
+    --------
+    >>> from portable_nn.formats.keras import is_keras
+    >>> is_keras(b"PK")
+    False
+    """
+    return head.startswith(HDF5_MAGIC) or (
+        head.startswith(ZIP_MAGIC) and head[30:].startswith((b"config.json", b"metadata.json"))
+    )
+
+
+def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Network:
+    """Read a `.keras` or `.h5` file of a Sequential or Functional model that is a chain of layers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As `model.save` of Keras 3 writes it; an HDF5 file also as Keras 1 and 2 do.
+    task : {"classification", "multilabel", "regression"}, optional
+        What the outputs mean where the last activation does not tell.
+
+    Returns
+    -------
+    Network
+        With weights of the dtypes in the file, bfloat16 as float32.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or h5py is missing, or the model branches or has a layer that has no
+        counterpart here.
+
+    References
+    ----------
+    Keras 3.15, `keras/src/saving/saving_lib.py` and `keras/src/legacy/saving/legacy_h5_format.py`.
+
+    Examples
+    --------
+    >>> import json, pathlib, tempfile
+    >>> import h5py
+    >>> import numpy as np
+    >>> from portable_nn.formats.keras import read_keras
+    >>> dense = {"class_name": "Dense", "config": {"name": "out", "activation": "softmax"}}
+    >>> config = {"class_name": "Sequential", "config": {"layers": [dense]}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.h5")
+    ...     with h5py.File(path, "w") as file:
+    ...         file.attrs["model_config"] = json.dumps(config)
+    ...         file["model_weights/out/out/kernel:0"] = np.ones((4, 3))
+    ...         file["model_weights/out/out/bias:0"] = np.zeros(3)
+    ...     read_keras(path)
+    Network([Dense(4, 3, 'softmax')])
+    """
+    with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
+        zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    return _read_archive(path, task) if zipped else _read_hdf5(path, task)
+
+
+def from_keras(model: Any, *, task: Task | None = None) -> Network:
+    """Take over a live model: a Sequential or Functional one that is a chain of layers.
+
+    Parameters
+    ----------
+    model : keras.Model
+        On any of Keras's backends. Its weights are copied.
+    task : {"classification", "multilabel", "regression"}, optional
+        What the outputs mean where the last activation does not tell.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    InputError
+        If it is no model of Keras's own classes.
+    FormatError
+        If it branches, or is not built yet, or has a layer that has no counterpart here.
+
+    Examples
+    --------
+    A model ``keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")])`` becomes
+    ``Network([Dense(4, 3, 'relu')])``.
+    """
+    kind = type(model)
+    if kind.__module__.partition(".")[0] != "keras" or not hasattr(model, "to_json"):
+        raise InputError(
+            f"from_keras takes a Sequential or Functional model of Keras's, got a {kind.__module__}."
+            f"{kind.__qualname__}"
+        )
+    config = _config(model.to_json(), "the model")
+    version = str(config.get("keras_version", "3"))
+    return _network(config, "the model", partial(_live_weights, model), version, task)
+
+
+def _read_archive(path: str | os.PathLike[str], task: Task | None) -> Network:
+    members = _members(path, "config.json", "metadata.json", "model.weights.h5")
+    config, metadata = (_config(members[name], path) for name in ("config.json", "metadata.json"))
+    with open_hdf5(members["model.weights.h5"], path) as file:
+        return _network(config, path, partial(_numbered_weights, file), metadata.get("keras_version"), task)
+
+
+def _read_hdf5(path: str | os.PathLike[str], task: Task | None) -> Network:
+    with open_hdf5(path) as file:
+        text = file.text("", "model_config")
+        if text is None:
+            names = ", ".join(file.arrays("")[:6]) or "none"
+            raise FormatError(
+                f"{path} holds no architecture, only arrays ({names}, …): save the whole model, "
+                "model.save('model.keras')"
+            )
+        version = file.text("", "keras_version")
+        return _network(_config(text, path), path, partial(_named_weights, file), version, task)
+
+
+def _members(path: str | os.PathLike[str], *names: str) -> dict[str, bytes]:
+    with reading(path, "a .keras file", "save the model anew", Exception), zipfile.ZipFile(path) as archive:
+        size = sum(archive.getinfo(name).file_size for name in names)
+        if size > most_inflated(Path(path).stat().st_size):
+            raise ValueError(f"it promises {size} bytes")
+        return {name: archive.read(name) for name in names}
+
+
+def _config(text: str | bytes, source: object) -> dict[str, Any]:
+    if len(text) > MAX_CONFIG:
+        raise FormatError(f"{source} has a config of {len(text)} characters, the limit is {MAX_CONFIG}")
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{source} has a config that is no JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise FormatError(f"{source} has a config that is no object: save the model anew")
+    return config
+
+
+def _network(
+    config: dict[str, Any],
+    source: object,
+    weights: Callable[..., list[NumPyArray]],
+    version: Any,
+    task: Task | None,
+) -> Network:
+    old = str(version or "1").partition(".")[0] in ("0", "1", "2")
+    try:
+        model = read_model(config)
+        shape, layers = model.shape, list[Layer]()
+        known: dict[tuple[int, Shape | None], list[Layer]] = {}
+        for node in chain(model):
+            key = id(node), shape
+            if key not in known:
+                known[key] = _layers(node, shape, partial(_checked, node, weights), old)
+            layers += known[key]
+            shape = _shape_after(known[key], shape)
+        return Network(fused(layers), task=task)
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{source} is no model that is read: {error}") from error
+
+
+def _layers(node: Node, shape: Shape | None, weights: Weights, old: bool) -> list[Layer]:
+    if node.class_name not in LAYERS:
+        raise ValueError(
+            f"layer {node.name!r} is a {node.class_name}, which has no counterpart: known are {', '.join(LAYERS)}"
+        )
+    try:
+        return LAYERS[node.class_name](Described(node.name, node.class_name, node.config, weights, shape, old))
+    except NetworkError as error:
+        raise ValueError(f"layer {node.name!r}: {error}") from error
+
+
+def _shape_after(layers: list[Layer], shape: Shape | None) -> Shape | None:
+    for layer in layers:
+        if shape is not None:
+            kept = shape[:0] if isinstance(layer, Flatten) else shape[:-1]
+            shape = (*kept, *(layer.output_shape(shape[len(kept) :]) or ()))
+    return shape
+
+
+def _checked(node: Node, weights: Weights, *names: str) -> list[NumPyArray]:
+    arrays = weights(node, *names)
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind != "f" and name != "count":
+            raise ValueError(
+                f"layer {node.name!r} has a {name} of dtype {array.dtype}: quantised weights are not read"
+            )
+    return arrays
+
+
+def _wanted(node: Node, found: list[str], names: tuple[str, ...]) -> ValueError:
+    return ValueError(
+        f"layer {node.name!r} has arrays {', '.join(found) or 'none'} where a {node.class_name} like it has "
+        f"{', '.join(names) or 'none'}"
+    )
+
+
+def _numbered_weights(file: HDF5, node: Node, *names: str) -> list[NumPyArray]:
+    """From the HDF5 file in a `.keras` archive."""
+    group = f"{node.path}/vars"
+    found = file.arrays(group)
+    if sorted(found) != sorted(map(str, range(len(names)))):
+        raise _wanted(node, found, names)
+    owner = file.text(group, "name") if found else None
+    if owner not in (None, node.names[-1]):
+        raise ValueError(f"the weights of layer {node.name!r} are those of {owner!r}: the file is damaged")
+    return [file.array(f"{group}/{i}") for i in range(len(names))]
+
+
+def _named_weights(file: HDF5, node: Node, *names: str) -> list[NumPyArray]:
+    """From an `.h5` file, where the group of a model in the model holds the weights of all its layers.
+
+    Names are ``kernel:0`` in Keras 2, ``kernel`` in Keras 3, ``dense_1_W`` in Keras 1.
+    """
+    group, inner = f"model_weights/{node.names[0]}", list(node.names[1:])
+    found = file.arrays(group)
+    if inner:
+        whole = [path for path in found if path.split("/")[:-1][-len(inner) :] == inner]
+        found = whole or [path for path in found if path.split("/")[-2:-1] == inner[-1:]]
+    first = {"W": "kernel", "b": "bias", "alphas": "alpha"}
+    by_name = {}
+    for path in found:
+        name = path.rpartition("/")[2].removesuffix(":0").removeprefix(f"{node.names[-1]}_")
+        by_name[first.get(name, name)] = path
+    if sorted(by_name) != sorted(names) or len(found) != len(names):
+        raise _wanted(node, found, names)
+    return [file.array(f"{group}/{by_name[name]}") for name in names]
+
+
+def _live_weights(model: Any, node: Node, *names: str) -> list[NumPyArray]:
+    layer, store = model, dict[str, Any]()
+    for name in node.names:
+        layer = layer.get_layer(name)
+    layer.save_own_variables(store)
+    if list(store) != [str(i) for i in range(len(names))]:
+        raise _wanted(node, list(store), names)
+    arrays = [np.asarray(value.numpy()) for value in store.values()]
+    return [array.astype(np.float32) if array.dtype.kind == "V" else array for array in arrays]  # bfloat16
