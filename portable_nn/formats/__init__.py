@@ -30,14 +30,14 @@ class Reader(NamedTuple):
     takes: tuple[str, ...]
 
 
+BETWEEN = "activation", "last", "rescale"
+
 READERS = {
-    "safetensors": Reader(
-        "safetensors", "read_safetensors", ("verify", "layers", "activation", "last", "rescale")
-    ),
-    "npz": Reader("named", "read_npz", ("verify", "book", "activation", "last", "rescale")),
-    "pytorch": Reader("pytorch", "read_pytorch", ("layers", "activation", "last", "rescale")),
+    "safetensors": Reader("safetensors", "read_safetensors", ("verify", "layers", *BETWEEN)),
+    "npz": Reader("named", "read_npz", ("verify", "book", *BETWEEN)),
+    "pytorch": Reader("pytorch", "read_pytorch", ("layers", *BETWEEN)),
     "keras": Reader("keras", "read_keras", ()),
-    "pickle": Reader("named", "read_pickle", ("book", "activation", "last", "rescale")),
+    "pickle": Reader("named", "read_pickle", ("book", *BETWEEN)),
 }
 
 WRITERS = {
@@ -140,9 +140,7 @@ def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any
     if named == "book":
         given = {"book": True} | given
     if unwanted := [name for name in given if name not in reader.takes]:
-        raise FormatError(
-            f"{path} is of format {kind}, which says that itself: leave {', '.join(f'{name}=' for name in unwanted)} out"
-        )
+        raise FormatError(f"{path} is of format {kind}, which says that itself: leave {', '.join(unwanted)} out")
     if "verify" in reader.takes:
         given["verify"] = verify
     found: Network = _function(reader)(path, **given)

@@ -49,7 +49,7 @@ def write_npz(net: Network, path: str | os.PathLike[str]) -> None:
     metadata, tensors = parts_of(net)
     file = BytesIO()
     text = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
-    np.savez(file, allow_pickle=False, **{METADATA: text}, **tensors)  # type: ignore[arg-type]
+    np.savez(file, allow_pickle=False, **{METADATA: text}, **tensors)
     write(path, file.getvalue())
 
 
