@@ -10,7 +10,7 @@ Version 1 had no meaning and no samples, and called the tanh form of gelu ``gelu
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -66,14 +66,10 @@ def parts_of(net: Network) -> tuple[dict[str, str], dict[str, NumPyArray]]:
     return metadata, tensors | samples
 
 
-def check_metadata(metadata: Mapping[str, str], names: Iterable[str]) -> None:
-    """Raise a `ValueError` if metadata of tensors of these names are of no network, or of a later version."""
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise a `ValueError` if metadata are of no network, or of a later version."""
     if metadata.get("format") != FORMAT["format"]:
-        raise ValueError(
-            f"its metadata have no architecture for its tensors ({', '.join(names)}); build it, "
-            "portable_nn.Network([portable_nn.Dense(weight, bias, 'sigmoid'), …]), and save that; weights of "
-            "PyTorch are to be transposed"
-        )
+        raise ValueError("its metadata are of something else")
     version = metadata.get("version")
     if version not in ("1", FORMAT["version"]):
         raise ValueError(f"its version is {version!r}, wanted {FORMAT['version']!r}: upgrade portable_nn")
@@ -113,7 +109,7 @@ def network_of(
     """
     left = dict(tensors)
     try:
-        check_metadata(metadata, left)
+        check_metadata(metadata)
         meaning = _parsed(metadata.get("meaning", "{}"), "meaning", dict)
         samples = [left.pop(name) for name in SAMPLES if name in left]
         arrays: dict[str, dict[str, NumPyArray]] = {}

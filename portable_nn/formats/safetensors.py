@@ -72,13 +72,13 @@ def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True, **giv
     >>> read_safetensors(embedded("mnist.safetensors")).input_shape
     (784,)
     """
-    metadata, names = read_metadata(path)
+    metadata, _ = read_metadata(path)
     if metadata.get("format") != FORMAT["format"]:
         return read_pytorch(path, **given)
     if given:
         raise FormatError(f"{path} says itself what it is: leave {', '.join(f'{name}=' for name in given)} out")
     try:
-        check_metadata(metadata, names)
+        check_metadata(metadata)
     except ValueError as error:
         raise FormatError(f"{path} is not a network that portable_nn.save wrote: {error}") from error
     return network_of(metadata, read_arrays(path), path, verify=verify)

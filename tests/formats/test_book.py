@@ -29,13 +29,13 @@ def test_one_layer():
 def test_a_pickle(tmp_path):
     path = tmp_path / "net.pkl"
     path.write_bytes(pickle.dumps(ARRAYS))
-    assert load(path).same_architecture(book_network(ARRAYS))
+    assert load(path, format="book").same_architecture(book_network(ARRAYS))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_an_npz(tmp_path, save):
     save(tmp_path / "net.npz", **ARRAYS)
-    assert load(tmp_path / "net.npz").same_architecture(book_network(ARRAYS))
+    assert load(tmp_path / "net.npz", format="book").same_architecture(book_network(ARRAYS))
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_the_file_is_named(tmp_path):
     path = tmp_path / "net.pkl"
     path.write_bytes(pickle.dumps({"W": np.eye(2)}))
     with pytest.raises(FormatError, match=r"net.pkl holds arrays W: name them"):
-        load(path)
+        load(path, format="book")
     np.savez(tmp_path / "net.npz")
     with pytest.raises(FormatError, match=r"net.npz holds arrays none: name them"):
-        load(tmp_path / "net.npz")
+        load(tmp_path / "net.npz", format="book")
 
 
 @pytest.mark.skipif(

@@ -10,10 +10,10 @@ from portable_nn.formats import load, save
 NET = pnn.Network([pnn.Dense(np.eye(2), np.zeros(2), "softmax")])
 
 
-@pytest.mark.parametrize("model", ["minst", "", "net.onnx", "safetensors", "a/b/mnist"])
+@pytest.mark.parametrize("model", ["minst", "net.tflite", "safetensors", "a/b/mnist"])
 def test_unknown_models(model):
     with pytest.raises(
-        FormatError, match=r"give 'mnist', 'book', or a path that ends in .safetensors, .npz, .pkl"
+        FormatError, match=r"give 'mnist', 'book', or a path that ends in .safetensors, .npz, .pt, "
     ):
         load(model)
 
@@ -29,8 +29,70 @@ def test_the_case_of_a_suffix_does_not_matter(tmp_path):
     assert load(str(tmp_path / "NET.SAFETENSORS")).same_architecture(NET)
 
 
-@pytest.mark.parametrize("name", ["net.npz", "net.pkl", "net"])
-def test_networks_are_saved_as_safetensors(tmp_path, name):
-    with pytest.raises(FormatError, match=r"let the path end in \.safetensors"):
+@pytest.mark.parametrize("name", ["net.pkl", "net"])
+def test_networks_are_saved_as_safetensors_or_npz(tmp_path, name):
+    with pytest.raises(FormatError, match=r"saved as \.safetensors or \.npz: let the path end so"):
         save(NET, tmp_path / name)
     assert not any(tmp_path.iterdir())
+
+
+RICH = pnn.Network(
+    [
+        pnn.Flatten((2, 3)),
+        pnn.Rescaling(0.5, np.arange(6.0)),
+        pnn.Dense(np.linspace(-1, 1, 24).reshape(6, 4), np.arange(4.0), "gelu"),
+        pnn.Normalize(np.arange(1.0, 5), None, 1e-3),
+        pnn.Activation("prelu", slope=np.arange(4.0)),
+        pnn.Dense(np.linspace(-1, 1, 12).reshape(4, 3).astype(np.float32)),
+        pnn.Activation("elu", alpha=0.5),
+    ],
+    classes=[3, 5, 9],
+    inputs=list("abcdef"),
+    outputs=["x", "y", "z"],
+    input_range=(-1, 4),
+    input_dtype="float32",
+)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_all_that_a_network_is_comes_back(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    save(RICH, path)
+    again = load(path)
+    assert repr(again) == repr(RICH)
+    assert again.same_architecture(RICH)
+    assert again.meaning == RICH.meaning
+    for ours, theirs in zip(RICH.layers, again.layers, strict=True):
+        assert ours.options == theirs.options
+        for name, array in ours.arrays.items():
+            np.testing.assert_array_equal(theirs.arrays[name], array)
+            assert theirs.arrays[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_the_content_tells_the_format(tmp_path, suffix):
+    save(RICH, tmp_path / f"net{suffix}")
+    (tmp_path / f"net{suffix}").rename(tmp_path / "net.dat")
+    assert load(tmp_path / "net.dat").same_architecture(RICH)
+
+
+def test_what_a_file_says_itself_is_not_given(tmp_path):
+    save(NET, tmp_path / "net.npz")
+    with pytest.raises(FormatError, match="says all itself: leave activation= out"):
+        load(tmp_path / "net.npz", activation="relu")
+    with pytest.raises(FormatError, match="'mnist' says itself what it is: leave last, format out"):
+        load("mnist", last="softmax", format="book")
+
+
+def test_the_task_is_given_where_the_file_does_not_say(tmp_path):
+    save(pnn.Network([pnn.Dense(np.ones((2, 1)))]), tmp_path / "net.npz")
+    with pytest.raises(pnn.NetworkError, match='task="classification"'):
+        load(tmp_path / "net.npz").predict(np.ones(2))
+    assert load(tmp_path / "net.npz", task="classification").predict(np.ones(2)) == 1
+    with pytest.raises(pnn.NetworkError, match="does regression"):
+        load(tmp_path / "net.npz", task="regression").predict(np.ones(2))
+
+
+def test_folders_are_no_models(tmp_path):
+    with pytest.raises(FormatError, match="is a folder, and models are read from files"):
+        load(tmp_path)

@@ -117,8 +117,8 @@ def test_a_folder_that_is_not_there(tmp_path):
     [
         (b"", "not a safetensors file"),
         (packed("[]", {}), "not a network that portable_nn.save wrote"),
-        (safetensors.numpy.save(TENSORS), r"no architecture for its tensors \(0.bias, 0.weight\); build it"),
-        (packed(format="pt"), "no architecture"),
+        (safetensors.numpy.save(TENSORS), "weights and no activations: give activation= and last="),
+        (packed(format="pt"), "weights and no activations"),
         (packed(version="3"), "its version is '3', wanted '2': upgrade portable_nn"),
         (packed("[{"), "its architecture is not JSON"),
         (packed("[" * 100_000), "its architecture is not JSON"),
@@ -136,7 +136,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         (packed(tensors={"0.weight": np.eye(2), "0.bias": np.eye(2)}), "takes a bias of shape"),
         (packed(tensors={"0.weight": np.eye(2) * np.nan, "0.bias": np.zeros(2)}), "nan"),
         (packed(tensors={"0.weight": np.eye(2, dtype=int), "0.bias": np.zeros(2)}), "has dtype I64"),
-        (packed([DENSE | {"activation": "sine"}]), "unknown activation 'sine'"),
+        (packed([DENSE | {"activation": "softmx"}]), "unknown activation 'softmx'"),
         (packed([DENSE | {"activation": []}]), "not a network"),
         (packed([DENSE | {"weight": [[1]], "bias": [1]}], {}), "not a network"),
         (packed([{"layer": "Rescaling", "scale": "1", "offset": 0}], {}), "not a network"),
@@ -179,7 +179,7 @@ def test_a_state_dict_of_torch(tmp_path):
 
     path = tmp_path / "torch.safetensors"
     safetensors.torch.save_model(torch.nn.Sequential(torch.nn.Linear(2, 3)), path)
-    with pytest.raises(FormatError, match=r"\(0.bias, 0.weight\); build it, portable_nn.Network"):
+    with pytest.raises(FormatError, match="weights and no activations"):
         load(path)
 
 
@@ -234,5 +234,5 @@ def test_what_the_system_refuses(tmp_path):
     with pytest.raises(FormatError, match="cannot be read: No such file"):
         load(tmp_path / "none.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="is a folder"):
         load(tmp_path / "folder.safetensors")
