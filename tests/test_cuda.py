@@ -1,7 +1,8 @@
 """What CUDA asks of this package, as far as it can be seen without a GPU: no substitute for a run on one.
 
-CuPy's part runs on two devices: two GPUs, or the stand-in (docs/gpu.md). PyTorch gives devices, dtypes and shapes
-of tensors on any device, and no values; JAX lowers a program for GPUs that are not there.
+CuPy's part runs on two devices, two GPUs or the stand-in (docs/gpu.md); what one GPU can show runs on one as well.
+PyTorch gives devices, dtypes and shapes of tensors on any device, and no values; JAX lowers a program for GPUs that
+are not there.
 """
 
 import json
@@ -55,12 +56,24 @@ ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", 
 
 
 @pytest.fixture
-def two(cupy):
-    """CuPy, with two devices."""
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        pytest.skip("it takes two GPUs; PYTHONPATH=$PWD/tests/cupy_standin needs none")
+def gpu(cupy):
+    """CuPy, with the first device current."""
     with cupy.cuda.Device(0):
         yield cupy
+
+
+@pytest.fixture
+def last(gpu):
+    """The last device, which is not current where there are two."""
+    return gpu.cuda.runtime.getDeviceCount() - 1
+
+
+@pytest.fixture
+def two(gpu, last):
+    """CuPy, with two devices."""
+    if not last:
+        pytest.skip("it takes two GPUs; PYTHONPATH=$PWD/tests/cupy_standin needs none")
+    return gpu
 
 
 @pytest.fixture
@@ -90,8 +103,8 @@ def test_without_a_number_the_current_device_is_meant(two):
 
 
 @pytest.mark.parametrize("device", ["7", "-1", "cuda:0", "gpu", "0.0"])
-def test_a_device_that_is_not_there(two, device):
-    with pytest.raises(pnn.BackendError, match=rf"backend 'cupy' has no device '{device}': devices here: 0, 1"):
+def test_a_device_that_is_not_there(gpu, device):
+    with pytest.raises(pnn.BackendError, match=f"backend 'cupy' has no device '{device}': devices here: 0"):
         backends.get(f"cupy:{device}")
 
 
@@ -111,22 +124,22 @@ def test_keys_tell_device_and_dtype(two):
     assert len({key(x) for x in arrays}) == 6
 
 
-def test_both_devices_are_ready_whichever_is_current(two):
-    for device in (0, 1):
-        with two.cuda.Device(device):
+def test_both_devices_are_ready_whichever_is_current(gpu, last):
+    for device in (0, last):
+        with gpu.cuda.Device(device):
             assert backends.get("cupy:0").float32_precision() == "float32"
-            assert backends.get("cupy:1").float32_precision() == "float32"
+            assert backends.get(f"cupy:{last}").float32_precision() == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
-def test_a_network_follows_its_input_whichever_device_is_current(two, mnist, images, wanted, dtype):
+def test_a_network_follows_its_input_whichever_device_is_current(gpu, last, mnist, images, wanted, dtype):
     for _ in range(2):
-        for current in (0, 1):
-            for device in (0, 1):
+        for current in (0, last):
+            for device in (0, last):
                 x = on(device, images.astype(dtype))
-                with two.cuda.Device(current):
+                with gpu.cuda.Device(current):
                     outputs, labels = mnist(x), mnist.predict(x)
-                    assert two.cuda.runtime.getDevice() == current
+                    assert gpu.cuda.runtime.getDevice() == current
                 assert outputs.dtype == ("float32" if dtype == "uint8" else dtype)
                 assert (outputs.device.id, labels.device.id) == (device, device)
                 if dtype != "float16":
@@ -134,10 +147,10 @@ def test_a_network_follows_its_input_whichever_device_is_current(two, mnist, ima
                     np.testing.assert_array_equal(labels.get(), wanted.argmax(axis=-1))
 
 
-def test_an_error_leaves_the_current_device(two, mnist):
+def test_an_error_leaves_the_current_device(gpu, last, mnist):
     with pytest.raises(pnn.ShapeError):
-        mnist(on(1, np.ones((2, 3), np.float32)))
-    assert two.cuda.runtime.getDevice() == 0
+        mnist(on(last, np.ones((2, 3), np.float32)))
+    assert gpu.cuda.runtime.getDevice() == 0
 
 
 def test_where_the_device_is_current_none_is_switched(standin, mnist, images, monkeypatch):
@@ -172,28 +185,28 @@ def test_weights_on_two_devices_are_refused(two):
         pnn.Network(layers)
 
 
-def test_weights_of_the_users_own_are_used_where_they_are(two):
-    layers = [pnn.Dense(on(1, 2 * np.eye(2)), on(1, np.ones(2)))]
-    x = on(1, np.ones((3, 2)))
+def test_weights_of_the_users_own_are_used_where_they_are(gpu, last):
+    layers = [pnn.Dense(on(last, 2 * np.eye(2)), on(last, np.ones(2)))]
+    x = on(last, np.ones((3, 2)))
     outputs = pnn.Network(layers)(x)
     check_beside(outputs, x, x.dtype, (3, 2))
     assert outputs.tolist() == [[3, 3]] * 3
 
 
-def test_copies_stay_on_their_device(two, mnist, images, wanted):
-    bound = mnist.to("cupy:1")
+def test_copies_stay_on_their_device(gpu, last, mnist, images, wanted):
+    bound = mnist.to(f"cupy:{last}")
     again = pickle.loads(pickle.dumps(bound))
-    assert str(again.backend) == "cupy:1"
-    check(again(on(1, images)), 1, wanted)
+    assert str(again.backend) == f"cupy:{last}"
+    check(again(on(last, images)), last, wanted)
 
 
-def test_threads_each_on_a_device(two, mnist, images, wanted):
+def test_threads_each_on_a_device(gpu, last, mnist, images, wanted):
     def work(task):
-        current, device = task % 2, task // 2 % 2
-        with two.cuda.Device(current):
+        current, device = task % 2 * last, task // 2 % 2 * last
+        with gpu.cuda.Device(current):
             outputs = mnist(on(device, images))
             labels = mnist.predict(on(device, images))
-            assert two.cuda.runtime.getDevice() == current
+            assert gpu.cuda.runtime.getDevice() == current
         return device, outputs, labels
 
     with ThreadPoolExecutor(8) as pool:
@@ -204,62 +217,62 @@ def test_threads_each_on_a_device(two, mnist, images, wanted):
 
 @pytest.mark.parametrize("apart", [False, True], ids=["blocking", "non-blocking"])
 @pytest.mark.parametrize("way", ["follows", "bound", "weights of its own"])
-def test_weights_that_one_stream_placed_serve_all(two, mnist, images, wanted, way, apart):
-    with two.cuda.Device(1):
-        one, other = (two.cuda.Stream(non_blocking=apart) for _ in range(2))
+def test_weights_that_one_stream_placed_serve_all(gpu, last, mnist, images, wanted, way, apart):
+    with gpu.cuda.Device(last):
+        one, other = (gpu.cuda.Stream(non_blocking=apart) for _ in range(2))
         with one:
-            x = on(1, images)
-            net = mnist if way == "follows" else mnist.to("cupy:1")
+            x = on(last, images)
+            net = mnist if way == "follows" else mnist.to(f"cupy:{last}")
             if way == "weights of its own":
-                backend = backends.get("cupy:1")
+                backend = backends.get(f"cupy:{last}")
                 net = pnn.Network(layer.map(lambda array: backend.place(array)) for layer in net.layers)
             else:
                 net(x)  # not fetched, which would wait for the stream
-        for stream in (other, nullcontext(), two.cuda.Stream(non_blocking=True)):
+        for stream in (other, nullcontext(), gpu.cuda.Stream(non_blocking=True)):
             with stream:
-                check(net(on(1, images)), 1, wanted)
-                check(net(x), 1, wanted)
+                check(net(on(last, images)), last, wanted)
+                check(net(x), last, wanted)
 
 
-def test_results_are_fetched_behind_the_stream_that_makes_them(two, mnist, images, wanted):
-    with two.cuda.Device(1), two.cuda.Stream(non_blocking=True):
-        outputs = mnist(on(1, images))
-        with two.cuda.Device(0), two.cuda.Stream(non_blocking=True):
-            np.testing.assert_allclose(backends.get("cupy:1").to_numpy(outputs), wanted, rtol=0, atol=ATOL)
+def test_results_are_fetched_behind_the_stream_that_makes_them(gpu, last, mnist, images, wanted):
+    with gpu.cuda.Device(last), gpu.cuda.Stream(non_blocking=True):
+        outputs = mnist(on(last, images))
+        with gpu.cuda.Device(0), gpu.cuda.Stream(non_blocking=True):
+            np.testing.assert_allclose(backends.get(f"cupy:{last}").to_numpy(outputs), wanted, rtol=0, atol=ATOL)
 
 
-def test_synchronized_results_are_there_for_every_stream(two, mnist, images):
-    backend = backends.get("cupy:1")
-    with two.cuda.Device(1):
-        with two.cuda.Stream(non_blocking=True):
-            outputs = mnist(on(1, images))
+def test_synchronized_results_are_there_for_every_stream(gpu, last, mnist, images):
+    backend = backends.get(f"cupy:{last}")
+    with gpu.cuda.Device(last):
+        with gpu.cuda.Stream(non_blocking=True):
+            outputs = mnist(on(last, images))
         backend.synchronize(outputs)
-        with two.cuda.Stream(non_blocking=True):
+        with gpu.cuda.Stream(non_blocking=True):
             assert (outputs >= 0).all()
 
 
-def test_what_runs_out_of_memory_goes_on_with_less(two, mnist, mnist_test):
+def test_what_runs_out_of_memory_goes_on_with_less(gpu, last, mnist, mnist_test):
     images, labels = mnist_test
-    pool, backend = two.get_default_memory_pool(), backends.get("cupy:1")
-    with two.cuda.Device(1):
-        backend.synchronize(mnist.predict(on(1, images[:1])))
+    pool, backend = gpu.get_default_memory_pool(), backends.get(f"cupy:{last}")
+    with gpu.cuda.Device(last):
+        backend.synchronize(mnist.predict(on(last, images[:1])))
         pool.free_all_blocks()
         pool.set_limit(size=pool.used_bytes() + 6_000_000)  # of the 16,000,000 that 4,000 images take
     try:
-        with pytest.warns(RuntimeWarning, match="cupy:1 ran out of memory on 4000 samples"):
-            record = pnn.evaluate(mnist, images, labels, backend="cupy:1", batch_size=4000)
+        with pytest.warns(RuntimeWarning, match=f"cupy:{last} ran out of memory on 4000 samples"):
+            record = pnn.evaluate(mnist, images, labels, backend=f"cupy:{last}", batch_size=4000)
     finally:
-        with two.cuda.Device(1):
+        with gpu.cuda.Device(last):
             pool.set_limit(size=0)
     assert record.accuracy == 0.9352
 
 
-def test_errors_that_mean_out_of_memory(two):
+def test_errors_that_mean_out_of_memory(gpu):
     means = backends.get("cupy").is_out_of_memory
-    assert means(two.cuda.memory.OutOfMemoryError(1024, 0))
-    assert means(two.cuda.runtime.CUDARuntimeError(2))
+    assert means(gpu.cuda.memory.OutOfMemoryError(1024, 0))
+    assert means(gpu.cuda.runtime.CUDARuntimeError(2))
     assert means(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))
-    assert not means(two.cuda.runtime.CUDARuntimeError(101))
+    assert not means(gpu.cuda.runtime.CUDARuntimeError(101))
     assert not means(ValueError("out of range"))
 
 
@@ -271,7 +284,7 @@ def test_the_memory_that_was_taken_is_the_devices_own(two):
     assert after[0] == before[0]
 
 
-def test_full_float32_and_the_users_setting_after_it(two):
+def test_full_float32_and_the_users_setting_after_it(gpu):
     from cupy._core import _routines_linalg as routines
 
     float32 = np.dtype("float32")
@@ -286,39 +299,39 @@ def test_full_float32_and_the_users_setting_after_it(two):
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"per_sample": True}], ids=str)
-def test_evaluate_on_a_device_that_is_not_current(two, mnist, mnist_test, options):
+def test_evaluate_on_a_device_that_is_not_current(gpu, last, mnist, mnist_test, options):
     images, labels = (array[:FEW] for array in mnist_test)
     right = pnn.evaluate(mnist, images, labels).correct
-    for data in ((images, labels), (on(0, images), on(0, labels)), (on(1, images), on(1, labels))):
-        record = pnn.evaluate(mnist, *data, backend="cupy:1", **options)
-        assert (record.correct, record.backend, record.device) == (right, "cupy", "1")
-    assert two.cuda.runtime.getDevice() == 0
+    for data in ((images, labels), (on(0, images), on(0, labels)), (on(last, images), on(last, labels))):
+        record = pnn.evaluate(mnist, *data, backend=f"cupy:{last}", **options)
+        assert (record.correct, record.backend, record.device) == (right, "cupy", str(last))
+    assert gpu.cuda.runtime.getDevice() == 0
 
 
-def test_explain_on_a_device_that_is_not_current(two, mnist, images):
-    found = pnn.explain(mnist, on(1, images))
-    assert (found.library, found.device, found.precision) == ("cupy", "1", "float32")
+def test_explain_on_a_device_that_is_not_current(gpu, last, mnist, images):
+    found = pnn.explain(mnist, on(last, images))
+    assert (found.library, found.device, found.precision) == ("cupy", str(last), "float32")
     assert found.input_cast == "uint8 to float32"
 
 
-def test_what_a_bound_network_says_and_saves(two, mnist, images, wanted, tmp_path):
-    bound = mnist.to("cupy:1")
+def test_what_a_bound_network_says_and_saves(gpu, last, mnist, images, wanted, tmp_path):
+    bound = mnist.to(f"cupy:{last}")
     assert bound.summary() == mnist.summary()
-    assert repr(bound).endswith("bound to cupy:1)")
+    assert repr(bound).endswith(f"bound to cupy:{last})")
     assert bound.astype("float64").dtype == "float64"
     pnn.save(bound, tmp_path / "net.safetensors")
     np.testing.assert_allclose(pnn.load(tmp_path / "net.safetensors")(images), wanted, rtol=0, atol=ATOL)
 
 
-def test_compare_measures_in_processes_of_their_own(two, mnist, mnist_test):
+def test_compare_measures_in_processes_of_their_own(gpu, last, mnist, mnist_test):
     images, labels = (array[:FEW] for array in mnist_test)
-    found = pnn.compare(mnist, images.astype(np.float32), labels, backends=["cupy:1"], batch_sizes=[10])
+    found = pnn.compare(mnist, images.astype(np.float32), labels, backends=[f"cupy:{last}"], batch_sizes=[10])
     (row,) = found.rows
-    assert (row.backend, row.state, row.symptom) == ("cupy:1", "agrees", "")
-    assert row.measured.device == "1"
+    assert (row.backend, row.state, row.symptom) == (f"cupy:{last}", "agrees", "")
+    assert row.measured.device == str(last)
 
 
-def test_dask_over_cupy(two, dask, mnist, images, wanted):
+def test_dask_over_cupy(gpu, dask, mnist, images, wanted):
     x = dask.from_array(on(0, images), chunks=(30, 784), asarray=False)
     for net in (mnist, mnist.to("dask:cupy:0")):
         outputs = net(x)
@@ -330,7 +343,7 @@ def test_dask_over_cupy(two, dask, mnist, images, wanted):
     )
 
 
-def test_the_command_line(two, tmp_path):
+def test_the_command_line(gpu, last, tmp_path):
     def run(*arguments):
         done = subprocess.run(
             [*MODULE, *arguments], capture_output=True, text=True, env=environment(), check=False
@@ -339,10 +352,10 @@ def test_the_command_line(two, tmp_path):
         return done.stdout
 
     (status,) = (status for status in json.loads(run("backends", "--json")) if status["name"] == "cupy")
-    assert (status["state"], status["devices"][:2]) == ("ready", ["0", "1"])
-    printed = run("evaluate", "--backend", "cupy:1")
+    assert (status["state"], status["devices"]) == ("ready", [str(device) for device in range(last + 1)])
+    printed = run("evaluate", "--backend", f"cupy:{last}")
     assert "accuracy  0.9352" in printed
-    assert "device    1" in printed
+    assert f"device    {last}" in printed
 
 
 # PyTorch

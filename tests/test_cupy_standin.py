@@ -4,6 +4,7 @@ Without a driver the wheel can neither allocate nor compute. But an array can be
 looks at shapes, dtypes and devices alone, or refuses, does not touch its values.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -187,50 +188,55 @@ def test_ufuncs_give_the_wheels_dtypes(real, ours):
     assert compared > 500
 
 
-# What needs a GPU, of which CuPy's source and documentation alone can tell
+# What needs a GPU: of the stand-in, and of CuPy itself where it has one
 
 
 @pytest.fixture
-def cupy(cupy):
-    if "standin" not in cupy.__version__:
-        pytest.skip("a real GPU is here, which needs no stand-in")
+def two(cupy):
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("it takes two GPUs; PYTHONPATH=$PWD/tests/cupy_standin needs none")
     return cupy
 
 
-def test_the_current_device_is_the_threads_and_comes_back(cupy):
+def test_a_device_that_is_not_there_is_refused(cupy):
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorInvalidDevice"):
+        cupy.cuda.Device(99).use()
+    with cupy.cuda.Device(0), cupy.cuda.Device(0):
+        assert cupy.cuda.runtime.getDevice() == 0
+
+
+def test_the_current_device_is_the_threads_and_comes_back(two):
     """docs.cupy.dev, user guide, "Current Device"."""
-    first, second = cupy.cuda.Device(0), cupy.cuda.Device(1)
-    current = cupy.cuda.runtime.getDevice
+    first, second = two.cuda.Device(0), two.cuda.Device(1)
+    current = two.cuda.runtime.getDevice
     with first:
         with second:
             with first, second:
                 assert current() == 1
             assert current() == 1
-            assert cupy.ones(2).device == second
+            assert two.ones(2).device == second
         assert current() == 0
-    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorInvalidDevice"):
-        cupy.cuda.Device(2).use()
 
 
-def test_arrays_of_another_device_are_refused(cupy):
+def test_arrays_of_another_device_are_refused(two):
     """_core/_kernel.pyx, `_check_peer_access`."""
-    with cupy.cuda.Device(1):
-        x = cupy.ones((2, 2))
-    with cupy.cuda.Device(0):
-        y = cupy.ones((2, 2))
+    with two.cuda.Device(1):
+        x = two.ones((2, 2))
+    with two.cuda.Device(0):
+        y = two.ones((2, 2))
         for function in (
             lambda: x + 1,
             lambda: x @ x,
             lambda: x + y,
-            lambda: cupy.exp(x),
+            lambda: two.exp(x),
             lambda: x.sum(),
-            lambda: cupy.concatenate([x, y]),
+            lambda: two.concatenate([x, y]),
             lambda: x.astype("float32"),
         ):
             with pytest.raises(ValueError, match=r"resides \(1\) is different from the current device \(0\)"):
                 function()
-        assert (cupy.zeros_like(x).device, x.copy().device, cupy.asarray(x).device) == (y.device,) * 3
-        assert x[0].device == cupy.cuda.Device(1)
+        assert (two.zeros_like(x).device, x.copy().device, two.asarray(x).device) == (y.device,) * 3
+        assert x[0].device == two.cuda.Device(1)
         np.testing.assert_array_equal(x.get(), np.ones((2, 2)))
 
 
@@ -262,9 +268,11 @@ def test_where_numpy_gives_numbers_arrays_of_no_dimension_come(cupy):
 
 
 def test_memory_is_counted_and_limited(cupy):
-    """cuda/memory.pyx: `set_limit` is of the current device; blocks are multiples of 512 bytes."""
+    """cuda/memory.pyx: blocks are multiples of 512 bytes; what was freed counts as taken, until it is given back."""
     pool = cupy.get_default_memory_pool()
-    with cupy.cuda.Device(1):
+    with cupy.cuda.Device(0):
+        gc.collect()
+        pool.free_all_blocks()
         before = pool.used_bytes()
         x = cupy.zeros(1000, "float32")
         y = x[1:]
@@ -273,18 +281,70 @@ def test_memory_is_counted_and_limited(cupy):
         assert pool.used_bytes() == before + 4096
         del y
         assert pool.used_bytes() == before < pool.total_bytes()
-        pool.set_limit(before + 1024)
+        pool.free_all_blocks()
+        assert pool.total_bytes() < before + 4096
+        pool.set_limit(pool.total_bytes() + 1024)
         try:
-            with pytest.raises(cupy.cuda.memory.OutOfMemoryError, match="allocating 4,096 bytes"):
-                cupy.zeros(1000, "float32")
-            with cupy.cuda.Device(0):
-                cupy.zeros(1000, "float32")
+            with pytest.raises(cupy.cuda.memory.OutOfMemoryError, match="allocating 40,448 bytes") as caught:
+                cupy.zeros(10_000, "float32")
+            assert f"limit set to: {pool.get_limit():,} bytes" in str(caught.value)
         finally:
             pool.set_limit(size=0)
 
 
+def test_the_limit_is_the_current_devices(two):
+    pool = two.get_default_memory_pool()
+    with two.cuda.Device(1):
+        pool.set_limit(pool.total_bytes() + 1024)
+        try:
+            with two.cuda.Device(0):
+                two.zeros(10_000, "float32")
+                assert pool.get_limit() == 0
+        finally:
+            pool.set_limit(size=0)
+
+
+def test_what_is_freed_is_used_again_within_the_limit(cupy):
+    pool = cupy.get_default_memory_pool()
+    with cupy.cuda.Device(0):
+        x = cupy.zeros(100_000, "float32")
+        taken = pool.total_bytes()
+        del x
+        assert pool.total_bytes() == taken
+        pool.set_limit(taken)
+        try:
+            x = cupy.zeros(100_000, "float32")
+            assert pool.total_bytes() == taken
+            with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+                cupy.zeros(100_000_000, "float32")
+        finally:
+            pool.set_limit(size=0)
+
+
+def test_streams_order_what_they_are_told_to(cupy):
+    """Numbers that a stream writes late: the null stream, events and synchronization wait for them, nobody else."""
+    n = 64 if "standin" in cupy.__version__ else 4096  # long enough to be late
+    with cupy.cuda.Device(0):
+        for wait in (
+            lambda writer, reader: None if not reader.ptr else writer.synchronize(),
+            lambda writer, reader: reader.wait_event(writer.record()),
+            lambda writer, reader: cupy.cuda.Device(0).synchronize(),
+        ):
+            for reader in (cupy.cuda.Stream.null, cupy.cuda.Stream(), cupy.cuda.Stream(non_blocking=True)):
+                writer = cupy.cuda.Stream()
+                with writer:
+                    x = cupy.eye(n, dtype="float32")
+                    for _ in range(8):
+                        x = x @ x
+                wait(writer, reader)
+                with reader:
+                    assert float((x + 0).sum()) == n
+
+
 def test_a_stream_that_reads_too_early_is_found(cupy):
     """CUDA's programming guide on streams; cuda/stream.pyx; docs.cupy.dev on `blocking` of `cupy.array`."""
+    if "standin" not in cupy.__version__:
+        pytest.skip("a real GPU does not tell: PYTHONPATH=$PWD/tests/cupy_standin")
     with cupy.cuda.Device(0):
         one, other, apart = (cupy.cuda.Stream(non_blocking=flag) for flag in (False, False, True))
         with one:
