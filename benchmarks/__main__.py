@@ -133,6 +133,7 @@ def run_gpu(_: argparse.Namespace) -> None:
         print(gpu.NO_DEVICE)
         return
     figures_table("CUDA", gpu.figures(found)).print()
+    figures_table("Calls on the device", gpu.call_figures(found)).print()
 
 
 def run_report(options: argparse.Namespace) -> None:

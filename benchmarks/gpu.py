@@ -9,14 +9,21 @@ import numpy as np
 
 import portable_nn as pnn
 from benchmarks.given import Given
+from benchmarks.networks import NETWORKS, Cell
 from benchmarks.ratios import Figure, spread
 
-__all__ = ["NO_DEVICE", "devices", "figures"]
+__all__ = ["NO_DEVICE", "call_figures", "devices", "figures"]
 
 NO_DEVICE = "No CUDA device can be reached here, so there is no GPU figure."
 
 ROUNDS = 21
 REPEATS = 5
+
+CALLED = (
+    "sigmoid-784-50-100-10-softmax-uint8",
+    "tanh-32-128x4-8-identity",
+    "relu-256-4096x2-256-identity",
+)
 
 
 def devices() -> dict[str, str]:
@@ -42,12 +49,7 @@ def figures(found: dict[str, str]) -> list[Figure]:
         if what.startswith("portable_nn") and not np.array_equal(task(), given.labels):
             raise ValueError(f"{what}: labels differ from those in float64")
         task()
-    seconds: dict[str, list[float]] = {what: [] for what in tasks}
-    for i in range(ROUNDS):
-        turn = i % len(tasks)
-        for what, task in [*tasks.items()][turn:] + [*tasks.items()][:turn]:
-            sleep(0.01)
-            seconds[what].append(median(_seconds(task) for _ in range(REPEATS)))
+    seconds = _raced(tasks)
     rows = [
         spread(f"10,000 uint8 images to labels: {what}", np.array(s) * 1e3, unit="ms")
         for what, s in seconds.items()
@@ -59,6 +61,108 @@ def figures(found: dict[str, str]) -> list[Figure]:
             if not against.startswith("portable_nn")
         ]
     return rows
+
+
+def call_figures(found: dict[str, str]) -> list[Figure]:
+    """Times of `net(x)` of arrays on the device until the result is there, against what a user writes by hand."""
+    rows = []
+    for name in CALLED:
+        for batch in (1, 100, 10_000):
+            cell = Cell(NETWORKS[name], batch)
+            ours = {library: _ours(cell, spec) for library, spec in found.items()}
+            theirs = {library: BY_HAND[library](cell) for library in found}
+            for task in (*ours.values(), *theirs.values()):
+                task()
+            seconds = _raced(
+                {
+                    (who, library): task[library]
+                    for library in found
+                    for who, task in (("ours", ours), ("theirs", theirs))
+                }
+            )
+            for library, spec in found.items():
+                call = f"{name}, batch {batch:,}, {spec}"
+                both = np.array([seconds["ours", library], seconds["theirs", library]])
+                rows += [
+                    spread(f"{call}: net(x)", both[0] * 1e6, unit="µs"),
+                    spread(f"{call}: net(x) / by hand", both[0] / both[1]),
+                ]
+    return rows
+
+
+def _raced(tasks: dict[Any, Callable[[], Any]]) -> dict[Any, list[float]]:
+    """The seconds of each task in each round, in turns."""
+    seconds: dict[Any, list[float]] = {what: [] for what in tasks}
+    for i in range(ROUNDS):
+        turn = i % len(tasks)
+        for what, task in [*tasks.items()][turn:] + [*tasks.items()][:turn]:
+            sleep(0.01)
+            seconds[what].append(median(_seconds(task) for _ in range(REPEATS)))
+    return seconds
+
+
+def _ours(cell: Cell, spec: str) -> Callable[[], Any]:
+    net, backend = pnn.Network(cell.layers), pnn.backends.get(spec)
+    x = backend.place(cell.x)
+
+    def call() -> None:
+        backend.synchronize(net(x))
+
+    return call
+
+
+def _torch_by_hand(cell: Cell) -> Callable[[], Any]:
+    import torch
+
+    from benchmarks.contenders.torch_nn import sequential
+
+    net, x = sequential(cell.layers).cuda(), torch.tensor(cell.x).cuda()
+
+    @torch.inference_mode()
+    def call() -> None:
+        net(x)
+        torch.cuda.synchronize()
+
+    return call
+
+
+def _jax_by_hand(cell: Cell) -> Callable[[], Any]:
+    from benchmarks.contenders.jax_jit import natural
+
+    return natural(cell)
+
+
+def _cupy_by_hand(cell: Cell) -> Callable[[], Any]:
+    import cupy
+
+    activations: dict[str, Callable[[Any], Any]] = {
+        "identity": lambda z: z,
+        "relu": lambda z: cupy.maximum(z, 0),
+        "tanh": cupy.tanh,
+        "sigmoid": lambda z: 1 / (1 + cupy.exp(-z)),
+    }
+    dense = [layer for layer in cell.layers if isinstance(layer, pnn.Dense)]
+    parameters = [(cupy.asarray(layer.weight), cupy.asarray(layer.bias)) for layer in dense]
+    x = cupy.asarray(cell.x)
+
+    def softmax(z: Any) -> Any:
+        powers = cupy.exp(z - z.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    def call() -> None:
+        z = x.astype(cupy.float32) / 255 if cell.architecture.pixels else x
+        for (weight, bias), layer in zip(parameters, dense, strict=True):
+            z = (activations | {"softmax": softmax})[layer.activation](z @ weight + bias)
+        cupy.cuda.get_current_stream().synchronize()
+
+    return call
+
+
+BY_HAND: dict[str, Callable[[Cell], Callable[[], Any]]] = {
+    "cupy": _cupy_by_hand,
+    "torch": _torch_by_hand,
+    "jax": _jax_by_hand,
+}
 
 
 def _limits(given: Given) -> Iterator[tuple[str, Callable[[], Any]]]:
