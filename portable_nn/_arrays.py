@@ -29,8 +29,9 @@ def namespace(x: object) -> Namespace:
         raise InputError(
             "nested tensors have samples of several shapes: call x.to_padded_tensor(0), or x.unbind()"
         )
-    if str(getattr(x, "layout", "torch.strided")) != "torch.strided":
-        raise InputError(f"the tensor's layout is {x.layout}, and networks take dense ones: call x.to_dense()")  # type: ignore[attr-defined]
+    layout = str(getattr(x, "layout", ""))
+    if layout.startswith("torch.") and layout != "torch.strided":  # JAX's arrays have layouts too, all dense
+        raise InputError(f"the tensor's layout is {layout}, and networks take dense ones: call x.to_dense()")
     if hasattr(x, "to_numpy"):  # of pandas, Polars and Arrow
         raise InputError(f"{type(x).__name__} is a table or a column of one: call x.to_numpy() first")
     try:

@@ -121,3 +121,12 @@ def test_big_endian_numbers_give_native_results(dtype):
             found = call(big)
             assert found.dtype.isnative
             np.testing.assert_array_equal(found, call(native), strict=True)
+
+
+def test_a_layout_that_is_not_pytorchs_says_nothing():
+    """Tracers of JAX 0.11 have one."""
+
+    class Laid(np.ndarray):
+        layout = "rows first"
+
+    np.testing.assert_array_equal(NET(np.eye(2).view(Laid)), NET(np.eye(2)))
