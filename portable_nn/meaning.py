@@ -143,7 +143,7 @@ NOTHING = Meaning()
 def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -> None:
     """Warn where `x` cannot be what the network takes: all nan, out of its range, or scaled already."""
     extent = backend.extent(x, LOOKED_AT)
-    if extent is None:
+    if extent is None or extent == (0, 0):  # zeros stand for arrays whose shape alone matters
         return
     low, high = extent
     came = f"values from {low:.4g} to {high:.4g} came"

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Literal, TypeAlias
+from hashlib import sha256
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -127,6 +128,7 @@ class Passes:
 
     Attributes
     ----------
+    backend : Backend or None
     follows : bool
         Whether all weights are NumPy's, and are placed where they are needed.
     """
@@ -141,13 +143,26 @@ class Passes:
         meaning: Meaning,
     ) -> None:
         self._meaning = meaning
-        self._layers, self._backend, self._dtype, self._compiled = layers, backend, dtype, compiled
-        self._shape, self._outputs = shapes[0] or (), shapes[-1]
+        self._layers, self.backend, self._dtype, self._compiled = layers, backend, dtype, compiled
+        self._shapes, self._shape, self._outputs = shapes, shapes[0] or (), shapes[-1]
         self._axes = slice(-len(self._shape), None) if self._shape else slice(0)
         self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
         self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spec = None if self.backend is None else str(self.backend)
+        return _made_anew, (self._layers, spec, self._dtype, self._shapes, self._compiled, self._meaning)
+
+    def digest(self) -> str:
+        """What results depend on, besides the input: the same in every process, other for other weights."""
+        found = sha256(repr((str(self.backend), self._dtype, self._compiled, self._meaning)).encode())
+        for layer in self._layers:
+            found.update(repr((type(layer).__name__, layer.options)).encode())
+            for array in layer.arrays.values():
+                found.update(repr((array.dtype.str, array.shape)).encode() + array.tobytes())
+        return found.hexdigest()
 
     def find(self, result: Result, x: Array) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
@@ -162,6 +177,7 @@ class Passes:
 
     def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, tuple[Activation, ...]]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""
+        backend = backend.of_blocks
         where = str(backend), dtype
         if where in self._placed and not anew:
             return self._placed[where]
@@ -177,17 +193,19 @@ class Passes:
 
     def has(self, backend: Backend, dtype: str) -> bool:
         """Whether weights in a dtype are in place on a backend."""
-        return (str(backend), backend.computed_in(dtype)) in self._placed
+        return (str(backend.of_blocks), backend.computed_in(dtype)) in self._placed
 
     def _made(self, result: Result, x: Array) -> Forward:
         xp = namespace(x)
+        came = backends.of(x, xp)
         floating = check_real(x, xp)
         if result != "outputs":
             self._meaning.check_labels(self._layers, self._outputs or tuple(x.shape[-1:]))
-        came = backends.of(x, xp)
-        if self._backend is not None:
-            _check_bound(self._backend, came)
-        backend = self._backend if self._backend is not None and self.follows else came
+        if self.backend is not None:
+            _check_bound(self.backend, came)
+        backend = self.backend if self.backend is not None and self.follows else came
+        if self.follows and backend.of_blocks is not backend:
+            return self._by_blocks(x, backend, result)
         check_values(x, self._meaning, self._layers, backend)
         if self.follows:
             dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
@@ -195,6 +213,15 @@ class Passes:
         dtype = x.dtype if floating else backend.dtype(common_dtype(self._layers, backend))
         steps = as_given(self._layers, xp, dtype, result, self._meaning)
         return backend.entered(forward_pass(steps if floating else (backend.cast_to(dtype), *steps)))
+
+    def _by_blocks(self, x: Array, backend: Backend, result: Result) -> Forward:
+        bound = None if self.backend is None else backend.of_blocks
+        network = Passes(self._layers, bound, self._dtype, self._shapes, self._compiled, self._meaning)
+        sample = self._shape or tuple(x.shape[-1:] if result == "labels" else ())
+        forward = backend.by_blocks(network, result, sample, x)
+        self._keys[type(x)] = backend.key
+        self._passes[result, type(x), backend.key(x)] = forward
+        return forward
 
     def _placed_beside(self, x: Array, backend: Backend, dtype: DType, result: Result) -> Forward:
         name = backend.dtype_name(dtype)
@@ -220,12 +247,16 @@ class Passes:
         return forward
 
 
+def _made_anew(layers: Layers, spec: str | None, *others: Any) -> Passes:
+    return Passes(layers, None if spec is None else backends.get(spec), *others)
+
+
 def _are_kept(layers: Layers, backend: Backend) -> bool:
     return all(backend.keeps(array) for layer in layers for array in layer.arrays.values())
 
 
 def _check_bound(bound: Backend, came: Backend) -> None:
-    if bound == came or (bound.xp is came.xp and None in (bound.device, came.device)):
+    if bound.takes(came):
         return
     raise PlacementError(
         f"the network is bound to {bound}, and the input is on {came}: "

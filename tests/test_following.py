@@ -1,4 +1,4 @@
-"""Everything follows the input: libraries in turn and at once, tracing, transforms, lazy arrays, ONNX."""
+"""Everything follows the input: libraries in turn and at once, tracing, transforms, ONNX."""
 
 import gc
 import operator
@@ -404,61 +404,6 @@ def test_jax_holds_no_input(jax, fresh, images):
     del x
     gc.collect()
     assert alive() is None
-
-
-# Dask
-
-
-@pytest.fixture
-def counted(dask):
-    """Dask computing in this thread, and a list that grows with each time it does."""
-    import dask as whole
-
-    computed = []
-
-    def scheduler(graph, keys, **options):
-        computed.append(keys)
-        return whole.get(graph, keys, **options)
-
-    with whole.config.set(scheduler=scheduler):
-        yield computed
-
-
-@pytest.mark.parametrize("chunks", [(16, 784), (10, 100), (64, 784)], ids=str)
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_dask_computes_nothing_during_the_call(dask, counted, fresh, images, wanted, chunks, dtype):
-    x = dask.from_array(images.astype(dtype), chunks=chunks)
-    nets = fresh, fresh.to("dask")
-    counted.clear()
-    for net in nets:
-        outputs, labels = net(x), net.predict(x)
-        assert not counted
-        assert isinstance(outputs, dask.Array)
-        assert outputs.shape == (COUNT, 10)
-        check(outputs.compute(), wanted)
-        np.testing.assert_array_equal(labels.compute(), wanted.argmax(axis=-1))
-        assert len(counted) == 2
-        counted.clear()
-
-
-def test_dask_chunks_of_unknown_size(dask, counted, fresh, images, wanted):
-    x = dask.from_array(images, chunks=(10, 784))
-    bright = x[x.mean(axis=1) > 30]
-    outputs, labels = fresh(bright), fresh.predict(bright)
-    assert not counted
-    of_bright = wanted[images.mean(axis=1) > 30]
-    assert 0 < len(of_bright) < COUNT
-    check(outputs.compute(), of_bright)
-    np.testing.assert_array_equal(labels.compute(), of_bright.argmax(axis=-1))
-
-
-def test_dask_chunks_of_unknown_size_are_flattened_once_it_is_known(dask, images, wanted):
-    net = pnn.Network([pnn.Flatten((28, 28)), *pnn.load("mnist").layers])
-    x = dask.from_array(images.reshape(-1, 28, 28), chunks=(10, 28, 28))
-    bright = x[x.mean(axis=(1, 2)) > 30]
-    with pytest.raises(pnn.ShapeError, match="compute_chunk_sizes"):
-        net(bright)
-    check(net(bright.compute_chunk_sizes()).compute(), wanted[images.mean(axis=1) > 30])
 
 
 # ONNX

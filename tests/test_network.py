@@ -79,10 +79,9 @@ def test_any_leading_axes(backend, leading):
     x = placed(backend, numbers, "float32")
     outputs = net(x)
     check_beside(outputs, x, x.dtype, (*leading, 3))
-    if backend.name != "dask" or 0 not in leading:  # Dask's reductions of empty arrays have no values
-        wanted = forward(net, numbers)
-        np.testing.assert_allclose(backend.to_numpy(outputs), wanted, rtol=0, atol=TOLERANCE["float32"])
-        np.testing.assert_array_equal(predicted(net, backend, x), wanted.argmax(axis=-1))
+    wanted = forward(net, numbers)
+    np.testing.assert_allclose(backend.to_numpy(outputs), wanted, rtol=0, atol=TOLERANCE["float32"])
+    np.testing.assert_array_equal(predicted(net, backend, x), wanted.argmax(axis=-1))
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(4, 3), (300, 3), (2, 70_000)])

@@ -56,7 +56,7 @@ def device_of(x: Array) -> Device:
     """
     device = getattr(x, "device", None)
     if device is None and array_api_compat.is_dask_array(x):
-        return of(x._meta, array_api_compat.array_namespace(x._meta))
+        return Dask.backend_of_chunks(x)
     return device
 
 

@@ -160,6 +160,19 @@ class Backend:
                 steps.append(partial(layer, xp=self.xp))
         return tuple(steps)
 
+    def takes(self, other: "Backend") -> bool:
+        """Whether a network that is bound to this one takes arrays of the other."""
+        return self == other or (self.xp is other.xp and None in (self.device, other.device))
+
+    @property
+    def of_blocks(self) -> "Backend":
+        """The backend that computes: another one where arrays are made of blocks, else itself."""
+        return self
+
+    def by_blocks(self, network: Any, result: str, sample: tuple[int, ...], like: Array) -> Forward:
+        """A result of a network, block by block, where arrays are made of blocks."""
+        raise NotImplementedError
+
     def has_labels(self) -> bool:
         """Whether the device has the integers that argmax gives."""
         return True

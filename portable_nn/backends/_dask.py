@@ -1,22 +1,27 @@
 """Dask: arrays in chunks, lazy. The device of a Dask array is the backend of its chunks (``x._meta``).
 
-Weights become Dask arrays of one chunk, held by the library that holds the chunks of `x`. A spec may name it,
-`dask:cupy:0`; without, chunks are NumPy's. Dask takes no library whose dtypes are not NumPy's.
+A network with NumPy weights is one key of the graph, and runs on each block of an array as on any array of the
+chunks' library: one task a block, its weights placed once in each process. Chunks are NumPy's or CuPy's
+(`dask:cupy:0`), which are what Dask takes; any other backend that a spec names computes inside NumPy chunks
+(`dask:torch`).
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import array_api_compat
 import numpy as np
 
+from portable_nn._arrays import namespace, native
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend, Forward, by_maximum
+from portable_nn.backends._base import Backend, Forward
+from portable_nn.errors import BackendError, InputError
 
 
 @final
 class Dask(Backend):
-    """Dask over another backend."""
+    """Dask, its blocks computed by another backend."""
 
     name = "dask"
     namespace = "array_api_compat.dask.array"
@@ -38,28 +43,97 @@ class Dask(Backend):
 
     @classmethod
     def parse(cls, device: str) -> Device:
-        """The backend of the chunks."""
+        """The backend of the blocks."""
         from portable_nn.backends import get
 
         return get(device or "numpy")
 
+    @staticmethod
+    def backend_of_chunks(x: Array) -> Backend:
+        """The backend of the chunks of an array."""
+        from portable_nn.backends import of
+
+        found = of(x._meta, namespace(x._meta))
+        if found.name not in ("numpy", "cupy"):
+            raise InputError(
+                f"Dask computes on chunks of NumPy or CuPy, and these are of {found}: call "
+                "x.map_blocks(numpy.asarray); net.to('dask:torch') computes with PyTorch inside such chunks"
+            )
+        return found
+
+    @property
+    def chunks(self) -> Backend:
+        """The backend of the chunks: that of the blocks if it is CuPy's, else NumPy's."""
+        from portable_nn.backends import get
+
+        return self.of_blocks if self.of_blocks.name == "cupy" else get("numpy")
+
+    @property
+    def of_blocks(self) -> Backend:
+        """The device."""
+        return self.device  # type: ignore[no-any-return]
+
+    def takes(self, other: Backend) -> bool:
+        """Any Dask array whose chunks are such as blocks are computed from."""
+        return isinstance(other, Dask) and other.device == self.chunks
+
+    def by_blocks(self, network: Any, result: str, sample: tuple[int, ...], like: Array) -> Forward:
+        """One task a block: chunks stay as they are along the leading axes, and each sample is in one.
+
+        The network is a key of the graph: as an argument it would travel with every task.
+        """
+        import dask.array
+
+        if hasattr(like, "expr"):
+            raise BackendError(
+                "Dask's experimental query planning for arrays loses what tasks share: leave it off, "
+                'dask.config.set({"array.query-planning": False})'
+            )
+        one = self.chunks.place(np.zeros((1, *sample), native(like.dtype)))
+        with np.errstate(all="ignore"):
+            meta = of_block(one, network, result)[:0]
+        key = dask.delayed(network, name=f"network-{network.digest()}", traverse=False)
+
+        def forward(x: Array) -> Array:
+            leading = x.ndim - len(sample)
+            lengths = dict(enumerate(meta.shape[1:], start=leading))
+            return dask.array.blockwise(
+                of_block,
+                range(leading + len(lengths)),
+                x.rechunk(dict.fromkeys(range(leading, x.ndim), -1)),
+                range(x.ndim),
+                key,
+                None,
+                result=result,
+                token=f"network-{result}",
+                adjust_chunks={axis: n for axis, n in lengths.items() if axis < x.ndim},
+                new_axes={axis: n for axis, n in lengths.items() if axis >= x.ndim},
+                dtype=meta.dtype,
+                meta=meta,
+            )
+
+        return forward
+
     def device_name(self) -> str:
-        """The backend of the chunks where it is not NumPy."""
+        """The backend of the blocks where it is not NumPy."""
         name = str(self.device)
         return "" if name == "numpy" else name
 
     def dtype(self, name: str) -> DType:
-        """As the chunks have it."""
+        """As the blocks have it."""
         return self.device.dtype(name)
 
     def dtype_name(self, dtype: DType) -> str:
-        """As the chunks have it."""
+        """As the blocks have it."""
         return str(self.device.dtype_name(dtype))
 
-    @property
-    def kernels(self) -> Mapping[str, Forward]:
-        """Those that take fewer tasks."""
-        return by_maximum(self.xp)
+    def computed_in(self, dtype: str) -> str:
+        """As the blocks are."""
+        return str(self.device.computed_in(dtype))
+
+    def has_labels(self) -> bool:
+        """Whether the blocks have."""
+        return bool(self.device.has_labels())
 
     @staticmethod
     def key(x: Array) -> Hashable:
@@ -70,16 +144,39 @@ class Dask(Backend):
         return x.dtype, type(chunk), of(chunk, array_api_compat.array_namespace(chunk)).key(chunk)
 
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
-        """One chunk, placed by the backend of the chunks."""
+        """One chunk."""
         import dask.array
 
-        chunk = self.device.place(array, share=share)
+        chunk = self.chunks.place(array, share=share)
         return dask.array.from_array(chunk, chunks=chunk.shape, asarray=False)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Computed, then fetched by the backend of the chunks."""
-        return self.device.to_numpy(array.compute())  # type: ignore[no-any-return]
+        return self.chunks.to_numpy(array.compute())
 
     def synchronize(self, array: Array) -> None:
         """Compute, and wait for the chunks' device."""
-        self.device.synchronize(array.compute())
+        self.chunks.synchronize(array.compute())
+
+    def float32_precision(self) -> str:
+        """That of the blocks."""
+        return str(self.device.float32_precision())
+
+    @contextmanager
+    def full_float32(self) -> Iterator[None]:
+        """In this process, where its threads compute."""
+        with self.device.full_float32():
+            yield
+
+
+def of_block(block: Any, network: Any, result: str) -> Array:
+    """What the network gives for a block, in the library of the block whatever computes it."""
+    from portable_nn.backends import of
+
+    while isinstance(block, list):  # of all blocks along an axis that the result has not: there is one
+        (block,) = block
+    home, inside = of(block, namespace(block)), network.backend
+    if inside is None or inside == home:
+        return network.find(result, block)(block)
+    x = inside.place(block.astype(native(block.dtype), copy=False), share=True)
+    return home.place(inside.to_numpy(network.find(result, x)(x)))

@@ -1,0 +1,235 @@
+"""Dask arrays: one task a block, whatever the chunks."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import TOLERANCE, forward
+
+import portable_nn as pnn
+
+COUNT = 64
+METHODS = ["__call__", "predict", "logits"]
+
+
+@pytest.fixture
+def fresh():
+    """A network that has placed no weights yet."""
+    return pnn.load("mnist")
+
+
+@pytest.fixture(scope="module")
+def images(mnist_test):
+    return mnist_test[0][:COUNT]
+
+
+@pytest.fixture(scope="module")
+def wanted(images):
+    """The probabilities."""
+    return forward(pnn.load("mnist"), images)
+
+
+@pytest.fixture
+def counted(dask):
+    """Dask computing in this thread, and a list that grows with each time it does."""
+    import dask as whole
+
+    computed = []
+
+    def scheduler(graph, keys, **options):
+        computed.append(keys)
+        return whole.get(graph, keys, **options)
+
+    with whole.config.set(scheduler=scheduler):
+        yield computed
+
+
+def check(outputs, wanted, dtype="float32"):
+    np.testing.assert_allclose(outputs, wanted, rtol=0, atol=TOLERANCE[dtype])
+
+
+def tasks(array):
+    """The keys of a graph."""
+    return dict(array.__dask_graph__()).keys()
+
+
+@pytest.mark.parametrize("chunks", [(16, 784), (10, 100), (64, 784)], ids=str)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", ">i2", "float16", "float32", ">f4", "float64"])
+def test_every_dtype_and_a_split_feature_axis(dask, counted, fresh, images, chunks, dtype):
+    samples = images.astype(dtype)
+    wanted = forward(fresh, samples)
+    computed = np.dtype(dtype).newbyteorder("=") if "f" in dtype else np.dtype("float32")
+    x = dask.from_array(samples, chunks=chunks)
+    for net in fresh, fresh.to("dask"):
+        counted.clear()
+        outputs, labels = net(x), net.predict(x)
+        assert not counted
+        assert isinstance(outputs, dask.Array)
+        assert (outputs.shape, labels.shape) == ((COUNT, 10), (COUNT,))
+        assert (outputs.chunks[0], labels.chunks[0]) == (x.chunks[0], x.chunks[0])
+        for lazy in outputs, labels:
+            assert type(lazy._meta) is np.ndarray
+            assert lazy.dtype == lazy.compute().dtype
+        assert outputs.dtype == computed
+        check(outputs.compute(), wanted, computed.name)
+        if dtype != "float16":  # whose own products may tie
+            np.testing.assert_array_equal(labels.compute(), wanted.argmax(axis=-1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_task_a_block_and_one_key(dask, fresh, images, method):
+    x = dask.from_array(images, chunks=(8, 784)).persist(scheduler="synchronous")
+    found = getattr(fresh, method)(x)
+    assert len(tasks(found) - tasks(x)) == COUNT // 8 + 1
+
+
+def test_all_results_of_one_network_share_its_key(dask, fresh, images):
+    both = [dask.from_array(images.astype(dtype), chunks=(8, 784)) for dtype in ("uint8", "float64")]
+    before = {key for x in both for key in tasks(x)}
+    found = [getattr(net, method)(x) for net in (fresh, pnn.load("mnist")) for method in METHODS for x in both]
+    assert len({key for array in found for key in tasks(array) - before if isinstance(key, str)}) == 1
+    other = pnn.Network([pnn.Dense(fresh.layers[1].weight + 1)])
+    assert not (tasks(other(both[0])) - before) & tasks(found[0])
+
+
+def test_weights_travel_once_and_not_with_each_task(dask, fresh):
+    def size(blocks):
+        return len(pickle.dumps(dict(fresh(dask.zeros((blocks, 784), chunks=(1, 784))).__dask_graph__())))
+
+    of_weights = sum(array.nbytes for layer in fresh.layers for array in layer.arrays.values())
+    assert of_weights < size(1) < of_weights + 10_000
+    assert size(101) - size(1) < 100_000
+
+
+def test_a_pickled_key_gives_the_same(dask, fresh, images):
+    x = dask.from_array(images, chunks=(30, 784))
+    for net in fresh, fresh.to("dask:torch"):
+        lazy = net(x)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy)).compute(), lazy.compute())
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (0,), (7,), (2, 3), (0, 2), (1, 2, 3)], ids=str)
+@pytest.mark.parametrize("sample", [(784,), (28, 28)], ids=str)
+def test_any_leading_axes(dask, mnist_test, leading, sample):
+    flatten = [pnn.Flatten(sample)] if len(sample) > 1 else []
+    net = pnn.Network([*flatten, *pnn.load("mnist").layers])
+    numbers = mnist_test[0][: np.prod(leading, dtype=int)].reshape(*leading, *sample)
+    wanted = forward(net, numbers)
+    for chunks in (-1, 2, (*(1 for _ in leading), *sample)):
+        x = dask.from_array(numbers, chunks=chunks)
+        outputs, labels = net(x), net.predict(x)
+        assert (outputs.shape, labels.shape) == ((*leading, 10), leading)
+        check(outputs.compute(), wanted)
+        np.testing.assert_array_equal(labels.compute(), wanted.argmax(axis=-1))
+
+
+@pytest.mark.parametrize("net", [pnn.Network([pnn.Rescaling(2.0, 1.0)])], ids=repr)
+def test_a_network_that_takes_samples_of_any_shape(dask, net):
+    numbers = np.arange(24.0).reshape(4, 6)
+    x = dask.from_array(numbers, chunks=(3, 2))
+    np.testing.assert_array_equal(net(x), 2 * numbers + 1)
+    assert net(x).chunks == x.chunks
+    np.testing.assert_array_equal(net.predict(x), [5, 5, 5, 5])
+
+
+def test_several_axes_of_features_become_one_or_more(dask):
+    net = pnn.Network([pnn.Flatten((2, 3))])
+    numbers = np.arange(24.0).reshape(4, 2, 3)
+    found = net(dask.from_array(numbers, chunks=(3, 1, 2)))
+    assert found.shape == (4, 6)
+    np.testing.assert_array_equal(found, numbers.reshape(4, 6))
+
+
+def test_one_network_takes_arrays_of_several_numbers_of_axes(dask, fresh, images, wanted):
+    x = dask.from_array(images, chunks=(16, 784))
+    for leading in (64,), (2, 32), (4, 4, 4):
+        check(fresh(x.reshape(*leading, 784)).compute(), wanted.reshape(*leading, 10))
+
+
+@pytest.mark.parametrize("sample", [(784,), (28, 28)], ids=str)
+def test_chunks_of_unknown_and_of_no_size(dask, counted, images, wanted, sample):
+    flatten = [pnn.Flatten(sample)] if len(sample) > 1 else []
+    net = pnn.Network([*flatten, *pnn.load("mnist").layers])
+    bright = images.mean(axis=1) > 30
+    bright[:20] = False  # two chunks of nothing
+    x = dask.from_array(images.reshape(-1, *sample), chunks=(10, *sample))[dask.from_array(bright, chunks=10)]
+    outputs, labels = net(x), net.predict(x)
+    assert not counted
+    assert np.isnan(outputs.shape[0])
+    assert 0 < bright.sum() < 44
+    check(outputs.compute(), wanted[bright])
+    np.testing.assert_array_equal(labels.compute(), wanted[bright].argmax(axis=-1))
+
+
+@pytest.mark.parametrize("spec", ["torch", "jax", "array_api_strict:device1"])
+def test_another_library_computes_inside_the_blocks(dask, images, wanted, spec):
+    pytest.importorskip(spec.partition(":")[0])
+    net = pnn.load("mnist").to(f"dask:{spec}")
+    assert net.backend.device == pnn.backends.get(spec)
+    for dtype in ("bool", "uint8", ">f4", "float32"):
+        samples = images.astype(dtype)
+        x = dask.from_array(samples, chunks=(10, 784))
+        outputs, labels = net(x), net.predict(x)
+        assert (type(outputs.compute()), outputs.dtype) == (np.ndarray, outputs.compute().dtype)
+        check(outputs.compute(), forward(net.to_numpy(), samples))
+        np.testing.assert_array_equal(labels.compute(), forward(net.to_numpy(), samples).argmax(axis=-1))
+
+
+def test_a_bound_network_refuses_what_is_not_in_chunks(dask, images):
+    for spec in ("dask", "dask:torch"):
+        with pytest.raises(pnn.PlacementError, match=r"the input is on numpy: call net.to\('numpy'\)"):
+            pnn.load("mnist").to(spec)(images)
+    with pytest.raises(pnn.PlacementError, match=r"the input is on dask: call net.to\('dask'\)"):
+        pnn.load("mnist").to("numpy")(dask.from_array(images))
+
+
+def test_chunks_of_pytorch_are_refused_with_the_reason(dask, torch, fresh):
+    x = dask.zeros((4, 784), chunks=2, dtype="float32")
+    chunks = x.map_blocks(lambda block: torch.as_tensor(block.copy()), meta=torch.zeros(0, 0))
+    with pytest.raises(
+        pnn.InputError, match=r"chunks of NumPy or CuPy, and these are of torch:cpu: call .*dask:torch"
+    ):
+        fresh(chunks)
+    fresh(x)
+    with pytest.raises(pnn.InputError, match="of torch"):
+        fresh(chunks)
+
+
+def test_masked_and_sparse_chunks_are_refused_as_their_arrays_are(dask, fresh):
+    masked = dask.ma.masked_equal(dask.zeros((4, 784), chunks=2), 1)
+    with pytest.raises(pnn.InputError, match="masked"):
+        fresh(masked)
+
+
+def test_wrong_samples_are_refused_at_once(dask, counted, fresh):
+    with pytest.raises(pnn.ShapeError, match=r"\(\.\.\., 784\)"):
+        fresh(dask.zeros((4, 783)))
+    with pytest.raises(pnn.InputError, match="complex"):
+        fresh(dask.zeros((4, 784), dtype=complex))
+    with pytest.raises(pnn.NetworkError, match="regression"):
+        pnn.Network([pnn.Dense(np.ones((784, 1)))]).predict(dask.zeros((4, 784)))
+    assert not counted
+
+
+def test_weights_in_dask_arrays_are_the_users_own(dask, images):
+    backend = pnn.backends.get("dask")
+    own = pnn.Network(layer.map(backend.place) for layer in pnn.load("mnist").layers)
+    found = own(dask.from_array(images.astype(np.float32), chunks=(16, 784)))
+    check(found.compute(), forward(pnn.load("mnist"), images))
+
+
+def test_query_planning_for_arrays_is_refused_with_the_remedy(dask):
+    code = (
+        "import dask.array, portable_nn as pnn\n"
+        "try: pnn.load('mnist')(dask.array.zeros((4, 784)))\n"
+        "except pnn.BackendError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import dask; dask.config.set({{'array.query-planning': True}})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "array.query-planning" in done.stdout
