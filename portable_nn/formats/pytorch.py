@@ -350,7 +350,7 @@ def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np
     if kind in ELEMENTWISE:
         name, parameters = ELEMENTWISE[kind]
         return [_activation(name, **{ours: _number(attributes, theirs) for theirs, ours in parameters.items()})]
-    raise NetworkError("it has no counterpart here: leave it out, or export the model with torch.onnx.export")
+    raise NetworkError("it has no counterpart here: export the model with torch.onnx.export")
 
 
 def _activation(name: str, **parameters: float) -> Activation:

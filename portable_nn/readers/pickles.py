@@ -381,6 +381,8 @@ def _extend(target: object, items: list[Any]) -> None:
 
 
 def _update(target: object, items: list[Any]) -> object:
+    if len(items) % 2:
+        raise IndexError
     pairs = zip(items[::2], items[1::2], strict=True)
     match target:
         case dict():
@@ -411,8 +413,10 @@ def _global(module: object, name: object) -> Record:
 
 def _called(function: object, args: object, budget: Budget) -> object:
     """Return the record of a call, or the data that it stands for."""
-    if not isinstance(function, Record) or function.args is not None or not isinstance(args, tuple):
+    if not isinstance(function, Record) or not isinstance(args, tuple):
         raise ValueError("it makes a call of what is no name (nothing was run)")
+    if function.args is not None:  # what another call gave, such as a functools.partial
+        return Record(function.name.removesuffix("()") + "()", args)
     match function.name.replace("numpy._core.", "numpy.core."), args:
         case "builtins.bytes", ():
             return b""
@@ -421,8 +425,8 @@ def _called(function: object, args: object, budget: Budget) -> object:
             return text.encode("latin1")
         case "collections.OrderedDict", ():
             return {}
-        case "copyreg._reconstructor", (Record(args=None) as kind, Record(), _):  # objects of protocols 0 and 1
-            return Record(kind.name, ())
+        case "copyreg._reconstructor", (Record(args=None) as kind, Record(), value):  # of protocols 0 and 1
+            return Record(kind.name, () if value is None else (value,))
         case "copyreg.__newobj__", (Record(args=None) as kind, *rest) if len(rest) <= 8:
             return Record(kind.name, tuple(rest))
         case "numpy.core.numeric._frombuffer", (
@@ -479,7 +483,7 @@ def _array(
     if kind.hasobject and isinstance(data, list):
         check_shape(shape)
         budget.spend(8 * len(data))
-        return np.fromiter(data, object, len(data)).reshape(shape, order=order)
+        return np.fromiter(data, object, len(data)).reshape(shape)  # rows first, whatever the order is said to be
     if isinstance(data, str):
         budget.spend(len(data))
         data = data.encode("latin1")  # bytes of Python 2
