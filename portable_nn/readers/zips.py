@@ -102,15 +102,14 @@ class Archive:
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
         end = member.header_offset + LOCAL_HEADER + lengths + member.compress_size
         if end > self._starts[min(bisect(self._starts, member.header_offset), len(self._starts) - 1)]:
-            raise ValueError(f"its member {member.filename:.200} overlaps with another one")
+            raise ValueError(f"its member {member.filename:.200} overlaps with another or the directory")
 
 
 class _Guarded:
     """A file that gives at most `most` bytes at once: `zipfile` reads the whole directory, however long."""
 
-    most: int | None = MAX_DIRECTORY
-
     def __init__(self, file: IO[bytes]) -> None:
+        self.most: int | None = MAX_DIRECTORY
         self._file = file
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
