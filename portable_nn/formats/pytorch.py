@@ -15,6 +15,7 @@ import numpy as np
 from portable_nn._typing import Array
 from portable_nn.activations import parameters_of
 from portable_nn.errors import FormatError, InputError, NetworkError
+from portable_nn.formats.kinds import format_of
 from portable_nn.formats.states import batch_normalization, state_layers
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, Shape, fused
 from portable_nn.network import Network
@@ -76,7 +77,7 @@ def read_pytorch(
     layers: Iterable[str | Layer] | None = None,
     activation: str | Activation | None = None,
     last: str | Activation | None = None,
-    rescale: float | None = None,
+    rescale: Array = None,
 ) -> Network:
     """Read a model of PyTorch: a `torch.nn.Sequential` that was saved whole, or a state dict.
 
@@ -89,8 +90,8 @@ def read_pytorch(
         As `torch.save` writes it, today or before version 1.6, or ``.safetensors``.
     layers, activation, last : optional
         What a state dict does not say: see `portable_nn.formats.states.state_layers`.
-    rescale : float, optional
-        What each input is multiplied by first: 1 / 255 for pixels.
+    rescale : float or array of shape (n_in,), optional
+        What features are multiplied by first: 1 / 255 for pixels.
 
     Returns
     -------
@@ -115,8 +116,8 @@ def read_pytorch(
     ...     read_pytorch(path, layers=["fc", "softmax"]).layers
     (Dense(3, 2, 'softmax'),)
     """
-    safe = os.fspath(path).endswith(".safetensors")
-    content = _inside(read_tensors(path) if safe else read_checkpoint(path))
+    read = read_tensors if format_of(path) == "safetensors" else read_checkpoint
+    content = _inside(read(path))
     budget = Budget(os.path.getsize(path))
     given = {"layers": layers, "activation": activation, "last": last}
     try:

@@ -18,7 +18,7 @@ from portable_nn.readers.buffers import Budget, check_shape, reading
 from portable_nn.readers.pickles import Record, interpret
 from portable_nn.readers.zips import Archive
 
-__all__ = ["is_checkpoint", "read_checkpoint"]
+__all__ = ["read_checkpoint"]
 
 ZIP = b"PK\x03\x04"
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -47,36 +47,6 @@ class _Storage:
     kind: str | None  # a code of NumPy's, "bfloat16", or None where NumPy has no such
     data: Any  # a buffer
     order: str
-
-
-def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one that `torch.save` wrote, or may be: a zip with a pickle inside.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    FormatError
-        If the file cannot be read, or is a damaged zip.
-
-    Examples
-    --------
-    >>> from portable_nn.datasets.embedded import embedded
-    >>> from portable_nn.readers.pytorch import is_checkpoint
-    >>> is_checkpoint(embedded("mnist.safetensors"))
-    False
-    """
-    with reading(path, "a whole zip", "fetch or write it anew", ValueError), open(path, "rb") as file:
-        if file.read(4) == ZIP:
-            return any(name.endswith("data.pkl") for name in Archive(file).names)
-        file.seek(0)
-        return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
