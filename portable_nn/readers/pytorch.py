@@ -193,7 +193,7 @@ def _view(
     if kind != BFLOAT16:
         return view
     budget.spend(2 * prod(shape))
-    return (view.astype(np.uint32) << 16).view(np.float32)  # its upper half
+    return np.asarray(view.astype(np.uint32) << 16).view(np.float32)  # its upper half
 
 
 def _width(kind: str) -> int:
