@@ -143,9 +143,11 @@ def _function(step: Step, name: str = "func", arguments: str = "kw_args") -> Seq
     function = step[name]
     if function is None:
         return ()
+    if step.fields.get(arguments):
+        raise FormatError(f"{step}: {arguments} have no counterpart here")
     full = _function_name(function)
-    if full not in FUNCTIONS or step.fields.get(arguments):
-        raise FormatError(f"{step}: {name} is {full}, those with a counterpart are {', '.join(FUNCTIONS)}")
+    if full not in FUNCTIONS:
+        raise FormatError(f"{step}: {name} is {full:.100}, those with a counterpart are {', '.join(FUNCTIONS)}")
     return (Activation(FUNCTIONS[full]),)
 
 
