@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.readers.buffers import MAX_BYTES, MAX_EXTRA, Budget, check_shape, reading
+from portable_nn.readers.buffers import MAX_BYTES, Budget, check_shape, reading
 from portable_nn.readers.pickles import Record, array_of, dtype_of, interpret
 
 __all__ = ["read_joblib"]
 
 MEMORY = 2**27  # bytes that LZMA may take for its dictionary: its highest preset takes half of them
+PIECE = 2**20  # bytes to decompress at once
 OPCODE = 160  # bytes of memory that one takes at most, and a byte of the file at least
 
 
@@ -83,29 +84,33 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _inflated(data: bytes) -> bytes:
-    """What is compressed decompressed, up to the limit."""
+def _inflated(data: bytes) -> BytesIO:
+    """The file, what is compressed in it decompressed up to the limit."""
     for magic, reason in UNREADABLE.items():
         if data.startswith(magic):
             raise ValueError(reason)
     new = next((new for magic, new in DECOMPRESSORS.items() if data.startswith(magic)), None)
     if new is None:
-        return data
-    decompressor, limit = new(), len(data) + MAX_EXTRA
+        return BytesIO(data)
+    decompressor, budget, whole = new(), Budget(len(data)), BytesIO()
     try:
-        inflated: bytes = decompressor.decompress(data, limit + 1)
-    except (OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"its compression is damaged ({error})") from error
-    if len(inflated) > limit:
-        raise ValueError(f"a file of {len(data)} bytes may give {limit}, this one gives more")
+        while piece := decompressor.decompress(data, PIECE):
+            budget.spend(len(piece))
+            whole.write(piece)
+            data = getattr(decompressor, "unconsumed_tail", b"")  # of zlib; the others keep it themselves
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:  # EOFError: asked for more after the end
+        if not decompressor.eof:
+            raise ValueError(f"its compression is damaged ({error})") from error
     if not decompressor.eof:
         raise ValueError("it is cut short")
-    return inflated
+    whole.seek(0)
+    return whole
 
 
-def _records(data: bytes) -> Any:
+def _records(file: BytesIO) -> Any:
     """What a decompressed file describes; its arrays share its bytes."""
-    file, budget = BytesIO(data), Budget(len(data))
+    data = file.getbuffer()
+    budget = Budget(len(data))
 
     def array(dtype: np.dtype[Any] | None, shape: tuple[Any, ...], order: str, padded: bool) -> object:
         if dtype is None:
@@ -119,8 +124,8 @@ def _records(data: bytes) -> Any:
             file.seek(ord(file.read(1)), os.SEEK_CUR)
         check_shape(shape)
         start, length = file.tell(), prod(shape) * dtype.itemsize
-        file.seek(start + length)
-        return array_of(memoryview(data)[start : start + length], dtype, shape, order)
+        file.seek(min(start + length, len(data)))
+        return array_of(data[start : start + length], dtype, shape, order)
 
     def built(record: Record) -> object:
         """The array that follows its wrapper, or what else was built."""
