@@ -251,9 +251,10 @@ def _flat(arrays: Mapping[str, Any], source: object) -> Iterator[tuple[str, NumP
     for name, value in arrays.items():
         if not isinstance(name, str):
             raise FormatError(f"{source} holds a dict whose keys are not all names")
-        listed = isinstance(value, np.ndarray) and (value.dtype.hasobject or name.strip("_") in LISTS)
+        if isinstance(value, np.ndarray) and value.ndim and (value.dtype.hasobject or name.strip("_") in LISTS):
+            value = list(value)
         items = {name: value}
-        if listed or isinstance(value, list):
+        if isinstance(value, list):
             items = {f"{name.strip('_')}_{i}": item for i, item in enumerate(value)}
         for key, item in items.items():
             if not isinstance(item, np.ndarray) or item.dtype.kind not in "biuf":
