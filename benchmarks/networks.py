@@ -83,8 +83,8 @@ NETWORKS = _suite(
     Architecture("leaky_relu", (64, 256, 256, 5), "softmax"),
     Architecture("leaky_relu", (8, 32, 100), "sigmoid"),
     Architecture("elu", (16, *[64] * 8, 3), "identity"),
-    Architecture("gelu", (784, 512, 256, 10), "softmax"),
-    Architecture("gelu", (32, 128, 128, 1), "identity"),
+    Architecture("gelu_tanh", (784, 512, 256, 10), "softmax"),
+    Architecture("gelu_tanh", (32, 128, 128, 1), "identity"),
     Architecture("silu", (4, 64, 64, 64, 1), "identity"),
     Architecture("silu", (256, 1024, 1024, 256), "identity"),
     Architecture("softplus", (32, 128, 128, 1), "identity"),
@@ -95,7 +95,7 @@ NETWORKS = _suite(
     Architecture("sigmoid", (30, 64, 1), "sigmoid"),
     Architecture("sigmoid", (64, 128, 128, 10), "softmax", "float64"),
     Architecture("relu tanh sigmoid", (100, 200, 150, 100, 20), "softmax"),
-    Architecture("gelu softplus elu silu", (64, 96, 96, 96, 96, 4), "identity"),
+    Architecture("gelu_tanh softplus elu silu", (64, 96, 96, 96, 96, 4), "identity"),
 )
 
 

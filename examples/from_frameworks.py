@@ -49,6 +49,8 @@ def activation_name(module):
         case nn.SiLU():
             return "silu"
         case nn.GELU(approximate="tanh"):
+            return "gelu_tanh"
+        case nn.GELU():
             return "gelu"
         case nn.ELU(alpha=1):
             return "elu"
@@ -61,7 +63,7 @@ def activation_name(module):
         case nn.LogSoftmax(dim=-1 | 1):
             return "log_softmax"
     raise ValueError(
-        f"{module} is not in portable_nn.activations, which has Sigmoid, ReLU, Tanh, SiLU, GELU('tanh'), ELU(1), "
+        f"{module} is not in portable_nn.activations, which has Sigmoid, ReLU, Tanh, SiLU, GELU, ELU(1), "
         "LeakyReLU(0.01), Softplus(1), and Softmax and LogSoftmax over the last axis"
     )
 

@@ -11,6 +11,7 @@ import scipy.special
 from array_api_compat import array_namespace
 
 import portable_nn as pnn
+from portable_nn.activations import ALONG_AXIS, PLAIN
 from portable_nn.backends import device_of
 from portable_nn.placing import labels_of
 
@@ -32,21 +33,78 @@ def of_torch(name, **options):
     return oracle
 
 
+def ndtr(x):
+    """SciPy's own loses the digits of its exponent in the lower tail."""
+    squares = np.square(np.asarray(x, dtype=np.longdouble))
+    tail = scipy.special.erfcx(np.abs(x) / np.sqrt(2)) / 2 * np.exp(-squares / 2)
+    return np.where(x < 0, tail, 1 - tail).astype(np.float64)
+
+
+def sparsemax(x, axis=-1):
+    """By halving the interval of the threshold above which values sum to 1 more than it."""
+    high = x.max(axis=axis, keepdims=True)
+    high = np.where(np.isfinite(high), high, np.nan)
+    low = high - 1
+    for _ in range(60):
+        middle = (low + high) / 2
+        less = np.maximum(x - middle, 0).sum(axis=axis, keepdims=True) < 1
+        low, high = np.where(less, low, middle), np.where(less, middle, high)
+    return np.maximum(x - low, 0)
+
+
 ORACLES = {
-    "identity": np.positive,
-    "step": lambda x: np.greater_equal(x, 0).astype(np.float64),
-    "sigmoid": scipy.special.expit,
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": of_torch("leaky_relu"),
+    "absolute": np.abs,
+    "celu": of_torch("celu"),
+    "clipped_relu": lambda x: np.maximum(x, 0),
+    "cosine": np.cos,
     "elu": of_torch("elu"),
-    "gelu": lambda x: x * scipy.special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
-    "silu": of_torch("silu"),
-    "softplus": lambda x: np.logaddexp(0, x),
-    "softmax": lambda x, axis=-1: scipy.special.softmax(x, axis),
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "exp": np.exp,
+    "exp10": scipy.special.exp10,
+    "gelu": lambda x: x * ndtr(x),
+    "gelu_tanh": lambda x: x * scipy.special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "hard_tanh": of_torch("hardtanh"),
+    "hardshrink": of_torch("hardshrink"),
+    "identity": np.positive,
+    "leaky_relu": of_torch("leaky_relu"),
+    "log": np.log,
+    "log10": np.log10,
+    "log_sigmoid": scipy.special.log_expit,
     "log_softmax": lambda x, axis=-1: scipy.special.log_softmax(x, axis),
+    "mish": of_torch("mish"),
+    "ndtr": ndtr,
+    "reciprocal": np.reciprocal,
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": of_torch("relu6"),
+    "selu": of_torch("selu"),
+    "sigmoid": scipy.special.expit,
+    "silu": of_torch("silu"),
+    "sine": np.sin,
+    "softmax": lambda x, axis=-1: scipy.special.softmax(x, axis),
+    "softmin": lambda x, axis=-1: scipy.special.softmax(-x, axis),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "softshrink": of_torch("softshrink"),
+    "softsign": of_torch("softsign"),
+    "sparse_plus": lambda x: np.where(x >= 1, x, np.clip((x + 1) / 2, 0, 1) ** 2),
+    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1),
+    "sparsemax": sparsemax,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "squareplus": lambda x: np.where(x > 0, x, 0) + 2 / (np.hypot(x, 2) + np.abs(x)),
+    "step": lambda x: np.greater_equal(x, 0).astype(np.float64),
+    "tanh": np.tanh,
+    "tanhshrink": of_torch("tanhshrink"),
 }
-"""Each activation on NumPy arrays of float64."""
+"""Each activation that needs no parameters, on NumPy arrays of float64."""
+
+NOT_EVERYWHERE = ("exp", "exp10", "log", "log10", "reciprocal", "sqrt", "square")
+"""Activations that overflow, or are not defined for some numbers, of which NumPy warns."""
+
+HIDDEN = sorted(set(PLAIN) - {*NOT_EVERYWHERE, "cosine", "sine", "sparsemax", "tanhshrink"})
+"""Activations of random networks, whose rounding `rounding_bound` follows."""
 
 
 def forward(net, x):
@@ -99,7 +157,9 @@ def _activated(name, value, error, unit, tiny):
     """The value of an activation, and its error."""
     exact = ORACLES[name](value)
     error = error + 8 * unit * np.abs(value)
-    if name in ("softmax", "log_softmax"):
+    if name == "softmin":
+        return _activated("softmax", -value, error, unit, tiny)
+    if name in ALONG_AXIS:
         units = (value.shape[-1] + 8) * unit
         most = 2 * error.max(axis=-1, keepdims=True)
         if name == "softmax":

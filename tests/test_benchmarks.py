@@ -190,7 +190,7 @@ def test_openvino_counts_at_the_largest_batch_alone():
 def test_the_suite_is_wide_enough():
     hidden = {name for network in NETWORKS.values() for name in network.hidden.split()}
     assert len(NETWORKS) >= 14
-    assert hidden >= {"relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid"}
+    assert hidden >= {"relu", "leaky_relu", "elu", "gelu_tanh", "silu", "softplus", "tanh", "sigmoid"}
     widths = {width for network in NETWORKS.values() for width in network.widths}
     assert {4, 4096} <= widths
     assert {len(network.widths) - 2 for network in NETWORKS.values()} >= {1, 8}
@@ -212,7 +212,7 @@ def test_every_contender_answers(contender):
         pytest.skip(f"pip install {' '.join(CONTENDERS[contender].needs.values())}")
     every = [
         "relu-784-512-10-softmax-uint8",
-        "gelu-softplus-elu-silu-64-96x4-4-identity",
+        "gelu_tanh-softplus-elu-silu-64-96x4-4-identity",
         "leaky_relu-8-32-100-sigmoid",
     ]
     found = suite.race([contender], every, [100], "one", QUICK)

@@ -42,7 +42,7 @@ def cli(monkeypatch, capsys, tmp_path):
         ("plot confusion --out c.png --data really.npz", "is not an .npz of arrays"),
         ("plot sweep --out c.png --from latin1.json", "not a comparison"),
         ("plot confusion --out c.png --backend numpy", "--backend is for errors and sweep"),
-        ("plot activations swish --out c.png", "choose from identity, step, sigmoid"),
+        ("plot activations swish --out c.png", "choose from absolute, celu"),
         ("plot sweep relu --out c.png", "names are for activations: leave relu out"),
         ("plot confusion --out c.png --from latin1.json", "--from is for errors and sweep"),
         ("compare --backend numpy --data number.npy", "samples along their first axis"),

@@ -389,8 +389,8 @@ def test_more_is_compiled_than_one_piece_of_code_may_be(torch):
 
 
 @pytest.mark.parametrize("value", [1e20, -1e20])
-def test_the_derivative_of_gelu_where_cubes_overflow(torch, jax, value):
-    net = pnn.Network([pnn.Dense(np.eye(1, dtype=np.float32), None, "gelu")])
+def test_the_derivative_of_gelu_tanh_where_cubes_overflow(torch, jax, value):
+    net = pnn.Network([pnn.Dense(np.eye(1, dtype=np.float32), None, "gelu_tanh")])
     x = torch.tensor([value], requires_grad=True)
     net(x).sum().backward()
     assert x.grad.item() == (value > 0)

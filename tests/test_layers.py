@@ -7,7 +7,7 @@ import pytest
 from helpers import TOLERANCE, check_beside, forward, placed
 
 import portable_nn as pnn
-from portable_nn.activations import ACTIVATIONS
+from portable_nn.activations import PLAIN
 
 WEIGHT = np.arange(6.0).reshape(2, 3)
 
@@ -21,8 +21,8 @@ WEIGHT = np.arange(6.0).reshape(2, 3)
         ((np.ones((3, 0)),), r"with no axis of length 0, got \(3, 0\)"),
         ((WEIGHT, np.ones(2)), r"weight of shape \(2, 3\) takes a bias of shape \(3,\), got \(2,\)"),
         ((WEIGHT, np.ones((1, 3))), r"takes a bias of shape \(3,\), got \(1, 3\)"),
-        ((WEIGHT, np.ones(3), "sigmoi"), "unknown activation 'sigmoi': choose one of " + ", ".join(ACTIVATIONS)),
-        ((WEIGHT, np.ones(3), np.tanh), "unknown activation <ufunc 'tanh'>: choose one of identity, step"),
+        ((WEIGHT, np.ones(3), "sigmoi"), "unknown activation 'sigmoi': choose one of " + ", ".join(PLAIN)),
+        ((WEIGHT, np.ones(3), np.tanh), "unknown activation <ufunc 'tanh'>: choose one of absolute, celu"),
         ((WEIGHT + np.nan,), "Dense: weight has 6 nan of 6 values: was training stable"),
         ((WEIGHT, np.array([0, np.nan, 0])), "Dense: bias has 1 nan of 3 values"),
         ((WEIGHT * 1j,), "Dense: weight must be real numbers, got dtype complex128"),

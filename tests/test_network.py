@@ -186,7 +186,9 @@ def test_logits_are_taken_before_an_activation_that_keeps_the_order(backend, act
     np.testing.assert_array_equal(predicted(net, backend, x), [1])
 
 
-@pytest.mark.parametrize(("activation", "label"), [("relu", 0), ("step", 1), ("gelu", 1), ("silu", 1)])
+@pytest.mark.parametrize(
+    ("activation", "label"), [("relu", 0), ("step", 1), ("gelu", 1), ("gelu_tanh", 1), ("silu", 1)]
+)
 def test_an_activation_that_does_not_keep_the_order_counts(backend, activation, label):
     net = pnn.Network([pnn.Dense(np.eye(2, dtype=np.float32), None, activation)])
     x = backend.place(np.array([[-1, -0.0]] if activation == "step" else [[-3, -1e-8]], dtype=np.float32))
@@ -231,7 +233,7 @@ def test_samples_of_several_axes(backend, shape, leading):
     np.testing.assert_allclose(outputs, forward(small(), x.reshape(*leading, 4)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "silu", "gelu"])
+@pytest.mark.parametrize("activation", ["sigmoid", "silu", "gelu", "gelu_tanh"])
 @pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 2)], ids=str)
 @pytest.mark.parametrize("leading", [(), (1,), (3,), (2, 3)], ids=str)
 def test_large_numbers_do_not_warn(activation, shape, leading):

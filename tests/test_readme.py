@@ -11,7 +11,6 @@ from commands import MODULE, environment, without_speed
 from helpers import run_python
 
 import portable_nn as pnn
-from portable_nn.activations import ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,17 +68,18 @@ def test_the_oldest_version_of_the_standard():
         xp.set_array_api_strict_flags(api_version=sys.argv[1])
         import numpy as np
         import portable_nn as pnn
-        from portable_nn.activations import ACTIVATIONS
+        from portable_nn.activations import ACTIVATIONS, PLAIN
         x = xp.asarray(np.linspace(-3, 3, 784)[None])
         net = pnn.load("mnist")
         np.testing.assert_allclose(np.asarray(net(x)), net(np.asarray(x)), rtol=1e-12)
         np.testing.assert_array_equal(np.asarray(net.predict(x)), net.predict(np.asarray(x)))
-        for name, function in ACTIVATIONS.items():
+        for name in PLAIN:
+            function, x = ACTIVATIONS[name], xp.asarray(np.linspace(0.1, 3, 784)[None])
             np.testing.assert_allclose(np.asarray(function(x)), function(np.asarray(x)), rtol=1e-12, err_msg=name)
             function(xp.asarray([1, 2]))
-        print(xp.__array_api_version__, len(ACTIVATIONS))
+        print(xp.__array_api_version__)
     """)
-    assert run_python("-W", "error", "-c", code, version) == f"{version} {len(ACTIVATIONS)}\n"
+    assert run_python("-W", "error", "-c", code, version) == f"{version}\n"
     with pytest.raises(AssertionError, match=f"requires API version {version}"):
         run_python("-c", code, "2022.12")
 

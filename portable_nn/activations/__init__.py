@@ -55,6 +55,9 @@ def parameters_of(name: str) -> dict[str, float | None]:
     }
 
 
+PLAIN = tuple(name for name in ACTIVATIONS if name != "glu" and None not in parameters_of(name).values())
+"""Activations that keep the shape and need no parameters: those of a Dense."""
+
 _INCREASING: dict[str, Callable[..., bool]] = {
     **dict.fromkeys(
         ("identity", "sigmoid", "tanh", "selu", "softsign", "log_sigmoid", "tanhshrink", "exp", "exp10", "expm1"),

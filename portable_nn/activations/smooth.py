@@ -73,7 +73,7 @@ def squareplus(x: A, /, *, b: Parameter = 4.0, xp: Namespace = None) -> A:
     """
     size = xp.copysign(xp.ones_like(x), x) * x  # |x|, whose derivative at 0 is 1 as on its right
     root = xp.hypot(x, xp.sqrt(filled(x, b, xp)))
-    result: A = 0.5 * x + 0.5 * size + 0.5 * b / (root + size)
+    result: A = xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * b / (0.5 * root + 0.5 * size)
     return result
 
 

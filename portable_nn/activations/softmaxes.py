@@ -175,8 +175,10 @@ def sparsemax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     array([0.75, 0.25, 0.  ])
     """
     axis = _along(x, axis)
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    descending = xp.sort(xp.clip(shifted, -1.0, 0.0), axis=axis, descending=True)  # what is further below gets 0
+    half = 0.5 * x  # the difference of two halves is finite
+    shifted = half - xp.max(half, axis=axis, keepdims=True)
+    shifted = 2 * xp.maximum(shifted, xp.full_like(x, -0.5))  # what is further below gets 0 all the same
+    descending = xp.sort(shifted, axis=axis, descending=True)
     count = xp.cumulative_sum(xp.ones_like(x), axis=axis)
     supported = xp.astype(1 + count * descending > xp.cumulative_sum(descending, axis=axis), x.dtype)
     total, n = (xp.sum(terms, axis=axis, keepdims=True) for terms in (supported * descending, supported))
@@ -220,5 +222,5 @@ def glu(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     if odd:
         raise ShapeError(f"glu halves an axis, and axis {axis} of shape {tuple(x.shape)} has an odd length")
     before = (slice(None),) * axis
-    result: A = x[(*before, slice(half))] * sigmoid(x[(*before, slice(half, None))], xp=xp)
+    result: A = x[(*before, slice(half), ...)] * sigmoid(x[(*before, slice(half, None), ...)], xp=xp)
     return result

@@ -24,7 +24,6 @@ LINES = "-", "--", "-.", ":"
 SHOWN = 24
 
 CHAPTER = "step", "sigmoid", "relu", "tanh"
-SEVERAL_SCORES = "softmax", "log_softmax"
 FORMULAS = {
     "identity": "x",
     "step": "1 where x ≥ 0",
@@ -33,7 +32,8 @@ FORMULAS = {
     "tanh": "2 · sigmoid(2x) − 1",
     "leaky_relu": "max(x, x / 100)",
     "elu": "x, exp(x) − 1 below 0",
-    "gelu": "x · Φ(x), by tanh",
+    "gelu": "x · Φ(x)",
+    "gelu_tanh": "x · Φ(x), by tanh",
     "silu": "x · sigmoid(x)",
     "softplus": "log(1 + exp(x))",
     "softmax": "of three scores x, 0 and 1",
@@ -230,8 +230,8 @@ def activations(names: Sequence[str] = (), *, dark: bool = False) -> Figure:
     >>> [axes.get_title() for axes in pictures.activations(["silu", "relu"]).axes]
     ['silu: x · sigmoid(x)', 'relu: max(x, 0)']
     """
-    if unknown := [name for name in names if name not in functions.ACTIVATIONS]:
-        raise InputError(f"no activation {unknown[0]!r}: choose from {', '.join(functions.ACTIVATIONS)}")
+    if unknown := [name for name in names if name not in functions.PLAIN]:
+        raise InputError(f"no activation {unknown[0]!r}: choose from {', '.join(functions.PLAIN)}")
     names = names or CHAPTER
     columns = ceil(sqrt(len(names)))
     rows = ceil(len(names) / columns)
@@ -247,13 +247,14 @@ def activations(names: Sequence[str] = (), *, dark: bool = False) -> Figure:
 
 def _draw_activation(axes: Axes, name: str) -> None:
     function, x = functions.ACTIVATIONS[name], np.linspace(-5, 5, 1001)
-    if name in SEVERAL_SCORES:
+    if name in functions.ALONG_AXIS:
         outputs = function(np.stack([x, np.zeros_like(x), np.ones_like(x)], axis=-1))
         for score, output, line in zip("x01", outputs.T, LINES, strict=False):
             axes.plot(x, output, linestyle=line, label=f"of the score {score}")
         axes.legend(fontsize="small")
     else:
-        axes.plot(x, function(x))
+        with np.errstate(all="ignore"):  # of what is not defined everywhere
+            axes.plot(x, function(x))
     axes.set_title(f"{name}: {FORMULAS[name]}" if name in FORMULAS else name)
     axes.set_xlabel("x")
     axes.set_ylabel("output")

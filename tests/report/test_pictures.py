@@ -99,7 +99,7 @@ def test_activations_are_the_four_of_the_chapter(dark):
         np.testing.assert_allclose(line.get_ydata(), ORACLES[name](line.get_xdata()), atol=1e-12)
 
 
-@pytest.mark.parametrize("count", range(1, len(ORACLES) + 1))
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, len(ORACLES)])
 def test_any_activations_have_a_panel_each(count):
     names = list(ORACLES)[-count:]
     figure = pictures.activations(names)
@@ -116,7 +116,7 @@ def test_softmax_is_drawn_of_several_scores(dark):
 
 
 def test_unknown_activations_are_told_the_choices():
-    with pytest.raises(pnn.InputError, match="no activation 'swish': choose from identity, step, "):
+    with pytest.raises(pnn.InputError, match="no activation 'swish': choose from absolute, celu, "):
         pictures.activations(["relu", "swish"])
 
 
