@@ -143,7 +143,7 @@ def test_derivatives_by_numbers_and_by_parameters(torch, jax, name):
 
 
 @pytest.mark.parametrize(("axis", "shape"), [(-1, (2, 6)), (0, (4,)), (1, (2, 4, 3)), (-3, (2, 4, 3))])
-def test_glu(backend, dtype, torch, axis, shape):
+def test_glu(backend, dtype, axis, shape):
     x = placed(backend, np.sin(np.arange(np.prod(shape))).reshape(shape) * 9, dtype)
     found = pnn.activations.glu(x, axis=axis)
     wanted = of_torch("glu", dim=axis)(numbers(backend, x))

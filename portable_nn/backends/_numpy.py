@@ -6,23 +6,21 @@ of `portable_nn.activations`, in as few calls as may be. float16, for which ther
 float32 and rounded at the end.
 """
 
-import sys
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
-from math import gcd, log
+from math import gcd
 from operator import methodcaller
 from types import SimpleNamespace
-from typing import TypeAlias, final
+from typing import final
 
 import numpy as np
-from numpy.lib.introspect import opt_func_info
 
 from portable_nn._typing import Array, DType
 from portable_nn.activations import FUNCTIONS
-from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, leading_axes
+from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW, Kernel, Zeros
 from portable_nn.layers import Dense, Layer
 
 BLOCK = 2**17
@@ -41,131 +39,6 @@ REPEATS, LONG = (400, 200, 100, 50, 20, 10, 4, 1), 2**14
 NARROW, UNITS = 16, 4
 """A hidden layer of more than `NARROW` units runs best with a multiple of `UNITS`: OpenBLAS multiplies by 49 to
 51 columns no faster than by 52, and one row by 50 more slowly."""
-
-Number: TypeAlias = Callable[[float], Array]
-"""Makes a constant an array without axes: NumPy starts on that in 0.3 µs, on a number of Python in 0.6."""
-
-Zeros: TypeAlias = Callable[[Array], Array]
-"""Makes zeros like an array: NumPy's maximum of an array and a number takes five times as long as that of two."""
-
-Kernel: TypeAlias = Callable[[Number, Zeros], Forward]
-"""Makes an activation of an array that it may overwrite."""
-
-
-@cache
-def _power() -> tuple[np.ufunc, float]:
-    """A function and a unit so that ``exp(x)`` is ``power(unit * x)``.
-
-    exp2 takes half the time of exp where NumPy has it for vectors of 512 bits, elsewhere several times as long.
-    """
-    kinds = opt_func_info("^exp2$", "float32")["exp2"].values()
-    is_wide = all(kind["current"] in ("X86_V4", "AVX512_SKX") for kind in kinds) and sys.platform == "linux"
-    return (np.exp2, 1 / log(2)) if is_wide else (np.exp, 1.0)
-
-
-def _sigmoid(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
-    one, rate = number(1), number(-unit)
-
-    def sigmoid(x: Array) -> Array:
-        x *= rate
-        power(x, x)
-        x += one
-        return np.divide(one, x, x)
-
-    return sigmoid
-
-
-def _silu(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
-    one, rate = number(1), number(-unit)
-
-    def silu(x: Array) -> Array:
-        e = x * rate
-        power(e, e)
-        e += one
-        x /= e
-        return x
-
-    return silu
-
-
-def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
-    one, linear, cubic = number(1), number(-LINEAR * unit), number(-CUBIC * unit)
-
-    def gelu(x: Array) -> Array:
-        e = x * x
-        e *= cubic
-        e += linear
-        e *= x
-        power(e, e)
-        e += one
-        x /= e
-        return x
-
-    return gelu
-
-
-def _leaky_relu(number: Number, zeros: Zeros) -> Forward:
-    hundredth = number(0.01)
-    return lambda x: np.maximum(x, hundredth * x, out=x)
-
-
-def _elu(number: Number, zeros: Zeros) -> Forward:
-    def elu(x: Array) -> Array:
-        below = np.minimum(x, zeros(x))
-        np.expm1(below, below)
-        return np.maximum(x, below, out=x)
-
-    return elu
-
-
-def _softplus(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
-    rate = number(-unit)
-
-    def softplus(x: Array) -> Array:
-        e = np.abs(x)
-        e *= rate
-        power(e, e)
-        np.log1p(e, e)
-        np.maximum(x, zeros(x), out=x)
-        x += e
-        return x
-
-    return softplus
-
-
-KERNELS: dict[str, Kernel] = {
-    "identity": lambda number, zeros: lambda x: x,
-    "tanh": lambda number, zeros: lambda x: np.tanh(x, x),
-    "step": lambda number, zeros: lambda x: np.greater_equal(x, zeros(x), out=x),
-    "relu": lambda number, zeros: lambda x: np.maximum(x, zeros(x), out=x),
-    "leaky_relu": _leaky_relu,
-    "sigmoid": _sigmoid,
-    "silu": _silu,
-    "gelu_tanh": _gelu_tanh,
-    "elu": _elu,
-    "softplus": _softplus,
-}
-
-OVERFLOWING = {"sigmoid", "silu", "gelu_tanh"}
-"""Those that divide by an exponential, which is infinite where they are 0."""
-
-
-def _sigmoid_of_one(number: Number, zeros: Zeros) -> Forward:
-    one, largest = number(1), number(40)  # from where it is 1 in every dtype
-
-    def sigmoid(x: Array) -> Array:
-        e = np.exp(np.minimum(x, largest))
-        return e / (e + one)
-
-    return sigmoid
-
-
-WITHOUT_OVERFLOW = {"sigmoid": _sigmoid_of_one}
-"""It saves one sample the 0.7 µs of `errstate`."""
 
 
 @final
