@@ -12,6 +12,7 @@ from math import prod
 from typing import TypeAlias
 
 from portable_nn._typing import Array
+from portable_nn.activations import PLAIN
 from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.layers._weights import Shape
 from portable_nn.layers.activation import Activation
@@ -61,7 +62,9 @@ def fused(layers: Iterable[Layer]) -> Layers:
     done: list[Layer] = []
     for layer in layers:
         match done[-1:], layer:
-            case [Dense(activation="identity") as dense], Activation(name=name) if not layer.parameters:
+            case [Dense(activation="identity") as dense], Activation(name=name) if (
+                not layer.parameters and name in PLAIN
+            ):
                 done[-1] = dense.with_activation(name)
             case _:
                 done.append(layer)

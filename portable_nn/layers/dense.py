@@ -6,7 +6,7 @@ from typing import Any, Self, final
 
 from portable_nn._arrays import namespace
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations import ACTIVATIONS, FUNCTIONS, parameters_of
+from portable_nn.activations import ACTIVATIONS, FUNCTIONS, PLAIN
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
@@ -62,15 +62,10 @@ class Dense:
                 f"Dense: weight of shape {tuple(weight.shape)} takes a bias of shape ({weight.shape[1]},), "
                 f"got {tuple(bias.shape)}"
             )
-        if self.activation not in ACTIVATIONS:
-            raise NetworkError(
-                f"Dense: unknown activation {self.activation!r}: choose one of {', '.join(ACTIVATIONS)}"
-            )
-        if needed := [key for key, default in parameters_of(self.activation).items() if default is None]:
-            raise NetworkError(
-                f"Dense: {self.activation} needs {', '.join(needed)}: let an Activation follow the Dense, "
-                f"Activation({self.activation!r}, {needed[0]}=…)"
-            )
+        if self.activation in ACTIVATIONS and self.activation not in PLAIN:
+            raise NetworkError(f"Dense: let an Activation({self.activation!r}, …) of its own follow the layer")
+        if self.activation not in PLAIN:
+            raise NetworkError(f"Dense: unknown activation {self.activation!r}: choose one of {', '.join(PLAIN)}")
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
 
@@ -144,5 +139,4 @@ class Dense:
 
     def output_shape(self, input_shape: Shape | None) -> Shape:
         """The shape that one sample has after this layer."""
-        n = int(self.weight.shape[1])
-        return (n // 2,) if self.activation == "glu" else (n,)
+        return (int(self.weight.shape[1]),)
