@@ -61,6 +61,7 @@ ORACLES = {
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
     "exp": np.exp,
+    "expm1": np.expm1,
     "exp10": scipy.special.exp10,
     "gelu": lambda x: x * ndtr(x),
     "gelu_tanh": lambda x: x * scipy.special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
@@ -72,6 +73,7 @@ ORACLES = {
     "leaky_relu": of_torch("leaky_relu"),
     "log": np.log,
     "log10": np.log10,
+    "log1p": np.log1p,
     "log_sigmoid": scipy.special.log_expit,
     "log_softmax": lambda x, axis=-1: scipy.special.log_softmax(x, axis),
     "mish": of_torch("mish"),
@@ -100,7 +102,7 @@ ORACLES = {
 }
 """Each activation that needs no parameters, on NumPy arrays of float64."""
 
-NOT_EVERYWHERE = ("exp", "exp10", "log", "log10", "reciprocal", "sqrt", "square")
+NOT_EVERYWHERE = ("exp", "exp10", "expm1", "log", "log10", "log1p", "reciprocal", "sqrt", "square")
 """Activations that overflow, or are not defined for some numbers, of which NumPy warns."""
 
 HIDDEN = sorted(set(PLAIN) - {*NOT_EVERYWHERE, "cosine", "sine", "sparsemax", "tanhshrink"})
