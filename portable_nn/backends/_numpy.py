@@ -23,22 +23,19 @@ from portable_nn.backends._base import Backend, Forward, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW, Kernel, Zeros
 from portable_nn.layers import Dense, Layer
 
-BLOCK = 2**17
-"""Values that a block of rows has in the widest layer."""
+BLOCK = 2**16
+"""Values that stay in a core's cache: in the widest layer of a block of rows, and in what is finished at once."""
 
-SLICE = 2**16
-"""Values that are finished at once."""
-
-ROWS, MOST = 400, 2000
+ROWS, MOST = 200, 2000
 """A block has a multiple of so many rows, and as many as the widest layer has units if those are fewer: a product
 packs its weights anew for each block, which is a part of its work that falls with the rows."""
 
 REPEATS, LONG = (400, 200, 100, 50, 20, 10, 4, 1), 2**14
 """How often a bias may be repeated, to as many values: NumPy takes several times as long to add short rows."""
 
-NARROW, UNITS = 16, 4
-"""A hidden layer of more than `NARROW` units runs best with a multiple of `UNITS`: OpenBLAS multiplies by 49 to
-51 columns no faster than by 52, and one row by 50 more slowly."""
+NARROW, WIDE, UNITS = 16, 256, 4
+"""A hidden layer between `NARROW` and `WIDE` runs best with a multiple of `UNITS`, for one sample: OpenBLAS takes
+half as long again for a row by 50 columns as by 52."""
 
 
 @final
@@ -71,31 +68,17 @@ class NumPy(Backend):
         """The array's own method, which starts sooner."""
         return methodcaller("astype", dtype)
 
-    def suited(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Hidden layers of a multiple of `UNITS` units: some are there twice, and are read by halves."""
-        wider = list(layers)
-        for i, (layer, after) in enumerate(pairwise(layers)):
-            match layer, after:
-                case Dense(activation=name, bias=bias), Dense() if (
-                    name in KERNELS and len(bias) > NARROW and len(bias) % UNITS
-                ):
-                    twice = np.r_[: len(bias), : -len(bias) % UNITS]
-                    halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
-                    weight = after.weight[twice] * halves[:, None]
-                    wider[i] = Dense(wider[i].arrays["weight"][:, twice], bias[twice], name)
-                    wider[i + 1] = Dense(weight, after.bias, after.activation)
-        return tuple(wider)
-
     def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
         """For one sample a step for each Dense; for many its product, and then the rest."""
         steps: list[Forward] = [] if type(like) is np.ndarray else [np.asarray]
         leading = leading_axes(layers, like)
-        for layer in layers:
+        is_one = _is_one(like, leading)
+        for layer in _widened(layers) if is_one else layers:
             if not isinstance(layer, Dense):
                 steps += super().prepared((layer,), like)
                 continue
             name = layer.activation
-            if _is_one(like, leading):
+            if is_one:
                 steps.append(_one_sample(layer, leading))
             else:
                 steps += methodcaller("dot", layer.weight), _finished(layer)
@@ -160,6 +143,22 @@ def _silent(forward: Forward) -> Forward:
     return silent
 
 
+def _widened(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Hidden layers of a multiple of `UNITS` units: some are there twice, and are read by halves."""
+    wider = list(layers)
+    for i, (layer, after) in enumerate(pairwise(layers)):
+        match layer, after:
+            case Dense(activation=name, bias=bias), Dense() if (
+                name in KERNELS and NARROW < len(bias) < WIDE and len(bias) % UNITS
+            ):
+                twice = np.r_[: len(bias), : -len(bias) % UNITS]
+                halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
+                weight = after.weight[twice] * halves[:, None]
+                wider[i] = Dense(wider[i].arrays["weight"][:, twice], bias[twice], name)
+                wider[i + 1] = Dense(weight, after.bias, after.activation)
+    return tuple(wider)
+
+
 def _one_sample(layer: Dense, leading: int | None) -> Forward:
     weight = layer.weight
     bias = layer.bias[None] if leading else layer.bias
@@ -190,7 +189,7 @@ def _finished(layer: Dense) -> Forward:
     def finished(product: Array) -> Array:
         long = gcd(product.size // n, most) * n
         rows = product.reshape(-1) if long == product.size else product.reshape(-1, long)
-        for part in (rows,) if product.size <= SLICE else _slices(rows, SLICE // long or 1):
+        for part in (rows,) if product.size <= BLOCK else _slices(rows, BLOCK // long or 1):
             part += repeated[:long]
             kernel(part)
         return product
