@@ -83,7 +83,8 @@ class NumPy(Backend):
             else:
                 steps += methodcaller("dot", layer.weight), _finished(layer)
             if name not in KERNELS:
-                steps.append(_by_columns(name) if "softmax" in name else self.activation(name))
+                softmax = partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _by_columns(name)
+                steps.append(softmax if "softmax" in name else self.activation(name))
         return tuple(steps)
 
     def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
@@ -123,6 +124,16 @@ REDUCING = SimpleNamespace(
     sum=lambda x, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims),  # type: ignore[call-overload]
 )
 """What softmax takes of a namespace; the reductions start in half the time of `numpy.max` and `numpy.sum`."""
+
+
+OVER_ALL = SimpleNamespace(
+    **vars(REDUCING)
+    | {
+        "max": lambda x, axis, keepdims: np.maximum.reduce(x, None),
+        "sum": lambda x, axis, keepdims: np.add.reduce(x, None),
+    }
+)
+"""The same for one sample: NumPy starts on a number in half the time that an array of one value takes."""
 
 
 def _by_columns(name: str) -> Forward:
