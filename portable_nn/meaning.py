@@ -152,7 +152,7 @@ def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -
         _warn("all values that came are nan: so are the outputs, and labels mean nothing")
     elif low < least or high > most:
         _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: scale them as its training data were")
-    elif isfinite(most - least) and low < high <= least + LITTLE * (most - least) and "int" not in str(x.dtype):
+    elif isfinite(most - least) and low < high <= least + LITTLE * (most - least) and "float" in str(x.dtype):
         _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: do not scale them yourself")
 
 

@@ -172,7 +172,7 @@ def _check(source: object, layers: Layers, inputs: NumPyArray, outputs: NumPyArr
     """Raise an `AccuracyError` unless the layers make those outputs of those inputs."""
     try:
         found, scale = summed(layers, inputs)
-    except PortableNNError as error:
+    except (PortableNNError, ValueError) as error:
         raise ValueError(f"its samples do not fit: {error}") from error
     off, share = excess(found, outputs, scale, "float32")
     if not share <= 1:

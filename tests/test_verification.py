@@ -1,0 +1,124 @@
+"""Files that prove themselves, and networks that are tried on a backend."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import portable_nn as pnn
+
+RNG = np.random.default_rng(5)
+NET = pnn.Network(
+    [
+        pnn.Rescaling(0.1, -5.0),
+        pnn.Dense(RNG.normal(size=(6, 6)), RNG.normal(size=6), "tanh"),
+        pnn.Normalize(RNG.normal(size=6), RNG.normal(size=6)),
+        pnn.Dense(RNG.normal(size=(6, 6)), RNG.normal(size=6), "relu"),
+        pnn.Dense(RNG.normal(size=(6, 2)), RNG.normal(size=2)),
+    ]
+)
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A saved network with one tensor, or its architecture, changed afterwards."""
+
+    def change(name=None, how=None, *, old="", new=""):
+        path = tmp_path / "net.safetensors"
+        pnn.save(NET, path)
+        tensors = safetensors.numpy.load_file(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata()
+        if name:
+            tensors[name] = np.ascontiguousarray(how(tensors[name]))
+        metadata["architecture"] = metadata["architecture"].replace(old, new) if old else metadata["architecture"]
+        safetensors.numpy.save_file(tensors, path, metadata)
+        return path
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"name": "1.weight", "how": np.transpose}, r"layer 1: its weight is transposed"),
+        ({"old": '"tanh"', "new": '"sigmoid"'}, r"layer 1: its activation is sigmoid, and was tanh"),
+        ({"name": "4.bias", "how": lambda bias: bias + 0.01}, r"up to 1.0e-02 off what the file says: fetch"),
+        ({"name": "3.weight", "how": lambda weight: weight[::-1]}, "off what the file says"),
+    ],
+)
+def test_a_file_that_was_changed_is_found_out(changed, change, match):
+    path = changed(**change)
+    with pytest.raises(pnn.AccuracyError, match=match):
+        pnn.load(path)
+    pnn.load(path, verify=False)
+
+
+def test_a_file_that_was_not_is_read(changed):
+    assert pnn.load(changed()).same_architecture(NET)
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "match"),
+    [
+        ("samples.inputs", lambda x: x[:, :5], "its samples do not fit"),
+        ("samples.outputs", lambda y: y[:2], "inf off"),
+        ("samples.outputs", lambda y: y * np.nan, "inf off"),
+    ],
+)
+def test_samples_that_do_not_fit(changed, name, how, match):
+    with pytest.raises(pnn.PortableNNError, match=match):
+        pnn.load(changed(name, how))
+
+
+def test_the_samples_are_those_that_the_network_is_made_for(tmp_path):
+    """A network of temperatures around 50: samples around 0 would saturate it and prove nothing."""
+    pnn.save(NET, tmp_path / "net.safetensors")
+    inputs = safetensors.numpy.load_file(tmp_path / "net.safetensors")["samples.inputs"]
+    assert inputs.shape == (4, 6)
+    assert 40 < inputs.mean() < 60
+    pnn.save(NET.described(input_range=(2, 3)), tmp_path / "net.safetensors")
+    inputs = safetensors.numpy.load_file(tmp_path / "net.safetensors")["samples.inputs"]
+    assert 2 <= inputs.min() < inputs.max() <= 3
+
+
+def test_outputs_are_those_of_float64(tmp_path):
+    net = NET.astype("float16")
+    pnn.save(net, tmp_path / "net.safetensors")
+    tensors = safetensors.numpy.load_file(tmp_path / "net.safetensors")
+    wanted = pnn.Network(layer.map(lambda a: a.astype(np.float64)) for layer in net.layers)(
+        tensors["samples.inputs"]
+    )
+    np.testing.assert_allclose(tensors["samples.outputs"], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "float16"])
+def test_every_backend_is_tried(backend, name):
+    found = NET.astype(name).verify(backend)
+    assert (found.backend, found.samples) == (str(backend), 4)
+    assert found.dtype in (name, "float32", "float64")
+    assert 0 <= found.share <= 1
+
+
+def test_a_backend_that_computes_something_else_is_found_out():
+    import faulty
+
+    with pytest.raises(pnn.AccuracyError, match="outputs on faulty in float32 differ by up to"):
+        NET.astype("float32").verify(faulty.SKEWED)
+    with pytest.raises(pnn.AccuracyError, match="products of float32 are rounded to tf32 there"):
+        NET.astype("float32").verify(faulty.RUNS_TF32)
+
+
+def test_steep_ends_are_allowed_what_they_amplify():
+    net = pnn.Network([pnn.Dense(np.full((3, 2), 4.0), None), pnn.Activation("exp10")]).astype("float32")
+    assert net.verify("numpy").share <= 1
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    path = tmp_path / "old.safetensors"
+    architecture = [{"layer": "Dense", "activation": "gelu"}, {"layer": "Rescaling", "scale": 2.0, "offset": 0.0}]
+    metadata = {"format": "portable_nn", "version": "1", "architecture": json.dumps(architecture)}
+    safetensors.numpy.save_file({"0.weight": np.eye(2), "0.bias": np.zeros(2)}, path, metadata)
+    net = pnn.load(path)
+    assert net.layers[0].activation == "gelu_tanh"
