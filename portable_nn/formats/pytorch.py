@@ -117,16 +117,17 @@ def read_pytorch(
     (Dense(3, 2, 'softmax'),)
     """
     read = read_tensors if format_of(path) == "safetensors" else read_checkpoint
-    content = _inside(read(path))
+    whole = read(path)
     budget = Budget(os.path.getsize(path))
     given = {"layers": layers, "activation": activation, "last": last}
     try:
+        content = _inside(whole)
         if isinstance(content, dict):
             found = state_layers(_state(content, budget), **given)  # type: ignore[arg-type]
-        elif any(value is not None for value in given.values()):
-            raise NetworkError("the file says which layers it has: leave out layers=, activation= and last=")
         else:
             found = _layers(content, budget)
+            if any(value is not None for value in given.values()):
+                raise NetworkError("the file says which layers it has: leave out layers=, activation= and last=")
         return Network(found if rescale is None else (Rescaling(rescale), *found))
     except (NetworkError, ValueError) as error:
         raise FormatError(f"{path}: {error}") from error
@@ -176,9 +177,7 @@ def _inside(content: Any) -> Any:
             break
         inside = [name for name in INSIDE if isinstance(content.get(name), dict | Record)]
         if len(inside) > 1:
-            raise FormatError(
-                f"the file has a model under {' and '.join(inside)}: save the one that is wanted alone"
-            )
+            raise NetworkError(f"it has a model under {' and '.join(inside)}: save the one that is wanted alone")
         if not inside:
             break
         content = content[inside[0]]

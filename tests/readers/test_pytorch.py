@@ -192,7 +192,7 @@ def program():
         (lambda: repacked(saved(1), data_pkl=None), "a zip without the pickle of a model"),
         (lambda: repacked(saved(1), byteorder=lambda old: b"middle"), "its byte order is b'middle'"),
         (lambda: repacked(saved(torch.ones(3)), **{"data/0": None}), "no member archive/data/0"),
-        (lambda: repacked(saved(torch.ones(3)), **{"data/0": lambda old: old[:8]}), "to value 2 of a storage of 2"),
+        (lambda: repacked(saved(torch.ones(3)), **{"data/0": lambda old: old[:8]}), "value 2 of a storage of 2"),
         (lambda: saved(torch.ones(3), zipped=False)[:-1], "it ends early"),
         (lambda: saved(torch.zeros(2, dtype=torch.complex64), zipped=False), "a dtype that NumPy has not"),
     ],
