@@ -16,7 +16,7 @@ from portable_nn._typing import Array
 from portable_nn.activations import parameters_of
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.kinds import format_of
-from portable_nn.formats.states import batch_normalization, state_layers
+from portable_nn.formats.states import batch_normalization, machine_epsilon, state_layers
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
@@ -324,7 +324,7 @@ def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np
             if not isinstance(axes, tuple | list) or len(axes) != 1:
                 raise NetworkError("it normalizes over several axes: flatten its samples to vectors first")
             machine = kind == "RMSNorm" and attributes["eps"] is None
-            epsilon = float(np.finfo(dtype).eps) if machine else _number(attributes, "eps")
+            epsilon = machine_epsilon(dtype) if machine else _number(attributes, "eps")
             return [Normalize(arrays.get("weight"), arrays.get("bias"), epsilon, centred=kind == "LayerNorm")]
         case "PReLU":
             slope = arrays["weight"]

@@ -15,7 +15,7 @@ from portable_nn.activations import ACTIVATIONS
 from portable_nn.errors import NetworkError
 from portable_nn.layers import Activation, Dense, Layer, Layers, Normalize, Rescaling, fused, standardized
 
-__all__ = ["batch_normalization", "state_layers"]
+__all__ = ["batch_normalization", "machine_epsilon", "state_layers"]
 
 EPSILON = 1e-5  # what PyTorch's BatchNorm1d and LayerNorm add unless told otherwise: a state dict does not say
 OF_ONE_AXIS = "layernorm", "rmsnorm", "prelu"
@@ -117,6 +117,28 @@ def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
     return (*layers, Rescaling(weight, arrays.get("bias", np.zeros_like(weight))))
 
 
+def machine_epsilon(dtype: np.dtype[Any]) -> float:
+    """What PyTorch's RMSNorm adds by default: the machine epsilon of what it computes in, float32 at least.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the weights.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.states import machine_epsilon
+    >>> machine_epsilon(np.dtype("float16")) == 2**-23
+    True
+    """
+    return float(np.finfo(np.result_type(dtype, np.float32)).eps)
+
+
 def _modules(arrays: Mapping[str, Array]) -> Modules:
     """The arrays of each module, in the order of the file."""
     modules: Modules = {}
@@ -166,7 +188,7 @@ def _layers(kind: str, name: str, arrays: dict[str, Array]) -> Iterator[Layer]:
         case "layernorm", 1:
             yield Normalize(weight, bias, EPSILON)
         case "rmsnorm", 1 if bias is None:
-            yield Normalize(weight, None, float(np.finfo(weight.dtype).eps), centred=False)
+            yield Normalize(weight, None, machine_epsilon(weight.dtype), centred=False)
         case "prelu", 1 if bias is None:
             yield Activation("prelu", slope=float(weight[0]) if len(weight) == 1 else weight)
         case "", 1:

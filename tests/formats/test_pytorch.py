@@ -216,6 +216,20 @@ def test_narrow_weights_are_those_of_the_file(tmp_path, dtype):
         np.testing.assert_array_equal(weight, model[1].weight.detach().float().numpy().T)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("affine", [True, False])
+def test_what_rmsnorm_adds_by_default(tmp_path, dtype, affine):
+    model = nn.Sequential(nn.RMSNorm(3, elementwise_affine=affine), nn.Linear(3, 2)).to(dtype)
+    x = torch.tensor([1e-3, -2e-3, 5e-4], dtype=dtype)
+    nets = [from_torch(model)]
+    if affine:
+        torch.save(model.state_dict(), tmp_path / "state.pt")
+        nets.append(pnn.load(tmp_path / "state.pt", layers=["rmsnorm:0", "1"]))
+    for net in nets:
+        result = pnn.Network(net.layers[:1])(x.double().numpy())
+        np.testing.assert_allclose(result, model[0](x).double().detach().numpy(), rtol=1e-2)
+
+
 def test_activations_without_parameters_are_in_the_dense():
     model = nn.Sequential(
         nn.Linear(4, 3), nn.ELU(), nn.Linear(3, 2), nn.ELU(0.5), nn.Linear(2, 2), nn.Softmax(-1)
