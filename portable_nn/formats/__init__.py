@@ -34,10 +34,10 @@ BETWEEN = "activation", "last", "rescale"
 
 READERS = {
     "safetensors": Reader("safetensors", "read_safetensors", ("verify", "layers", *BETWEEN)),
-    "npz": Reader("named", "read_npz", ("verify", "book", *BETWEEN)),
+    "npz": Reader("named", "read_npz", ("verify", "book", "layers", *BETWEEN)),
     "pytorch": Reader("pytorch", "read_pytorch", ("layers", *BETWEEN)),
     "keras": Reader("keras", "read_keras", ()),
-    "pickle": Reader("named", "read_pickle", ("book", *BETWEEN)),
+    "pickle": Reader("named", "read_pickle", ("book", "layers", *BETWEEN)),
 }
 
 WRITERS = {

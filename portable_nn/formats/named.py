@@ -1,4 +1,4 @@
-"""Arrays by name, in .npz archives and pickled dicts: weights and biases, numbered or in lists.
+"""Arrays by name, in .npz archives and pickled dicts: weights and biases, numbered or in lists, or a state dict.
 
 Names tell the order of the layers and which way the weights stand, and nothing of what is between them: that is
 to be given. What such files may hold instead is told by the content: an emulator of CosmoPower's, an estimator of
@@ -7,7 +7,7 @@ scikit-learn's.
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ from portable_nn.formats.cosmopower import cosmopower_network, is_cosmopower
 from portable_nn.formats.estimators import class_and_fields
 from portable_nn.formats.npz import METADATA, npz_network
 from portable_nn.formats.sklearn import is_estimator, sklearn_network
-from portable_nn.layers import Dense, Rescaling
-from portable_nn.meaning import Task
+from portable_nn.formats.states import state_layers
+from portable_nn.layers import Activation, Dense, Layer, Layers, Rescaling, fused
 from portable_nn.network import Network
 from portable_nn.readers.joblib import read_joblib
 from portable_nn.readers.npz import read_members
@@ -33,23 +33,13 @@ BOOK = [(784, 50), (50, 100), (100, 10)]
 
 KNOWN = "W1, b1, W2, b2, …; coefs_0, intercepts_0, …; lists coefs and intercepts; 0.weight, 0.bias, … of PyTorch"
 
-
-class Convention(NamedTuple):
-    """How weights and biases are named, each with a number or name that the two of one layer share."""
-
-    weight: str
-    bias: str
-    transposed: bool  # (n_out, n_in), as PyTorch holds them
-
-
-CONVENTIONS = (
-    Convention(r"[Ww]_?(\d{1,9})", r"[Bb]_?(\d{1,9})", transposed=False),
-    Convention(r"coefs_?(\d{1,9})", r"intercepts_?(\d{1,9})", transposed=False),
-    Convention(r"(.+)\.weight", r"(.+)\.bias", transposed=True),
-)
-
+NUMBERED = (r"[Ww]_?(\d{1,9})", r"[Bb]_?(\d{1,9})"), (r"coefs_?(\d{1,9})", r"intercepts_?(\d{1,9})")
+"""How weights and biases are named; the two of one layer share a number."""
 
 LISTS = ("coefs", "intercepts")
+
+STATE = re.compile(r".+\.(weight|bias|running_mean|running_var|num_batches_tracked)")
+"""The names of a state dict of PyTorch's."""
 
 
 class Linear(NamedTuple):
@@ -154,10 +144,10 @@ def named_network(
     source: object = "the dict",
     *,
     book: bool = False,
-    activation: str | None = None,
-    last: str | None = None,
+    layers: Iterable[str | Layer] | None = None,
+    activation: str | Activation | None = None,
+    last: str | Activation | None = None,
     rescale: Array = None,
-    task: Task | None = None,
 ) -> Network:
     """Build the network of weights and biases by name.
 
@@ -165,19 +155,19 @@ def named_network(
     ----------
     arrays : mapping of str to array, or list of arrays
         Weights of shape (n_in, n_out) and biases (n_out,), all or none: ``W1, b1, …``, ``coefs_0, intercepts_0,
-        …``, or lists ``coefs`` and ``intercepts``. Or, in their order, ``NAME.weight`` of shape (n_out, n_in) and
-        ``NAME.bias``, as PyTorch has them.
+        …``, or lists ``coefs`` and ``intercepts``. Or a state dict of PyTorch's, ``NAME.weight`` of shape (n_out,
+        n_in) and ``NAME.bias``.
     source : object
         What error messages name as the origin of the arrays.
     book : bool
         Whether they follow "Deep Learning from Scratch": pixels over 255, sigmoids, a softmax last. Known without
         it of W1, b1, … of that book's own network, 784-50-100-10.
-    activation, last : str
+    layers : iterable of str and layers, optional
+        Of a state dict: what runs, as `portable_nn.formats.states.state_layers` takes it.
+    activation, last : str or Activation
         The activations after each layer but the last, and after the last one.
     rescale : float or array of shape (n_in,), optional
         What features are multiplied by first.
-    task : {"classification", "multilabel", "regression"}, optional
-        As of `portable_nn.Network`.
 
     Returns
     -------
@@ -192,57 +182,72 @@ def named_network(
     --------
     >>> import numpy as np
     >>> from portable_nn.formats.named import named_network
-    >>> arrays = {"0.weight": np.ones((3, 4)), "0.bias": np.ones(3), "2.weight": np.ones((2, 3))}
-    >>> arrays["2.bias"] = np.ones(2)
+    >>> arrays = {"W1": np.ones((4, 3)), "b1": np.ones(3), "W2": np.ones((3, 2)), "b2": np.ones(2)}
     >>> named_network(arrays, activation="relu", last="softmax").layers
     (Dense(4, 3, 'relu'), Dense(3, 2, 'softmax'))
     """
-    if book:
+    unsaid = layers is None and activation is None and last is None and rescale is None
+    if book or (unsaid and _is_the_books(arrays)):
         return book_network(arrays, source)
-    linears, convention = _linears(arrays, source)
-    unsaid = activation is None and last is None and rescale is None
-    if unsaid and convention is CONVENTIONS[0] and [linear.weight.shape for linear in linears] == BOOK:
-        return book_network(arrays, source)
-    if last is None or (activation is None and len(linears) > 1):
-        raise FormatError(_unsaid(linears, convention, source))
-    names = [activation or ""] * (len(linears) - 1) + [last]
+    arrays = dict(_flat(arrays, source))
     try:
-        dense = [Dense(*linear, name) for linear, name in zip(linears, names, strict=True)]
-        return Network([*([] if rescale is None else [Rescaling(rescale)]), *dense], task=task)
+        if arrays and all(map(STATE.fullmatch, arrays)):
+            found = state_layers(arrays, layers=layers, activation=activation, last=last)
+        elif layers is not None:
+            raise NetworkError("layers= names the modules of a state dict: leave it out")
+        else:
+            found = _numbered_layers(arrays, activation, last)
+        return Network(found if rescale is None else (Rescaling(rescale), *found))
     except NetworkError as error:
-        raise FormatError(f"{source} holds no network: {error}") from error
+        raise FormatError(f"{source}: {error}") from error
 
 
-def _unsaid(linears: Sequence[Linear], convention: Convention, source: object) -> str:
-    sizes = "-".join(str(n) for n in (linears[0].weight.shape[0], *(weight.shape[1] for weight, _ in linears)))
-    hidden = "activation= after each layer but the last ('relu', 'tanh', …), " if len(linears) > 1 else ""
-    book = "; or format='book' for pixels / 255, sigmoids and a softmax" if convention is CONVENTIONS[0] else ""
-    return (
-        f"{source} holds the weights of a network {sizes} and not its activations: give {hidden}last= after the "
-        "last one ('softmax', 'identity', …) and, where features are to be scaled first, rescale= (1 / 255, …)"
-        + book
-    )
+def _is_the_books(arrays: Mapping[str, Any]) -> bool:
+    shapes = [getattr(arrays.get(f"W{i}"), "shape", None) for i in (1, 2, 3)]
+    return len(arrays) == 6 and shapes == BOOK
 
 
-def _linears(arrays: Mapping[str, Any], source: object) -> tuple[list[Linear], Convention]:
-    """The layers in order, weights (n_in, n_out), and the convention that their names follow."""
-    named = dict(_flat(arrays, source))
-    for convention in CONVENTIONS:
-        weights, biases = (_matching(pattern, named) for pattern in (convention.weight, convention.bias))
-        if len(weights) + len(biases) < len(named) or (biases and biases.keys() != weights.keys()):
+def _numbered_layers(
+    arrays: Mapping[str, NumPyArray], activation: str | Activation | None, last: str | Activation | None
+) -> Layers:
+    """The layers of weights and biases with numbers, and what is between them."""
+    dense = [Dense(*linear) for linear in _linears(arrays)]
+    if last is None or (activation is None and len(dense) > 1):
+        sizes = "-".join(str(n) for n in (dense[0].weight.shape[0], *(layer.weight.shape[1] for layer in dense)))
+        hidden = "activation= after each layer but the last ('relu', 'tanh', …), " if len(dense) > 1 else ""
+        raise NetworkError(
+            f"these are the weights of a network {sizes} and not its activations: give {hidden}last= after the "
+            "last one ('softmax', 'identity', …) and, where features are scaled first, rescale= (1 / 255, …)"
+            + ("; or format='book' for pixels / 255, sigmoids and a softmax" if "b1" in arrays else "")
+        )
+    layers: list[Layer] = []
+    for layer, after in zip(dense, [activation or "identity"] * (len(dense) - 1) + [last], strict=True):
+        layers += layer, after if isinstance(after, Activation) else Activation(after)
+    return fused(layers)
+
+
+def _linears(arrays: Mapping[str, NumPyArray]) -> list[Linear]:
+    """The layers in order, weights (n_in, n_out)."""
+    for patterns in NUMBERED:
+        weights, biases = (_matching(pattern, arrays) for pattern in patterns)
+        if not weights or len(weights) + len(biases) < len(arrays) or biases.keys() - weights.keys():
             continue
-        keys = list(weights)
-        if not convention.transposed:
-            keys.sort(key=int)
-            if any(int(after) != int(key) + 1 for key, after in pairwise(keys)):
-                continue
-        linears = [Linear(weights[key], biases.get(key)) for key in keys]
-        if linears:
-            return _oriented(linears, convention, source), convention
-    listed = ", ".join(named) or "none"
-    raise FormatError(
-        f"{source} holds arrays {listed:.300}: name them {KNOWN}; or build the network with portable_nn.Network "
-        "and save it with portable_nn.save"
+        numbers = sorted(weights)
+        if numbers == list(range(numbers[0], numbers[0] + len(numbers))) and (
+            not biases or len(biases) == len(weights)
+        ):
+            linears = [Linear(weights[number], biases.get(number)) for number in numbers]
+            turned = [Linear(weight.T, bias) for weight, bias in linears]
+            if not _chain(linears) and _chain(turned):
+                raise NetworkError(
+                    "its weights chain as (n_out, n_in) alone, and such names mean (n_in, n_out): transpose "
+                    "them, or name them 0.weight, 0.bias, … as PyTorch does"
+                )
+            return linears
+    listed = ", ".join(arrays) or "none"
+    raise NetworkError(
+        f"it holds arrays {listed:.300}: name them {KNOWN}; or build the network with portable_nn.Network and "
+        "save it with portable_nn.save"
     )
 
 
@@ -265,23 +270,9 @@ def _flat(arrays: Mapping[str, Any], source: object) -> Iterator[tuple[str, NumP
             yield key, item
 
 
-def _matching(pattern: str, named: Mapping[str, NumPyArray]) -> dict[str, NumPyArray]:
-    matches = ((re.fullmatch(pattern, name), array) for name, array in named.items())
-    return {match[1]: array for match, array in matches if match}
-
-
-def _oriented(linears: list[Linear], convention: Convention, source: object) -> list[Linear]:
-    """The weights (n_in, n_out), or an error where they only chain the other way round than their names say."""
-    turned = [Linear(weight.T, bias) for weight, bias in linears]
-    right, wrong = (turned, linears) if convention.transposed else (linears, turned)
-    if not _chain(right) and _chain(wrong):
-        came, meant = ("(n_in, n_out)", "(n_out, n_in)")[:: 1 if convention.transposed else -1]
-        other = "W1, b1, …" if convention.transposed else "0.weight, 0.bias, …"
-        raise FormatError(
-            f"{source}: its weights chain as {came} alone, and such names mean {meant}: transpose them, or name "
-            f"them {other}"
-        )
-    return right
+def _matching(pattern: str, arrays: Mapping[str, NumPyArray]) -> dict[int, NumPyArray]:
+    matches = ((re.fullmatch(pattern, name), array) for name, array in arrays.items())
+    return {int(match[1]): array for match, array in matches if match}
 
 
 def _chain(linears: Sequence[Linear]) -> bool:

@@ -117,6 +117,19 @@ def test_what_pytorch_has(tmp_path, torch):
     np.testing.assert_allclose(net(X.astype("f4")), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_activations_with_parameters_and_layers():
+    slope = pnn.Activation("leaky_relu", negative_slope=0.2)
+    numbered = named_network(NAMED["from 0"], activation=slope, last="identity")
+    state = named_network(OF_PYTORCH, layers=["fc1", slope, "layers.hidden", slope, "out"])
+    wanted = X
+    for w, b in zip(WEIGHTS, BIASES, strict=True):
+        wanted = wanted @ w + b
+        if w is not WEIGHTS[-1]:
+            wanted = np.where(wanted < 0, 0.2 * wanted, wanted)
+    np.testing.assert_allclose(numbered(X), wanted, rtol=1e-12)
+    np.testing.assert_allclose(state(X), wanted, rtol=1e-12)
+
+
 @given(sizes=st.lists(st.integers(1, 12), min_size=2, max_size=13), biased=st.booleans(), seed=st.integers(0, 9))
 @settings(deadline=None, max_examples=50)
 def test_any_depth(sizes, biased, seed):
@@ -132,8 +145,10 @@ def test_any_depth(sizes, biased, seed):
         np.testing.assert_allclose(net(x), wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_rescale_and_task():
-    net = named_network(NAMED["of the book"], rescale=1 / 8, task="classification", **GIVEN)
+def test_rescale_and_task(tmp_path):
+    net = pnn.load(
+        written(tmp_path / "net.npz", NAMED["of the book"]), rescale=1 / 8, task="classification", **GIVEN
+    )
     np.testing.assert_allclose(net(8 * X), outputs(X), rtol=1e-12)
     assert net.task == "classification"
     each = named_network(NAMED["of the book"], rescale=np.array([1.0, 2, 3, 4]), **GIVEN)
@@ -186,12 +201,14 @@ def test_what_is_given_comes_before_the_book():
         (NAMED["from 0"], {"activation": "relu"}, "and not its activations: give activation= .* last= "),
         (NAMED["from 0"], {"last": "softmax"}, "and not its activations: give activation= .* last= "),
         ({"W1": np.eye(2)}, {}, "a network 2-2 and not its activations: give last= after the last one"),
-        (OF_PYTORCH, {}, r"rescale= \(1 / 255, …\)$"),
-        (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "holds no network: Dense: unknown activation 'sofmax'"),
-        (NAMED["from 0"], GIVEN | {"rescale": np.ones(3)}, "holds no network: layer 0 gives 3 values, layer 1 "),
-        (NAMED["from 0"], GIVEN | {"task": "guessing"}, "holds no network: unknown task 'guessing'"),
+        (OF_PYTORCH, {}, r"give activation= and last=, .* or layers=\['fc1', 'relu', 'layers.hidden'"),
+        (OF_PYTORCH | {"epoch": np.array(3)}, GIVEN, "out.weight, out.bias, epoch: name them"),
+        (NAMED["from 0"], {"layers": ["0", "relu"]}, "layers= names the modules of a state dict: leave it out"),
+        (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "Activation: unknown 'sofmax'"),
+        (NAMED["from 0"], GIVEN | {"rescale": np.ones(3)}, "layer 0 gives 3 values, layer 1 takes 4"),
         (named("W{}", "b{}", transposed=True), GIVEN, r"chain as \(n_out, n_in\) alone.* or name them 0.weight"),
-        (named("{}.weight", "{}.bias"), GIVEN, r"chain as \(n_in, n_out\) alone.* or name them W1, b1"),
+        (named("{}.weight", "{}.bias"), GIVEN, "takes a bias of shape"),
+        ({"W1": np.array(3.0)}, {}, r"weight must have shape \(n_in, n_out\)"),
         (NAMED["from 0"] | {"W_1": np.ones((4, 5))}, GIVEN, "layer 0 gives 3 values, layer 1 takes 4"),
         (NAMED["from 0"] | {"b_1": np.ones((1, 5))}, GIVEN, r"takes a bias of shape \(5,\), got \(1, 5\)"),
         (NAMED["from 0"] | {"b_1": np.full(5, np.nan)}, GIVEN, "5 nan"),
