@@ -16,6 +16,7 @@ from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
 from portable_nn.network import Network
+from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record
 
 __all__ = ["cosmopower_network", "is_cosmopower"]
@@ -32,6 +33,8 @@ LAYOUTS = {
 NUMBERED = {"weights_": "W", "biases_": "b", "alphas_": "alphas", "betas_": "betas"}
 """By the name of a list, what precedes the numbers of its items where each is an array of its own."""
 
+LISTS = (*NUMBERED, "weights", "hyper_params")
+
 WRAPPERS = ("ListWrapper", "_ListWrapper", "_DictWrapper", "_TupleWrapper")
 """What TensorFlow's models make of lists, dicts and tuples."""
 
@@ -47,7 +50,13 @@ def is_cosmopower(content: object) -> bool:
     )
 
 
-def cosmopower_network(content: object, source: object = "the content", *, last: str | None = None) -> Network:
+def cosmopower_network(
+    content: object,
+    source: object = "the content",
+    *,
+    last: str | Activation | None = None,
+    budget: Budget | None = None,
+) -> Network:
     """Build the network of an emulator.
 
     Parameters
@@ -58,9 +67,11 @@ def cosmopower_network(content: object, source: object = "the content", *, last:
         ``arr_0``.
     source : object
         What error messages name as the origin.
-    last : str
+    last : str or Activation
         The activation after the modes are scaled back, which no file tells: ``"identity"`` for what CosmoPower's
         `predictions_np` gives, ``"exp10"`` for its `ten_to_predictions_np`.
+    budget : Budget, optional
+        Of the file, which may name one array many times.
 
     Returns
     -------
@@ -94,14 +105,17 @@ def cosmopower_network(content: object, source: object = "the content", *, last:
             "(ten_to_predictions_np)"
         )
     try:
-        return _network(_fields(content), last)
+        fields = _fields(content)
+        if budget is not None:
+            _spend(fields, budget)
+        return _network(fields, last)
     except KeyError as error:
         raise FormatError(f"{source} is no emulator of CosmoPower's: it has no {error.args[0]}") from error
     except (IndexError, TypeError, ValueError) as error:
         raise FormatError(f"{source} is no emulator of CosmoPower's: {error}") from error
 
 
-def _network(fields: Mapping[str, Any], last: str) -> Network:
+def _network(fields: Mapping[str, Any], last: str | Activation) -> Network:
     *hidden, (weight, bias) = _linear(fields)
     if "hyper_params" in fields:
         learned = _pairs(_list(fields, "hyper_params"))
@@ -112,7 +126,7 @@ def _network(fields: Mapping[str, Any], last: str) -> Network:
         layers += Dense(w, b), Activation("learned_swish", alpha=alpha, beta=beta)
     layers += Dense(weight, bias), *_modes(fields)
     if last != "identity":
-        layers.append(Activation(last))
+        layers.append(last if isinstance(last, Activation) else Activation(last))
     return Network(
         layers, inputs=_names(fields, "parameters"), outputs=_names(fields, "modes"), task="regression"
     )
@@ -178,6 +192,17 @@ def _names(fields: Mapping[str, Any], key: str) -> list[str] | None:
     ):
         raise ValueError(f"{key} are no list of names")
     return [str(name) for name in names]
+
+
+def _spend(fields: Mapping[str, Any], budget: Budget) -> None:
+    """Count what the layers will take."""
+    for name, value in fields.items():
+        items = _list(fields, name) if name in LISTS else [value]
+        for item in items:
+            pair = _plain(item)
+            for array in pair if isinstance(pair, (list, tuple)) else (pair,):
+                if isinstance(array, np.ndarray):
+                    budget.spend_on(array)
 
 
 def _fields(content: object) -> Mapping[str, Any]:

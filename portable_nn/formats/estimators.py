@@ -12,6 +12,7 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
+from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record
 
 __all__ = ["INVERSES", "PREDICTORS", "TRANSFORMERS", "Step", "class_and_fields"]
@@ -43,6 +44,7 @@ class Step:
     kind: str  # the class's name, that of scikit-learn's alone without its module
     fields: Mapping[str, Any]
     inverted: bool  # what it undoes comes after the network
+    budget: Budget  # of the file, which may name one array many times
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.fields:
@@ -77,6 +79,7 @@ def _array(step: Step, name: str, value: object) -> NumPyArray:
     if isinstance(value, (int, float, np.number, np.ndarray)):
         array = np.asarray(value)
         if array.dtype.kind in "fiu":
+            step.budget.spend_on(array)
             return array
     raise FormatError(f"{step}: {name} must be an array of real numbers, got {class_and_fields(value)[0]}")
 

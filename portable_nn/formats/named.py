@@ -23,6 +23,7 @@ from portable_nn.formats.sklearn import is_estimator, sklearn_network
 from portable_nn.formats.states import state_layers
 from portable_nn.layers import Activation, Dense, Layer, Layers, Rescaling, fused
 from portable_nn.network import Network
+from portable_nn.readers.buffers import Budget
 from portable_nn.readers.joblib import read_joblib
 from portable_nn.readers.npz import read_members
 
@@ -122,16 +123,17 @@ def read_pickle(path: str | os.PathLike[str], **given: Any) -> Network:
 def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) -> Network:
     """The network of what a file holds."""
     given = {name: value for name, value in given.items() if value is not None}
+    budget = Budget(os.path.getsize(path))
     if is_cosmopower(content):
         last = given.pop("last", None)
         _refuse(given, f"{path} is an emulator of CosmoPower's, which says all but last=")
-        return cosmopower_network(content, path, last=last)
+        return cosmopower_network(content, path, last=last, budget=budget)
     if is_estimator(content):
         _refuse(given, f"{path} is an estimator of scikit-learn's, which says all itself")
-        return sklearn_network(content, path)
+        return sklearn_network(content, path, budget)
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {class_and_fields(content)[0]:.100}, no network (nothing was run)")
-    return named_network(content, path, **given)
+    return named_network(content, path, budget=budget, **given)
 
 
 def _refuse(given: Mapping[str, Any], reason: str) -> None:
@@ -148,6 +150,7 @@ def named_network(
     activation: str | Activation | None = None,
     last: str | Activation | None = None,
     rescale: Array = None,
+    budget: Budget | None = None,
 ) -> Network:
     """Build the network of weights and biases by name.
 
@@ -168,6 +171,8 @@ def named_network(
         The activations after each layer but the last, and after the last one.
     rescale : float or array of shape (n_in,), optional
         What features are multiplied by first.
+    budget : Budget, optional
+        Of the file, which may name one array many times.
 
     Returns
     -------
@@ -191,6 +196,9 @@ def named_network(
         return book_network(arrays, source)
     arrays = dict(_flat(arrays, source))
     try:
+        if budget is not None:
+            for array in arrays.values():
+                budget.spend_on(array)
         if arrays and all(map(STATE.fullmatch, arrays)):
             found = state_layers(arrays, layers=layers, activation=activation, last=last)
         elif layers is not None:
@@ -198,7 +206,7 @@ def named_network(
         else:
             found = _numbered_layers(arrays, activation, last)
         return Network(found if rescale is None else (Rescaling(rescale), *found))
-    except NetworkError as error:
+    except ValueError as error:
         raise FormatError(f"{source}: {error}") from error
 
 
@@ -230,12 +238,10 @@ def _linears(arrays: Mapping[str, NumPyArray]) -> list[Linear]:
     """The layers in order, weights (n_in, n_out)."""
     for patterns in NUMBERED:
         weights, biases = (_matching(pattern, arrays) for pattern in patterns)
-        if not weights or len(weights) + len(biases) < len(arrays) or biases.keys() - weights.keys():
+        if len(weights) + len(biases) < len(arrays) or (biases and biases.keys() != weights.keys()):
             continue
         numbers = sorted(weights)
-        if numbers == list(range(numbers[0], numbers[0] + len(numbers))) and (
-            not biases or len(biases) == len(weights)
-        ):
+        if numbers and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
             linears = [Linear(weights[number], biases.get(number)) for number in numbers]
             turned = [Linear(weight.T, bias) for weight, bias in linears]
             if not _chain(linears) and _chain(turned):

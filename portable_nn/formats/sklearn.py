@@ -14,10 +14,12 @@ from portable_nn.errors import FormatError
 from portable_nn.formats.estimators import INVERSES, PREDICTORS, TRANSFORMERS, Step, class_and_fields
 from portable_nn.layers import Layer, fused
 from portable_nn.network import Network
+from portable_nn.readers.buffers import Budget
 from portable_nn.readers.joblib import read_joblib
 
 __all__ = ["from_sklearn", "is_estimator", "read_sklearn", "sklearn_network"]
 
+LARGEST = 2**62  # bytes of a live estimator
 MOST_STEPS = 1000  # a file may name one pipeline many times within another
 
 
@@ -81,7 +83,7 @@ def read_sklearn(path: str | os.PathLike[str]) -> Network:
     ...     read_sklearn(path).layers
     (Dense(1, 1, 'identity'),)
     """
-    return sklearn_network(read_joblib(path), path)
+    return sklearn_network(read_joblib(path), path, Budget(os.path.getsize(path)))
 
 
 def is_estimator(thing: object) -> bool:
@@ -89,8 +91,10 @@ def is_estimator(thing: object) -> bool:
     return class_and_fields(thing)[0].startswith("sklearn.")
 
 
-def sklearn_network(estimator: object, source: object) -> Network:
+def sklearn_network(estimator: object, source: object, budget: Budget | None = None) -> Network:
     """The network of an estimator, alive or recorded; `source` is what messages name as its origin.
+
+    The budget of a file bounds the weights, since it may name one array many times.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def sklearn_network(estimator: object, source: object) -> Network:
     """
     try:
         with np.errstate(all="ignore"):  # a scale of 0 in a damaged file
-            return _network(list(_steps(estimator)))
+            return _network(list(_steps(estimator, budget or Budget(LARGEST))))
     except (TypeError, ValueError) as error:
         raise FormatError(f"{source}: {error}") from error
 
@@ -132,7 +136,7 @@ def _without_counterpart(step: Step, after: bool) -> str:
     return f"{step} has no counterpart here, those that have are {', '.join(known)}: {remedy}"
 
 
-def _steps(estimator: object) -> Iterator[Step]:
+def _steps(estimator: object, budget: Budget) -> Iterator[Step]:
     """The steps in the order in which data go through them, with pipelines and the like opened."""
     waiting = [(estimator, "", False)]
     for _ in range(MOST_STEPS):
@@ -141,7 +145,7 @@ def _steps(estimator: object) -> Iterator[Step]:
         thing, name, inverted = waiting.pop()
         if thing is None or (isinstance(thing, str) and thing == "passthrough"):
             continue
-        step = _step(thing, name, inverted)
+        step = _step(thing, name, inverted, budget)
         match step.kind:
             case "Pipeline":
                 inner = [(each, f"step {label!r}", inverted) for label, each in _pairs(step)]
@@ -168,10 +172,10 @@ def _pairs(pipeline: Step) -> list[tuple[str, object]]:
     return pairs
 
 
-def _step(thing: object, name: str, inverted: bool) -> Step:
+def _step(thing: object, name: str, inverted: bool, budget: Budget) -> Step:
     full, fields = class_and_fields(thing)
     first, *_, last = full.split(".")
-    return Step(name, last if first == "sklearn" else full, fields, inverted)
+    return Step(name, last if first == "sklearn" else full, fields, inverted, budget)
 
 
 def _names(step: Step) -> tuple[str, ...] | None:

@@ -83,6 +83,10 @@ class Budget:
                 f"it promises more than {self.size + MAX_EXTRA} bytes, the most for its length of {self.size}"
             )
 
+    def spend_on(self, array: np.ndarray[Any, Any]) -> None:
+        """Count an array as a layer holds it, of its own and floating."""
+        self.spend(array.nbytes if array.dtype.kind == "f" else 8 * array.size)
+
 
 def most_inflated(size: int) -> int:
     """Return the most bytes that `size` bytes of DEFLATE may give: it never expands more than 1032 to 1."""

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 
@@ -283,6 +284,42 @@ def test_damage(tmp_path_factory, start, length, new, suffix):
     path.write_bytes(data[:start] + new + data[start + length :])
     with suppress(pnn.FormatError):
         assert isinstance(pnn.load(path, **GIVEN), pnn.Network)
+
+
+def cosmopower(array):
+    lists = {"weights_": [array] * 100, "biases_": [array[0]] * 100}
+    learned = {"alphas_": [array[0]] * 99, "betas_": [array[0]] * 99}
+    scales = ("parameters_mean", "parameters_std", "features_mean", "features_std")
+    return lists | learned | dict.fromkeys(scales, array.sum(axis=0))
+
+
+def perceptron(array):
+    estimator = MLPRegressor().partial_fit(X, X)
+    estimator.coefs_, estimator.intercepts_ = [array] * 100, [array[0]] * 100
+    return estimator
+
+
+@pytest.mark.parametrize(
+    ("content", "given"),
+    [
+        (lambda array: {f"W{i}": array for i in range(100)}, GIVEN),
+        (lambda array: {"coefs": [array] * 100, "intercepts": [array[0]] * 100}, GIVEN),
+        (lambda array: {f"{i}.weight": array for i in range(100)}, GIVEN),
+        (cosmopower, {"last": "exp10"}),
+        (perceptron, {}),
+    ],
+    ids=["numbered", "listed", "state", "CosmoPower", "scikit-learn"],
+)
+def test_one_array_in_many_layers(tmp_path, content, given):
+    array = np.eye(1000)
+    path = written(tmp_path / "net.pkl", content(array))
+    tracemalloc.start()
+    try:
+        with pytest.raises(pnn.FormatError, match=r"net.pkl.* it promises more than .* bytes"):
+            pnn.load(path, **given)
+        assert tracemalloc.get_traced_memory()[1] < 2**26 + 6 * array.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_members_of_an_npz(tmp_path):
