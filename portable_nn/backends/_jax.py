@@ -129,8 +129,8 @@ def _kernels() -> Mapping[str, Forward]:
     import jax
 
     def gelu(x: Array) -> Array:
-        near = jax.numpy.clip(x, -30, 30)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
-        return x * jax.nn.sigmoid(near * (LINEAR + CUBIC * near * near))
+        square = jax.numpy.minimum(x * x, 900)  # beyond, the sigmoid is 0 or 1, and derivatives would overflow
+        return x * jax.nn.sigmoid(x * (LINEAR + CUBIC * square))
 
     return {
         "relu": jax.nn.relu,
