@@ -12,6 +12,8 @@ from sybil.parsers.rest import DocTestParser
 
 import portable_nn as pnn
 
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # TF32 otherwise, on a GPU
+
 pytest_collect_file = (
     Sybil(parsers=[DocTestParser()], path="portable_nn", pattern="*.py")
     + Sybil(parsers=[PythonCodeBlockParser()], pattern="README.md")

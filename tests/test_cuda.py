@@ -1,8 +1,8 @@
 """What CUDA asks of this package, as far as it can be seen without a GPU: no substitute for a run on one.
 
-CuPy's part runs on two devices, two GPUs or the stand-in (docs/gpu.md); what one GPU can show runs on one as well.
-PyTorch gives devices, dtypes and shapes of tensors on any device, and no values; JAX lowers a program for GPUs that
-are not there.
+CuPy's part runs on two devices, two GPUs or the stand-in (docs/gpu.md); what one GPU can show runs on one too.
+PyTorch gives devices, dtypes and shapes of tensors on any device, and no values; JAX lowers a program for GPUs
+that are not there.
 """
 
 import json
@@ -369,36 +369,43 @@ def fake(torch):
     return FakeTensorMode
 
 
+@pytest.fixture
+def cuda(torch):
+    """A device that is not there where there is none: the last one otherwise, since fake tensors take no more."""
+    return f"cuda:{torch.cuda.device_count() - 1}" if torch.cuda.is_available() else "cuda:1"
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "uint8", "bool"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_pytorch_on_cuda(torch, fake, activation, dtype):
+def test_pytorch_on_cuda(torch, fake, cuda, activation, dtype):
     net, came = hidden(activation), getattr(torch, dtype)
     for leading in ((), (7,), (2, 3)):
         with fake():
-            x = torch.empty((*leading, 6), dtype=came, device="cuda:1")
+            x = torch.empty((*leading, 6), dtype=came, device=cuda)
             outputs, logits, labels = net(x), net.logits(x), net.predict(x)
         for result in (outputs, logits):
             check_beside(result, x, came if came.is_floating_point else torch.float32, (*leading, 3))
         check_beside(labels, x, torch.int64, leading)
 
 
-def test_pytorch_on_cuda_bound(torch, fake, mnist):
+def test_pytorch_on_cuda_bound(torch, fake, cuda, mnist):
     with fake():
         weights = pnn.Network(
-            layer.map(lambda array: torch.asarray(array, device="cuda:1", copy=True)) for layer in mnist.layers
+            layer.map(lambda array: torch.asarray(array, device=cuda, copy=True)) for layer in mnist.layers
         )
-        x = torch.empty((7, 784), device="cuda:1")
-        assert str(weights.backend) == "torch:cuda:1"
+        x = torch.empty((7, 784), device=cuda)
+        assert str(weights.backend) == f"torch:{cuda}"
         check_beside(weights(x), x, torch.float32, (7, 10))
-        for elsewhere in ("cuda:0", "cpu"):
+        for elsewhere in {"cuda:0", "cpu"} - {cuda}:
             with pytest.raises(
-                pnn.PlacementError, match=f"bound to torch:cuda:1, and the input is on torch:{elsewhere}"
+                pnn.PlacementError, match=f"bound to torch:{cuda}, and the input is on torch:{elsewhere}"
             ):
                 weights(torch.empty((7, 784), device=elsewhere))
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
-def test_nothing_that_pytorch_made_up_is_kept(torch, fake, mnist, images, wanted, device):
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_nothing_that_pytorch_made_up_is_kept(torch, fake, cuda, mnist, images, wanted, kind):
+    device = cuda if kind == "cuda" else kind
     for _ in range(2):  # tensors of one mode are an error in another
         with fake():
             x = torch.empty((7, 784), device=device)
@@ -409,7 +416,25 @@ def test_nothing_that_pytorch_made_up_is_kept(torch, fake, mnist, images, wanted
         np.testing.assert_array_equal(mnist.predict(x).numpy(), wanted.argmax(axis=-1))
 
 
+def test_an_array_of_no_dimension_is_placed_on_another_device(torch):
+    """PyTorch 2.11 copies none there."""
+    placed = backends.get("torch:meta").place(np.float32(1)[...])
+    assert (placed.shape, placed.dtype, placed.device.type) == ((), torch.float32, "meta")
+
+
 # JAX
+
+
+def test_tf32_is_told_and_not_evaluated_with(jax, mnist, mnist_test):
+    if jax.devices()[0].platform != "gpu":
+        pytest.skip("it takes a GPU")
+    images, labels = mnist_test
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert pnn.explain(mnist, backends.get("jax").place(images[:FEW])).precision == "tf32"
+        (row,) = pnn.compare(mnist, images, labels, backends=["jax"], batch_sizes=[FEW]).rows
+        assert row.state == "agrees"
+        with backends.get("jax").full_float32():
+            assert backends.get("jax").float32_precision() == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8"])

@@ -268,7 +268,7 @@ def test_where_numpy_gives_numbers_arrays_of_no_dimension_come(cupy):
 
 
 def test_memory_is_counted_and_limited(cupy):
-    """cuda/memory.pyx: blocks are multiples of 512 bytes; what was freed counts as taken, until it is given back."""
+    """cuda/memory.pyx: blocks are multiples of 512 bytes; what was freed counts until it is given back."""
     pool = cupy.get_default_memory_pool()
     with cupy.cuda.Device(0):
         gc.collect()
@@ -313,16 +313,17 @@ def test_what_is_freed_is_used_again_within_the_limit(cupy):
         assert pool.total_bytes() == taken
         pool.set_limit(taken)
         try:
-            x = cupy.zeros(100_000, "float32")
+            again = cupy.zeros(100_000, "float32")
             assert pool.total_bytes() == taken
             with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
                 cupy.zeros(100_000_000, "float32")
+            assert again.size == 100_000
         finally:
             pool.set_limit(size=0)
 
 
 def test_streams_order_what_they_are_told_to(cupy):
-    """Numbers that a stream writes late: the null stream, events and synchronization wait for them, nobody else."""
+    """Numbers that a stream writes late: the null stream, events and synchronization wait for them."""
     n = 64 if "standin" in cupy.__version__ else 4096  # long enough to be late
     with cupy.cuda.Device(0):
         for wait in (

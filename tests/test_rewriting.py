@@ -327,7 +327,8 @@ def test_labels_are_those_of_the_outputs(activation):
     assert left == ("identity" if is_strictly_increasing(activation, {}) else activation)
 
 
-# PyTorch's compiler uses what PyTorch deprecates.
+# PyTorch's compiler uses what PyTorch deprecates, and on a GPU advises TF32.
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_networks_compute_the_same(backend, net, mnist_test):
     images, _ = mnist_test

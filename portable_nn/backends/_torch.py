@@ -59,7 +59,8 @@ class Torch(Backend):
 
         share = share and array.flags.writeable and array.flags.c_contiguous
         with torch.inference_mode(False):
-            return torch.asarray(array, device=self.device, copy=None if share else True)
+            placed = torch.asarray(np.atleast_1d(array), device=self.device, copy=None if share else True)
+            return placed.reshape(array.shape)  # of no dimension, PyTorch does not copy to another device
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """On a GPU an error class of its own, on the CPU an allocator's message."""

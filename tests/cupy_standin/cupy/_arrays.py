@@ -2,6 +2,7 @@
 # ruff: noqa: SIM905 (names are read more easily without quotation marks)
 
 import functools
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,27 +10,35 @@ import numpy as np
 from cupy import cuda
 
 NAMES = {}
+EMPTY = (
+    "The truth value of an empty array is ambiguous. Returning False, but in future this will result in an "
+    "error. Use `array.size > 0` to check that an array is not empty."
+)
 SCALARS = (int, float, complex, np.generic)
 SUPPORTED = "?bhilqBHILQefdFD"  # _core/_dtype.pyx, all_type_chars
 
 UFUNCS = [name for name, function in vars(np).items() if isinstance(function, np.ufunc)]
 
 FUNCTIONS = """
-all allclose amax amin any append argmax argmin argsort around array_equal array_split atleast_1d atleast_2d
-broadcast_arrays broadcast_to can_cast clip column_stack concat concatenate count_nonzero cross cumprod
-cumsum cumulative_prod cumulative_sum diag diagonal diff dot einsum expand_dims flip hstack imag inner
+all amax amin any append argmax argmin argsort around array_split atleast_1d atleast_2d
+broadcast_arrays broadcast_to can_cast column_stack concat concatenate count_nonzero cross cumprod
+cumsum cumulative_prod cumulative_sum diagonal diff einsum expand_dims flip hstack imag inner
 isclose isin kron matrix_transpose max may_share_memory mean median meshgrid min moveaxis nan_to_num ndim
 nonzero outer pad permute_dims prod ravel real repeat reshape result_type roll rot90 round searchsorted
-shape size sort split squeeze stack std sum swapaxes take take_along_axis tensordot tile trace transpose
-tril triu unique unique_all unique_counts unique_inverse unique_values var vdot vsplit vstack where
+shape size sort split squeeze stack std sum swapaxes tensordot tile trace transpose
+tril triu unique unique_all unique_counts unique_inverse var vdot vsplit vstack
 """.split()
 
-CREATION = "arange empty eye full identity indices linspace ones tri zeros".split()
+CREATION = "arange empty eye identity indices linspace ones tri zeros".split()
 
 METHODS = """
-all any argmax argmin argsort clip conj cumprod cumsum diagonal dot flatten max mean min nonzero prod ravel
-repeat reshape round sort squeeze std sum swapaxes take trace transpose var view
+all any argmax argmin argsort conj cumprod cumsum diagonal flatten max mean min nonzero prod ravel
+repeat reshape round sort squeeze std sum swapaxes trace transpose var view
 """.split()
+
+LACKING = {"argsort": "stable", "count_nonzero": "keepdims", "std": "correction", "var": "correction"}
+LACKING |= dict.fromkeys(("amax", "amin", "max", "min"), "initial")
+"""Options of NumPy's that CuPy's functions do not have."""
 
 ARITHMETIC = """add:add subtract:sub multiply:mul true_divide:truediv floor_divide:floordiv remainder:mod
 power:pow left_shift:lshift right_shift:rshift bitwise_and:and bitwise_or:or bitwise_xor:xor""".split()
@@ -42,14 +51,19 @@ UNARY = "negative:neg positive:pos absolute:abs invert:invert".split()
 class ndarray:
     """_core/core.pyx: an array on a device, which NumPy refuses and which refuses NumPy's."""
 
+    __module__ = "cupy"
+    __slots__ = ("__weakref__", "_host", "base", "data")
     __array_priority__ = 100
     __hash__ = None
 
     def __init__(self, shape, dtype=float, order="C"):
         self._host = np.empty(shape, dtype, order)
-        self.data = cuda.alloc(self._host.nbytes)
+        self.data, self.base = cuda.alloc(self._host.nbytes), None
 
-    shape = property(lambda self: self._host.shape)
+    shape = property(
+        lambda self: self._host.shape,
+        lambda self, new: setattr(self, "_host", self._host.reshape(new, copy=False)),
+    )
     dtype = property(lambda self: self._host.dtype)
     ndim = property(lambda self: self._host.ndim)
     size = property(lambda self: self._host.size)
@@ -65,7 +79,8 @@ class ndarray:
     @property
     def flags(self):
         flags = self._host.flags
-        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous)
+        own = self.base is None
+        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=own)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -92,9 +107,20 @@ class ndarray:
         with self.device, stream:
             self.data.mem.read()
             stream.synchronize()
-        return self._host.copy(order)
+        if out is None:
+            return self._host.copy(order)
+        if out.dtype != self.dtype:
+            raise TypeError(f"{out.dtype} array cannot be obtained from {self.dtype} array")
+        if out.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}")
+        out[...] = self._host
+        return out
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
+        if casting is not None:
+            raise TypeError("casting is not supported yet")
+        if np.dtype(dtype).char not in SUPPORTED:
+            raise ValueError(f"Unsupported dtype {np.dtype(dtype)}")
         return _launched(np.ndarray.astype, self, dtype, order=order, copy=copy)
 
     def copy(self, order="C"):
@@ -118,7 +144,7 @@ class ndarray:
         return self.get().tobytes(order)
 
     def __reduce__(self):
-        return array, (self.get(),)
+        return array, (self.get(order="A"),)
 
     def __copy__(self):
         return self.copy()
@@ -138,13 +164,14 @@ class ndarray:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index):
-        return _launched(lambda host, *index: host[index], self, *_indices(index))
+        return _launched(lambda host, *index: host[index], self, *_indices(index, self.shape))
 
     def __setitem__(self, index, value):
-        if not isinstance(value, (ndarray, *SCALARS)):
-            value = array(value)
+        value = _filling(value)
         self.data.mem.read()
-        _launched(lambda host, value, *index: host.__setitem__(index, value), self, value, *_indices(index))
+        _launched(
+            lambda host, value, *index: host.__setitem__(index, value), self, value, *_indices(index, self.shape)
+        )
         self.data.mem.write()
 
     def __bool__(self):
@@ -152,6 +179,9 @@ class ndarray:
             raise ValueError(
                 "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
             )
+        if not self.size:
+            warnings.warn(EMPTY, DeprecationWarning, stacklevel=2)
+            return False
         return self.get().__bool__()
 
     def __int__(self):
@@ -175,38 +205,97 @@ class ndarray:
     def __matmul__(self, other):
         return matmul(self, other)
 
+    def __divmod__(self, other):
+        return self // other, self % other
+
+    def __bytes__(self):
+        return self.tobytes()
+
+    def __dlpack_device__(self):
+        return 2, self.data.device_id
+
+    def clip(self, min=None, max=None, out=None):  # noqa: A002
+        return clip(self, min, max, out)
+
+    def dot(self, other, out=None):
+        return dot(self, other, out)
+
+    def take(self, indices, axis=None, out=None):
+        return take(self, indices, axis, out)
+
 
 def _new(host):
     """An array of these values, on the current device."""
     made = object.__new__(ndarray)
-    made._host = host
+    made._host, made.base = host, None
     made.data = cuda.alloc(host.nbytes)
     return made
 
 
 def _view(host, of):
+    if 0 in host.strides and host.size > 1 and host.ctypes.data == of._host.ctypes.data:
+        host = np.lib.stride_tricks.as_strided(of._host, host.shape, host.strides)  # broadcast, and yet writable
     made = object.__new__(ndarray)
-    made._host = host
-    made.data = of.data
+    made._host, made.base, made.data = host, of, of.data
     return made
 
 
-def _indices(index):
-    """With an ellipsis NumPy gives an array of no dimension, as CuPy does, instead of a number."""
+def _indices(index, shape):
+    """Arrays of integers wrap around (docs.cupy.dev, "Differences between CuPy and NumPy").
+
+    With an ellipsis NumPy gives an array of no dimension, as CuPy does, instead of a number.
+    """
     index = index if isinstance(index, tuple) else (index,)
-    index = tuple(array(part) if isinstance(part, (np.ndarray, list)) else part for part in index)
-    return index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
+    index = [_index(part) if isinstance(part, (np.ndarray, list)) else part for part in index]
+    if not any(part is Ellipsis for part in index):
+        index.append(Ellipsis)
+    taken = [_axes(part) for part in index]
+    before = 0
+    for i, part in enumerate(index):
+        if isinstance(part, ndarray) and part.dtype.kind in "iu" and before < len(shape):
+            index[i] = _wrapped(part, shape[before])
+        before = before + taken[i] if part is not Ellipsis else len(shape) - sum(taken[i + 1 :])
+    return tuple(index)
+
+
+def _index(part):
+    return array(part, np.intp if isinstance(part, list) and not part else None)
+
+
+def _axes(part):
+    """How many axes of an array a part of an index takes."""
+    if part is None or part is Ellipsis or isinstance(part, (bool, np.bool)):
+        return 0
+    return part.ndim if isinstance(part, ndarray) and part.dtype == bool else 1
+
+
+def _wrapped(indices, size):
+    return _launched(lambda host: host % size, indices) if size else indices
+
+
+def _filling(value):
+    """_core/core.pyx, `fill` and `copyto`: what an array is filled with is an array here, or one number."""
+    if isinstance(value, (ndarray, *SCALARS)):
+        return value
+    if np.ndim(value):
+        raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+    return array(value)
 
 
 def _launched(function, *args, out=None, **options):
     """What NumPy's function gives of arrays on the current device: a view of one, or a new one there."""
     operands = []
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        for message in ("Mean of empty slice", "Degrees of freedom"):
+            warnings.filterwarnings("ignore", message)
         hosts = [_host(x, operands) for x in args]
         found = function(*hosts, **{name: _host(x, operands) for name, x in options.items()})
     if out is None:
         return _result(found, operands)
-    out[...] = _result(found, operands).astype(out.dtype, copy=False)
+    made = _result(found, operands)
+    if not np.can_cast(made.dtype, out.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast output operand from {made.dtype!r} to {out.dtype!r} according to same_kind")
+    out[...] = made.astype(out.dtype, copy=False)
     return out
 
 
@@ -224,6 +313,8 @@ def _host(x, operands):
 
 
 def _result(found, operands):
+    if hasattr(found, "_make"):
+        return found._make(_result(part, operands) for part in found)
     if type(found) in (list, tuple):
         return type(found)(_result(part, operands) for part in found)
     if not isinstance(found, (np.ndarray, np.generic)):
@@ -239,8 +330,12 @@ def _result(found, operands):
 
 
 def _function(numpys):
+    lacking = LACKING.get(numpys.__name__)
+
     @functools.wraps(numpys)
     def function(*args, **options):
+        if lacking in options:
+            raise TypeError(f"{numpys.__name__}() got an unexpected keyword argument '{lacking}'")
         return _launched(numpys, *args, **options)
 
     return function
@@ -254,17 +349,49 @@ def _ufunc(numpys):
         for x in args:
             if not isinstance(x, (ndarray, *SCALARS)):
                 raise TypeError(f"Unsupported type {type(x)}")
-        return _launched(numpys, *args, **options)
+        if "where" in options:
+            raise TypeError("Wrong arguments {'where'}")
+        inputs, outputs = args[: numpys.nin], args[numpys.nin :]
+        if len(outputs) == 1:
+            options["out"] = outputs[0]
+        return _in_c(_launched(numpys, *_narrowed(inputs), **options))
 
     return function
+
+
+def _narrowed(args):
+    """Numbers are cast on the host, to the dtype of the arrays beside them, which warns where they overflow."""
+    kinds = {x.dtype for x in args if isinstance(x, ndarray)}
+    narrow = kinds == {np.dtype("float16")}
+    return [np.float16(x) if narrow and type(x) is float else x for x in args]
+
+
+def _in_c(made):
+    """_core/_kernel.pyx: results are in C order, whatever that of the operands."""
+    if isinstance(made, ndarray) and made.base is None and not made._host.flags.c_contiguous:
+        made._host = np.ascontiguousarray(made._host)
+    return made
 
 
 def _creation(numpys):
     @functools.wraps(numpys)
     def function(*args, **options):
-        return _new(np.asarray(numpys(*args, **options)))
+        try:
+            return _new(np.asarray(numpys(*args, **options)))
+        except np._core._exceptions._ArrayMemoryError as error:
+            raise cuda.OutOfMemoryError(error._total_size, cuda._pool.total_bytes()) from None
 
     return function
+
+
+def full(shape, fill_value, dtype=None, order="C"):
+    """_creation/basic.py"""
+    value = _filling(fill_value)
+    if dtype is None:
+        dtype = value.dtype if isinstance(value, ndarray) else np.asarray(value).dtype
+    made = NAMES["empty"](shape, dtype, order)
+    made[...] = value
+    return made
 
 
 def _like(numpys):
@@ -280,7 +407,15 @@ def _like(numpys):
 def _operator(name):
     """core.pyx, `__add__` and the others: what CuPy does not know, NumPy passes on (`__array_ufunc__`)."""
     ours, numpys = NAMES[name], getattr(np, name)
-    return lambda x, *y: ours(x, *y) if isinstance((x, *y)[-1], (ndarray, *SCALARS)) else numpys(x, *y)
+
+    def operator(x, *y):
+        if isinstance((x, *y)[-1], (ndarray, *SCALARS)):
+            return ours(x, *y)
+        if name in ("equal", "not_equal") and y[0] is None:
+            return NAMES["full"](x.shape, name == "not_equal")
+        return numpys(x, *y)
+
+    return operator
 
 
 def _reflected(name):
@@ -306,12 +441,85 @@ def matmul(a, b, /, out=None, **options):
     return _launched(np.matmul, a, b, out=out, **options)
 
 
+def dot(a, b, out=None):
+    for name, x in (("a", a), ("b", b)):
+        if not isinstance(x, ndarray):
+            raise TypeError(f"Argument '{name}' has incorrect type (expected cupy._core.core._ndarray_base)")
+    return _launched(np.dot, a, b, out=out)
+
+
+def diag(v, k=0):
+    """_creation/matrix.py: a copy."""
+    return _launched(lambda host, k: np.diag(host, k).copy(), v, k)
+
+
+def where(condition, x=None, y=None):
+    """_sorting/search.py: a ufunc, and so of arrays here and of numbers that fit."""
+    if x is None and y is None:
+        return NAMES["nonzero"](condition)
+    if x is None or y is None:
+        raise ValueError("Must provide both 'x' and 'y' or neither.")
+    if not isinstance(condition, ndarray):
+        raise AttributeError(f"'{type(condition).__name__}' object has no attribute 'astype'")
+    return _elementwise(lambda condition, x, y: np.where(condition, x, y), x, y, first=condition)
+
+
+def clip(a, a_min=None, a_max=None, out=None):
+    """_core/_routines_math.pyx: a ufunc, and so of arrays here and of numbers that fit."""
+    ends = [end for end in (a_min, a_max) if end is not None]
+
+    def clipped(a, *ends):
+        given = iter(ends)
+        return np.clip(a, *(None if end is None else next(given) for end in (a_min, a_max)))
+
+    return _elementwise(clipped, a, *ends, out=out)
+
+
+def _elementwise(function, *args, first=None, out=None):
+    for x in args:
+        if not isinstance(x, (ndarray, *SCALARS)):
+            raise TypeError(f"Unsupported type {type(x)}")
+    kind = np.result_type(*(x.dtype if isinstance(x, ndarray) else x for x in args))
+    fit = [x if isinstance(x, ndarray) else np.asarray(x, kind)[()] for x in args]
+    return _in_c(_launched(function, *([] if first is None else [first]), *fit, out=out))
+
+
+def take(a, indices, axis=None, out=None):
+    """_core/_routines_indexing.pyx: indices wrap around."""
+    indices = indices if isinstance(indices, (ndarray, *SCALARS)) else array(indices)
+    return _launched(functools.partial(np.take, axis=axis, mode="wrap"), a, indices, out=out)
+
+
+def take_along_axis(a, indices, axis):
+    """_indexing/indexing.py: indices wrap around."""
+    size = a.size if axis is None else a.shape[axis]
+    return _launched(functools.partial(np.take_along_axis, axis=axis), a, _wrapped(indices, size))
+
+
+def unique_values(x):
+    """_manipulation/add_remove.py: sorted."""
+    return NAMES["unique"](x)
+
+
+def allclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """_logic/comparison.py: an array of no dimension, as that of `array_equal`."""
+    return NAMES["all"](NAMES["isclose"](a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
+
+
+def array_equal(a1, a2, equal_nan=False):
+    return _launched(lambda a1, a2: np.asarray(np.array_equal(a1, a2, equal_nan=equal_nan)), a1, a2)
+
+
 def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
     """_core/core.pyx, `array`: numbers travel on the current stream, which is waited for if `blocking`."""
     if isinstance(obj, ndarray):
         if obj.data.device_id == cuda.get_device_id():
-            return obj.astype(dtype or obj.dtype, order=order, copy=copy)
-        return obj.copy().astype(dtype or obj.dtype, copy=False)
+            made = obj.astype(dtype or obj.dtype, order=order, copy=copy)
+        else:
+            made = obj.copy().astype(dtype or obj.dtype, copy=False)
+        return made if made.ndim >= ndmin else made.reshape((1,) * (ndmin - made.ndim) + made.shape)
+    if isinstance(obj, (list, tuple)) and obj and all(isinstance(part, ndarray) for part in obj):
+        return NAMES["stack"](list(obj)).astype(dtype or NAMES["result_type"](*obj), copy=False)
     host = np.array(obj, dtype=dtype, order=order, ndmin=ndmin)
     if host.dtype.char not in SUPPORTED:
         raise ValueError(f"Unsupported dtype {host.dtype}")
@@ -322,7 +530,10 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocki
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
-    return array(a, dtype, copy=bool(copy), order=order or "K", blocking=blocking)
+    made = array(a, dtype, copy=bool(copy), order=order or "K", blocking=blocking)
+    if copy is False and isinstance(a, ndarray) and made is not a:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    return made
 
 
 def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
@@ -344,19 +555,20 @@ def get_default_memory_pool():
     return cuda._pool
 
 
-for _made in (ndarray, array, asarray, asnumpy, copy, get_array_module, get_default_memory_pool):
-    NAMES[_made.__name__] = _made
 for _name in UFUNCS:
     NAMES[_name] = _ufunc(getattr(np, _name))
 for _name in ("isnat", "matvec", "spacing", "vecdot", "vecmat"):  # CuPy lacks these
     NAMES.pop(_name, None)
-NAMES["matmul"] = matmul
 for _name in FUNCTIONS:
     NAMES[_name] = _function(getattr(np, _name))
 for _name in CREATION:
     NAMES[_name] = _creation(getattr(np, _name))
 for _name in ("empty_like", "full_like", "ones_like", "zeros_like"):
     NAMES[_name] = _like(getattr(np, _name))
+for _made in (ndarray, allclose, array, array_equal, asarray, asnumpy, clip, copy, diag, dot, full, matmul, take):
+    NAMES[_made.__name__] = _made
+for _made in (get_array_module, get_default_memory_pool, take_along_axis, unique_values, where):
+    NAMES[_made.__name__] = _made
 for _name in METHODS:
     setattr(ndarray, _name, _function(getattr(np.ndarray, _name)))
 for _name, _short in (pair.split(":") for pair in (*ARITHMETIC, *COMPARISONS, *UNARY)):

@@ -141,7 +141,11 @@ class Event:
     def record(self, stream=None):
         self._stream, self._moment = (stream or get_current_stream())._place(), next(_moments)
 
+    _stream = None
+
     def synchronize(self):
+        if self._stream is None:
+            return
         _finished[self._stream] = max(_finished[self._stream], self._moment)
 
 
