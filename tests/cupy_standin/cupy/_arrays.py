@@ -285,9 +285,7 @@ def _filling(value):
 def _launched(function, *args, out=None, **options):
     """What NumPy's function gives of arrays on the current device: a view of one, or a new one there."""
     operands = []
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        for message in ("Mean of empty slice", "Degrees of freedom"):
-            warnings.filterwarnings("ignore", message)
+    with np.errstate(all="ignore"):
         hosts = [_host(x, operands) for x in args]
         found = function(*hosts, **{name: _host(x, operands) for name, x in options.items()})
     if out is None:
@@ -327,6 +325,17 @@ def _result(found, operands):
     for x in operands:
         x.data.mem.read()
     return _new(np.asarray(found))
+
+
+def _moment(name):
+    """Of no numbers it is nan, and nothing warns."""
+
+    def moment(*args, **options):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mean of empty slice|Degrees of freedom")
+            return getattr(np, name)(*args, **options)
+
+    return functools.wraps(getattr(np, name))(moment)
 
 
 def _function(numpys):
@@ -561,6 +570,8 @@ for _name in ("isnat", "matvec", "spacing", "vecdot", "vecmat"):  # CuPy lacks t
     NAMES.pop(_name, None)
 for _name in FUNCTIONS:
     NAMES[_name] = _function(getattr(np, _name))
+for _name in ("mean", "std", "var"):
+    NAMES[_name] = _function(_moment(_name))
 for _name in CREATION:
     NAMES[_name] = _creation(getattr(np, _name))
 for _name in ("empty_like", "full_like", "ones_like", "zeros_like"):
