@@ -7,10 +7,8 @@ numbered. Nothing that a config names is imported, and Keras is not needed.
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +20,9 @@ from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.layers import Flatten, Layer, Shape, fused
 from portable_nn.meaning import Task
 from portable_nn.network import Network
-from portable_nn.readers.buffers import most_inflated, reading
+from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
+from portable_nn.readers.zips import Archive
 
 __all__ = ["from_keras", "is_keras", "read_keras"]
 
@@ -68,7 +67,7 @@ def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Net
     Raises
     ------
     FormatError
-        If the file cannot be read, or h5py is missing, or the model branches or has a layer that has no
+        If the file cannot be read, or the model branches or has a layer that has no
         counterpart here.
 
     References
@@ -94,7 +93,10 @@ def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Net
     """
     with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
         zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-    return _read_archive(path, task) if zipped else _read_hdf5(path, task)
+    try:
+        return _read_archive(path, task) if zipped else _read_hdf5(path, task)
+    except NetworkError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def from_keras(model: Any, *, task: Task | None = None) -> Network:
@@ -115,7 +117,7 @@ def from_keras(model: Any, *, task: Task | None = None) -> Network:
     ------
     InputError
         If it is no model of Keras's own classes.
-    FormatError
+    NetworkError
         If it branches, or is not built yet, or has a layer that has no counterpart here.
 
     Examples
@@ -129,58 +131,46 @@ def from_keras(model: Any, *, task: Task | None = None) -> Network:
             f"from_keras takes a Sequential or Functional model of Keras's, got a {kind.__module__}."
             f"{kind.__qualname__}"
         )
-    config = _config(model.to_json(), "the model")
-    version = str(config.get("keras_version", "3"))
-    return _network(config, "the model", partial(_live_weights, model), version, task)
+    config = _config(model.to_json())
+    return _network(config, partial(_live_weights, model), config.get("keras_version", "3"), task)
 
 
 def _read_archive(path: str | os.PathLike[str], task: Task | None) -> Network:
-    members = _members(path, "config.json", "metadata.json", "model.weights.h5")
-    config, metadata = (_config(members[name], path) for name in ("config.json", "metadata.json"))
-    with open_hdf5(members["model.weights.h5"], path) as file:
-        return _network(config, path, partial(_numbered_weights, file), metadata.get("keras_version"), task)
+    with reading(path, "a .keras file", "save the model anew", ValueError), open(path, "rb") as file:
+        archive = Archive(file)
+        config, metadata = (archive.open(f"{name}.json").read() for name in ("config", "metadata"))
+        weights = archive.open("model.weights.h5").getbuffer()
+    with open_hdf5(weights, path) as file:
+        return _network(
+            _config(config), partial(_numbered_weights, file), _config(metadata).get("keras_version"), task
+        )
 
 
 def _read_hdf5(path: str | os.PathLike[str], task: Task | None) -> Network:
     with open_hdf5(path) as file:
-        text = file.text("", "model_config")
-        if text is None:
+        config = file.text("", "model_config")
+        if config is None:
             names = ", ".join(file.arrays("")[:6]) or "none"
-            raise FormatError(
-                f"{path} holds no architecture, only arrays ({names}, …): save the whole model, "
+            raise NetworkError(
+                f"it holds no architecture, only arrays ({names}, …): save the whole model with "
                 "model.save('model.keras')"
             )
-        version = file.text("", "keras_version")
-        return _network(_config(text, path), path, partial(_named_weights, file), version, task)
+        return _network(_config(config), partial(_named_weights, file), file.text("", "keras_version"), task)
 
 
-def _members(path: str | os.PathLike[str], *names: str) -> dict[str, bytes]:
-    with reading(path, "a .keras file", "save the model anew", Exception), zipfile.ZipFile(path) as archive:
-        size = sum(archive.getinfo(name).file_size for name in names)
-        if size > most_inflated(Path(path).stat().st_size):
-            raise ValueError(f"it promises {size} bytes")
-        return {name: archive.read(name) for name in names}
-
-
-def _config(text: str | bytes, source: object) -> dict[str, Any]:
+def _config(text: str | bytes) -> dict[str, Any]:
     if len(text) > MAX_CONFIG:
-        raise FormatError(f"{source} has a config of {len(text)} characters, the limit is {MAX_CONFIG}")
+        raise NetworkError(f"its config has {len(text)} characters, the limit is {MAX_CONFIG}")
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{source} has a config that is no JSON: {error}") from error
+        raise NetworkError(f"its config is no JSON: {error}") from error
     if not isinstance(config, dict):
-        raise FormatError(f"{source} has a config that is no object: save the model anew")
+        raise NetworkError("its config is no object: save the model anew")
     return config
 
 
-def _network(
-    config: dict[str, Any],
-    source: object,
-    weights: Callable[..., list[NumPyArray]],
-    version: Any,
-    task: Task | None,
-) -> Network:
+def _network(config: dict[str, Any], weights: Weights, version: object, task: Task | None) -> Network:
     old = str(version or "1").partition(".")[0] in ("0", "1", "2")
     try:
         model = read_model(config)
@@ -193,21 +183,19 @@ def _network(
             layers += known[key]
             shape = _shape_after(known[key], shape)
         return Network(fused(layers), task=task)
-    except FormatError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{source} is no model that is read: {error}") from error
+    except RecursionError as error:
+        raise NetworkError("its config is too deep") from error
 
 
 def _layers(node: Node, shape: Shape | None, weights: Weights, old: bool) -> list[Layer]:
     if node.class_name not in LAYERS:
-        raise ValueError(
+        raise NetworkError(
             f"layer {node.name!r} is a {node.class_name}, which has no counterpart: known are {', '.join(LAYERS)}"
         )
     try:
-        return LAYERS[node.class_name](Described(node.name, node.class_name, node.config, weights, shape, old))
+        return LAYERS[node.class_name](Described(node.class_name, node.config, weights, shape, old))
     except NetworkError as error:
-        raise ValueError(f"layer {node.name!r}: {error}") from error
+        raise NetworkError(f"layer {node.name!r}: {error}") from error
 
 
 def _shape_after(layers: list[Layer], shape: Shape | None) -> Shape | None:
@@ -222,15 +210,13 @@ def _checked(node: Node, weights: Weights, *names: str) -> list[NumPyArray]:
     arrays = weights(node, *names)
     for name, array in zip(names, arrays, strict=True):
         if array.dtype.kind != "f" and name != "count":
-            raise ValueError(
-                f"layer {node.name!r} has a {name} of dtype {array.dtype}: quantised weights are not read"
-            )
+            raise NetworkError(f"its {name} has dtype {array.dtype}: quantised weights are not read")
     return arrays
 
 
-def _wanted(node: Node, found: list[str], names: tuple[str, ...]) -> ValueError:
-    return ValueError(
-        f"layer {node.name!r} has arrays {', '.join(found) or 'none'} where a {node.class_name} like it has "
+def _wanted(node: Node, found: list[str], names: tuple[str, ...]) -> NetworkError:
+    return NetworkError(
+        f"it has arrays {', '.join(found) or 'none'} where a {node.class_name} like it has "
         f"{', '.join(names) or 'none'}"
     )
 
@@ -243,7 +229,7 @@ def _numbered_weights(file: HDF5, node: Node, *names: str) -> list[NumPyArray]:
         raise _wanted(node, found, names)
     owner = file.text(group, "name") if found else None
     if owner not in (None, node.names[-1]):
-        raise ValueError(f"the weights of layer {node.name!r} are those of {owner!r}: the file is damaged")
+        raise NetworkError(f"its weights are those of {owner!r}: the file is damaged")
     return [file.array(f"{group}/{i}") for i in range(len(names))]
 
 

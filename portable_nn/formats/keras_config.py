@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from portable_nn.errors import NetworkError
+from portable_nn.readers.buffers import MAX_DIMENSIONS
+
 __all__ = ["Model", "Node", "Tensor", "chain", "read_model"]
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -87,7 +90,7 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
 
     Raises
     ------
-    ValueError
+    NetworkError
         If it is no such config, or has a class that is not Keras's own.
 
     Examples
@@ -100,7 +103,7 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
     """
     kind = class_name(entry)
     if kind not in MODELS:
-        raise ValueError(f"it is a {kind}, not a Sequential or Functional model: save such a one")
+        raise NetworkError(f"it is a {kind}, not a Sequential or Functional model: save such a one")
     config = _object(entry, "config", (dict, list))
     if kind == "Sequential":
         return _sequential(config, names, path)
@@ -108,7 +111,7 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
 
 
 def class_name(entry: object) -> str:
-    """Return the class of a serialised object, a `ValueError` unless it is one of Keras's own by its module.
+    """Return the class of a serialised object, a `NetworkError` unless it is one of Keras's own by its module.
 
     Configs of Keras 1 and 2, and in `.h5` files, name no modules.
 
@@ -121,7 +124,7 @@ def class_name(entry: object) -> str:
     name = _object(entry, "class_name", str)
     module, registered = entry.get("module"), entry.get("registered_name")  # type: ignore[attr-defined]
     if str(module).partition(".")[0] != "keras" and (module is not None or registered not in (None, name)):
-        raise ValueError(
+        raise NetworkError(
             f"it has an object of a class of its own, {registered or name!r} of module {module!r}, which is not "
             "imported: only Keras's own layers are read"
         )
@@ -142,7 +145,7 @@ def chain(model: Model) -> list[Node]:
 
     Raises
     ------
-    ValueError
+    NetworkError
         If the model branches.
     """
     steps: dict[int, list[Node]] = {}
@@ -154,7 +157,7 @@ def chain(model: Model) -> list[Node]:
                 steps[id(node)] = ordered(node.model)
             nodes += steps[id(node)] if node.model is not None else [node]
             if len(nodes) > MOST:
-                raise ValueError(f"its layers are used more than {MOST} times")
+                raise NetworkError(f"its layers are used more than {MOST} times")
         return nodes
 
     return ordered(model)
@@ -163,7 +166,7 @@ def chain(model: Model) -> list[Node]:
 def _path(model: Model) -> list[Node]:
     """Follow a model from its output back to its input."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
+        raise NetworkError(
             f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs: only chains of layers are read"
         )
     (tensor,), (first,) = model.outputs, model.inputs
@@ -173,14 +176,14 @@ def _path(model: Model) -> list[Node]:
         name, call, output = tensor
         node = model.nodes.get(name)
         if node is None or not 0 <= call < len(node.calls) or output != 0:
-            raise ValueError(f"it has no output {output} of call {call} of {name!r}: the config is damaged")
+            raise NetworkError(f"it has no output {output} of call {call} of {name!r}: the config is damaged")
         if len(node.calls[call]) != 1:
-            raise ValueError(
+            raise NetworkError(
                 f"layer {node.name!r} takes {len(node.calls[call])} tensors: only chains of layers are read"
             )
         path.append(node)
         if len(path) > most:
-            raise ValueError(f"layer {node.name!r} takes its own outputs: the config is damaged")
+            raise NetworkError(f"layer {node.name!r} takes its own outputs: the config is damaged")
         (tensor,) = node.calls[call]
     return path[::-1]
 
@@ -216,7 +219,7 @@ def _node(entry: Any, names: tuple[str, ...], path: str, calls: tuple[tuple[Tens
     kind, config = class_name(entry), _object(entry, "config", (dict, list))
     own = entry.get("name") or (config.get("name") if isinstance(config, dict) else None) or kind.lower()
     if not isinstance(own, str):
-        raise ValueError(f"it has a layer named {own!r}: the config is damaged")
+        raise NetworkError(f"it has a layer named {own!r}: the config is damaged")
     names = (*names, own)
     model = read_model(entry, names, path) if kind in MODELS else None
     return Node(names, path, kind, config if isinstance(config, dict) else {}, calls, model)
@@ -224,7 +227,7 @@ def _node(entry: Any, names: tuple[str, ...], path: str, calls: tuple[tuple[Tens
 
 def _add(nodes: dict[str, Node], node: Node) -> None:
     if node.names[-1] in nodes:
-        raise ValueError(f"it has two layers named {node.name!r}: the config is damaged")
+        raise NetworkError(f"it has two layers named {node.name!r}: the config is damaged")
     nodes[node.names[-1]] = node
 
 
@@ -253,7 +256,7 @@ def _taken(entry: Any, call: Any) -> tuple[Tensor, ...]:
     for options in arguments:
         given = [f"{key}={value!r:.40}" for key, value in options.items() if value not in (None, False)]
         if given:
-            raise ValueError(f"a {class_name(entry)} is called with {', '.join(given)}, which is not read")
+            raise NetworkError(f"a {class_name(entry)} is called with {', '.join(given)}, which is not read")
     return _tensors(taken)
 
 
@@ -265,7 +268,7 @@ def _tensors(items: Any) -> tuple[Tensor, ...]:
     except (TypeError, ValueError):
         tensors = ((None, None, None),)
     if not all(isinstance(a, str) and isinstance(b, int) and isinstance(c, int) for a, b, c in tensors):
-        raise ValueError(f"it has {items!r:.80} where tensors were to be named: the config is damaged")
+        raise NetworkError(f"it has {items!r:.80} where tensors were to be named: the config is damaged")
     return tensors
 
 
@@ -276,14 +279,15 @@ def _sample_shape(config: Mapping[str, Any]) -> tuple[int, ...] | None:
         shape = config["build_config"].get("input_shape")
     if shape is None and isinstance(config.get("input_dim"), int):
         shape = [None, config["input_dim"]]
-    if not isinstance(shape, list) or not all(isinstance(n, int) for n in shape[1:]):
+    sample: list[Any] = shape[1:] if isinstance(shape, list) else [None]
+    if len(sample) > MAX_DIMENSIONS or not all(isinstance(n, int) and 0 < n < 2**63 for n in sample):
         return None
-    return tuple(shape[1:])
+    return tuple(map(int, sample))
 
 
 def _object(entry: Any, key: str, kind: Any) -> Any:
-    """The value of a key, a `ValueError` where there is none of that kind."""
+    """The value of a key, a `NetworkError` where there is none of that kind."""
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, kind):
-        raise ValueError(f"it has {str(entry)[:80]!r} where a {key} was to be: the config is damaged")
+        raise NetworkError(f"it has {str(entry)[:80]!r} where a {key} was to be: the config is damaged")
     return value

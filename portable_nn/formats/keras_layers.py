@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portable_nn._typing import NumPyArray
+from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import class_name
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Normalize, Rescaling, Shape, standardized
 
@@ -29,7 +30,7 @@ class Described:
 
     Attributes
     ----------
-    name, class_name : str
+    class_name : str
     config : mapping
     weights : callable
         Gives the arrays of the names that it is given, all that the layer has, in Keras's order.
@@ -39,7 +40,6 @@ class Described:
         Whether Keras 1 or 2 wrote it.
     """
 
-    name: str
     class_name: str
     config: Mapping[str, Any]
     weights: Callable[..., list[NumPyArray]]
@@ -49,8 +49,8 @@ class Described:
     def number(self, *keys: str, default: float) -> float:
         """The number under the first of these keys that the config has."""
         value = next((self.config[key] for key in keys if self.config.get(key) is not None), default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"layer {self.name!r} has {keys[0]}={value!r:.40}, which is no number")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or 2**1023 < abs(value) < inf:
+            raise NetworkError(f"it has {keys[0]}={value!r:.40}, which is no number")
         return float(value)
 
     @property
@@ -62,11 +62,11 @@ class Described:
         return "float64" if policy == "float64" else "float32"
 
     def check_last_axis(self) -> None:
-        """Raise a `ValueError` unless the layer works along the last axis, where features are."""
+        """Raise a `NetworkError` unless the layer works along the last axis, where features are."""
         axis = self.config.get("axis", -1)
         axes = axis if isinstance(axis, list) else [axis]
         if axes != [-1] and (self.shape is None or axes != [len(self.shape)]):
-            raise ValueError(f"layer {self.name!r} works along axis {axis!r:.40}: only the last one is read")
+            raise NetworkError(f"it works along axis {axis!r:.40}: only the last one is read")
 
 
 def _elu(layer: Described) -> tuple[str, Parameters]:
@@ -133,13 +133,15 @@ ACTIVATIONS: dict[str, tuple[str, Parameters]] = {
     "softsign": ("softsign", {}),
     "sparse_plus": ("sparse_plus", {}),
     "sparse_sigmoid": ("sparse_sigmoid", {}),
-    "sparsemax": ("sparsemax", {}),
     "squareplus": ("squareplus", {}),
     "swish": ("silu", {}),
     "tanh": ("tanh", {}),
     "tanh_shrink": ("tanhshrink", {}),
 }
-"""The functions of `keras.activations` with the defaults that they have there."""
+"""The functions of `keras.activations` with the defaults that they have there.
+
+Its `sparsemax` is left out: up to Keras 3.15 it adds up too much where more than one output is positive.
+"""
 
 
 def _activation(layer: Described) -> list[Layer]:
@@ -148,16 +150,12 @@ def _activation(layer: Described) -> list[Layer]:
     if isinstance(given, dict):
         kind = class_name(given)
         if kind not in PARAMETRIC or not isinstance(given.get("config"), dict):
-            raise ValueError(
-                f"layer {layer.name!r} has an activation of class {kind!r:.60}: known are {', '.join(PARAMETRIC)}"
-            )
-        inner = Described(layer.name, kind, given["config"], layer.weights, layer.shape, layer.old)
+            raise NetworkError(f"it has an activation of class {kind!r:.60}: known are {', '.join(PARAMETRIC)}")
+        inner = Described(kind, given["config"], layer.weights, layer.shape, layer.old)
         return _alone(inner)
     name = "linear" if given is None else given
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(
-            f"layer {layer.name!r} has the activation {name!r:.60}: known are {', '.join(ACTIVATIONS)}"
-        )
+        raise NetworkError(f"it has the activation {name!r:.60}: known are {', '.join(ACTIVATIONS)}")
     function, parameters = ACTIVATIONS[name]
     if name == "hard_sigmoid" and layer.old:
         parameters = {"slope": 0.2}
@@ -215,8 +213,8 @@ def _batch_normalization(layer: Described) -> list[Layer]:
 def _layer_normalization(layer: Described) -> list[Layer]:
     layer.check_last_axis()
     if layer.config.get("rms_scaling"):
-        raise ValueError(
-            f"layer {layer.name!r} has rms_scaling, which divides by the deviation from a mean that it does not "
+        raise NetworkError(
+            "it has rms_scaling, which divides by the deviation from a mean that it does not "
             "subtract: it is not read, RMSNormalization is"
         )
     has = {name: bool(layer.config.get(key, True)) for name, key in (("gamma", "scale"), ("beta", "center"))}
@@ -233,12 +231,12 @@ def _rms_normalization(layer: Described) -> list[Layer]:
 
 def _flatten(layer: Described) -> list[Layer]:
     if layer.shape is None:
-        raise ValueError(
-            f"layer {layer.name!r} flattens samples of a shape that the file does not hold: give the model an "
+        raise NetworkError(
+            "it flattens samples of a shape that the file does not hold: give the model an "
             "Input of fixed shape and save it again"
         )
     if layer.config.get("data_format") == "channels_first" and len(layer.shape) > 1:
-        raise ValueError(f"layer {layer.name!r} has data_format='channels_first': only channels_last is read")
+        raise NetworkError("it has data_format='channels_first': only channels_last is read")
     return [] if len(layer.shape) == 1 else [Flatten(layer.shape)]
 
 
@@ -246,8 +244,8 @@ def _reshape(layer: Described) -> list[Layer]:
     target = layer.config.get("target_shape", layer.config.get("dims"))
     size = None if layer.shape is None else prod(layer.shape)
     if target not in ([-1], [size], list(layer.shape or ())):
-        raise ValueError(
-            f"layer {layer.name!r} reshapes samples of shape {layer.shape} to {target!r:.60}: it may "
+        raise NetworkError(
+            f"it reshapes samples of shape {layer.shape} to {target!r:.60}: it may "
             "flatten them, else it is not read"
         )
     return [] if layer.shape is not None and target == list(layer.shape) else _flatten(layer)
@@ -287,7 +285,7 @@ def _plain(layer: Described, key: str, default: float | None) -> NumPyArray:
     try:
         return np.asarray(value, np.float64).astype(layer.dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"layer {layer.name!r} has {key}={value!r:.40}, which are no numbers") from error
+        raise NetworkError(f"it has {key}={value!r:.40}, which are no numbers") from error
 
 
 def _per_feature(values: NumPyArray) -> NumPyArray | float:
