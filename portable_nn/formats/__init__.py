@@ -36,7 +36,7 @@ READERS = {
     "safetensors": Reader("safetensors", "read_safetensors", ("verify", "layers", *BETWEEN)),
     "npz": Reader("named", "read_npz", ("verify", "book", "layers", *BETWEEN)),
     "pytorch": Reader("pytorch", "read_pytorch", ("layers", *BETWEEN)),
-    "keras": Reader("keras", "read_keras", ()),
+    "keras": Reader("keras", "read_keras", ("layers", *BETWEEN)),
     "pickle": Reader("named", "read_pickle", ("book", "layers", *BETWEEN)),
 }
 
@@ -69,7 +69,7 @@ def load(
 
         - ``.safetensors`` or ``.npz`` as `save` writes them;
         - PyTorch's ``.pt`` and ``.pth``: models saved whole, state dicts, also in ``.safetensors``;
-        - Keras's ``.keras``, ``.h5`` and ``.hdf5`` (these need h5py, extra ``keras``);
+        - Keras's ``.keras``, ``.h5`` and ``.hdf5``: whole models, and weights alone;
         - scikit-learn's estimators, in ``.pkl`` or ``.joblib``;
         - CosmoPower's emulators, in ``.pkl`` or ``.npz``;
         - arrays by name, in ``.npz`` or ``.pkl``.

@@ -7,7 +7,7 @@ numbered. Nothing that a config names is imported, and Keras is not needed.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -17,16 +17,16 @@ from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.keras_config import Node, chain, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
-from portable_nn.layers import Flatten, Layer, Shape, fused
-from portable_nn.meaning import Task
+from portable_nn.formats.states import state_layers
+from portable_nn.layers import Activation, Flatten, Layer, Layers, Rescaling, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
 from portable_nn.readers.zips import Archive
 
-__all__ = ["from_keras", "is_keras", "read_keras"]
+__all__ = ["from_keras", "read_keras"]
 
-HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\3\4"
+ZIP_MAGIC = b"PK\3\4"
 
 MAX_CONFIG = 2**21
 """Characters of a config: Python takes twenty times as many bytes for what JSON says in short."""
@@ -35,29 +35,25 @@ Weights: TypeAlias = Callable[..., list[NumPyArray]]
 """Gives the arrays of a node of these names, all that it has, in Keras's order."""
 
 
-def is_keras(head: bytes) -> bool:
-    """Whether a file with this head may be a model of Keras's: HDF5, or a zip with such a first member.
-
-    Examples
-    --------
-    >>> from portable_nn.formats.keras import is_keras
-    >>> is_keras(b"PK")
-    False
-    """
-    return head.startswith(HDF5_MAGIC) or (
-        head.startswith(ZIP_MAGIC) and head[30:].startswith((b"config.json", b"metadata.json"))
-    )
-
-
-def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Network:
+def read_keras(
+    path: str | os.PathLike[str],
+    *,
+    layers: Iterable[str | Layer] | None = None,
+    activation: str | Activation | None = None,
+    last: str | Activation | None = None,
+    rescale: float | None = None,
+) -> Network:
     """Read a `.keras` or `.h5` file of a Sequential or Functional model that is a chain of layers.
 
     Parameters
     ----------
     path : str or path-like
-        As `model.save` of Keras 3 writes it; an HDF5 file also as Keras 1 and 2 do.
-    task : {"classification", "multilabel", "regression"}, optional
-        What the outputs mean where the last activation does not tell.
+        As `model.save` of Keras 3 writes it; an HDF5 file also as Keras 1 and 2 do, or `model.save_weights`.
+    layers, activation, last : optional
+        What weights alone do not say: see `portable_nn.formats.states.state_layers`, to which the arrays of a
+        layer ``dense_1`` are ``dense_1.weight`` and ``dense_1.bias``.
+    rescale : float, optional
+        What each input is multiplied by first, in a network of weights alone.
 
     Returns
     -------
@@ -67,7 +63,7 @@ def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Net
     Raises
     ------
     FormatError
-        If the file cannot be read, or the model branches or has a layer that has no
+        If the file cannot be read, or does not say enough, or the model branches or has a layer that has no
         counterpart here.
 
     References
@@ -91,23 +87,30 @@ def read_keras(path: str | os.PathLike[str], *, task: Task | None = None) -> Net
     ...     read_keras(path)
     Network([Dense(4, 3, 'softmax')])
     """
+    given = {"layers": layers, "activation": activation, "last": last}
+    given = {name: value for name, value in given.items() if value is not None}
     with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
         zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
-        return _read_archive(path, task) if zipped else _read_hdf5(path, task)
+        found = _archived(path) if zipped else _stored(path)
+        if found is None:
+            with open_hdf5(path) as weights:
+                found = state_layers(_state(weights), **given)  # type: ignore[arg-type]
+            return Network(found if rescale is None else (Rescaling(rescale), *found))
+        if given or rescale is not None:
+            raise NetworkError("it says which layers it has: leave out layers=, activation=, last= and rescale=")
+        return Network(found)
     except NetworkError as error:
         raise FormatError(f"{path}: {error}") from error
 
 
-def from_keras(model: Any, *, task: Task | None = None) -> Network:
+def from_keras(model: Any) -> Network:
     """Take over a live model: a Sequential or Functional one that is a chain of layers.
 
     Parameters
     ----------
     model : keras.Model
         On any of Keras's backends. Its weights are copied.
-    task : {"classification", "multilabel", "regression"}, optional
-        What the outputs mean where the last activation does not tell.
 
     Returns
     -------
@@ -132,30 +135,49 @@ def from_keras(model: Any, *, task: Task | None = None) -> Network:
             f"{kind.__qualname__}"
         )
     config = _config(model.to_json())
-    return _network(config, partial(_live_weights, model), config.get("keras_version", "3"), task)
+    return Network(_chained(config, partial(_live_weights, model), config.get("keras_version", "3")))
 
 
-def _read_archive(path: str | os.PathLike[str], task: Task | None) -> Network:
+def _archived(path: str | os.PathLike[str]) -> Layers:
+    """The layers of a `.keras` file."""
     with reading(path, "a .keras file", "save the model anew", ValueError), open(path, "rb") as file:
         archive = Archive(file)
         config, metadata = (archive.open(f"{name}.json").read() for name in ("config", "metadata"))
-        weights = archive.open("model.weights.h5").getbuffer()
-    with open_hdf5(weights, path) as file:
-        return _network(
-            _config(config), partial(_numbered_weights, file), _config(metadata).get("keras_version"), task
-        )
+        data = archive.open("model.weights.h5").getbuffer()
+    with open_hdf5(data, path) as weights:
+        version = _config(metadata).get("keras_version")
+        return _chained(_config(config), partial(_numbered_weights, weights), version)
 
 
-def _read_hdf5(path: str | os.PathLike[str], task: Task | None) -> Network:
+def _stored(path: str | os.PathLike[str]) -> Layers | None:
+    """The layers of an `.h5` file, None of one that has weights alone."""
     with open_hdf5(path) as file:
         config = file.text("", "model_config")
         if config is None:
-            names = ", ".join(file.arrays("")[:6]) or "none"
+            return None
+        return _chained(_config(config), partial(_named_weights, file), file.text("", "keras_version"))
+
+
+def _state(file: HDF5) -> dict[str, NumPyArray]:
+    """The arrays of a file of weights alone, named and turned as in a state dict of PyTorch's."""
+    arrays: dict[str, NumPyArray] = {}
+    for path in file.arrays(""):
+        match path.removesuffix(":0").split("/"):
+            case ["optimizer" | "optimizer_weights", *_]:
+                continue
+            case [*_, layer, "vars", "0" | "1" as name] if layer.startswith("dense"):
+                leaf = ("weight", "bias")[int(name)]
+            case [*_, layer, "kernel" | "bias" as name]:
+                leaf = name.replace("kernel", "weight")
+            case _:
+                leaf = ""
+        if not leaf or f"{layer}.{leaf}" in arrays:
             raise NetworkError(
-                f"it holds no architecture, only arrays ({names}, …): save the whole model with "
-                "model.save('model.keras')"
+                f"it holds weights alone, {path!r:.100} among them, which is of no Dense of a plain chain: save "
+                "the whole model with model.save('model.keras')"
             )
-        return _network(_config(config), partial(_named_weights, file), file.text("", "keras_version"), task)
+        arrays[f"{layer}.{leaf}"] = file.array(path).T
+    return arrays
 
 
 def _config(text: str | bytes) -> dict[str, Any]:
@@ -170,7 +192,8 @@ def _config(text: str | bytes) -> dict[str, Any]:
     return config
 
 
-def _network(config: dict[str, Any], weights: Weights, version: object, task: Task | None) -> Network:
+def _chained(config: dict[str, Any], weights: Weights, version: object) -> Layers:
+    """The layers of a config and of weights, in order."""
     old = str(version or "1").partition(".")[0] in ("0", "1", "2")
     try:
         model = read_model(config)
@@ -182,7 +205,7 @@ def _network(config: dict[str, Any], weights: Weights, version: object, task: Ta
                 known[key] = _layers(node, shape, partial(_checked, node, weights), old)
             layers += known[key]
             shape = _shape_after(known[key], shape)
-        return Network(fused(layers), task=task)
+        return fused(layers)
     except RecursionError as error:
         raise NetworkError("its config is too deep") from error
 

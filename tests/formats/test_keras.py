@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.formats.keras import from_keras, is_keras, read_keras
+from portable_nn.formats.keras import from_keras, read_keras
 
 h5py = pytest.importorskip("h5py", reason="files are changed by h5py: pip install h5py")
 
@@ -96,17 +96,13 @@ def test_without_keras_and_h5py(made):
     )
 
 
-def test_what_the_outputs_mean(made):
+def test_by_content(made, tmp_path):
     folder, _ = made
-    assert read_keras(folder / "function softmax.keras").predict(np.ones(3)).shape == ()
-    with pytest.raises(pnn.NetworkError, match="regression"):
-        read_keras(folder / "function linear.h5", task="regression").predict(np.ones(3))
-
-
-def test_what_files_it_is_for(made):
-    folder, _ = made
-    assert all(is_keras((folder / f"deep.{suffix}").read_bytes()[:64]) for suffix in SUFFIXES)
-    assert not is_keras((folder / "deep.npz").read_bytes()[:64])
+    for suffix in SUFFIXES:
+        source = folder / f"function softmax.{suffix}"
+        (tmp_path / suffix).write_bytes(source.read_bytes())
+        assert pnn.load(tmp_path / suffix).same_architecture(read_keras(source))
+    assert pnn.load(folder / "function linear.h5", task="classification").task == "classification"
 
 
 @pytest.mark.parametrize("model", [3, None, np.ones(3), read_keras])
@@ -450,11 +446,31 @@ def test_weights_that_do_not_fit(tmp_path, name, array, match):
         read_keras(h5(tmp_path / "model.h5", SEQUENTIAL, **arrays))
 
 
-def test_weights_alone(tmp_path):
-    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
-        file["dense/dense/kernel:0"] = np.eye(2)
-    with pytest.raises(pnn.FormatError, match=r"no architecture, only arrays \(dense/dense/kernel:0"):
-        read_keras(tmp_path / "model.weights.h5")
+def test_weights_alone(made, tmp_path):
+    """As `save_weights` of Keras 3 names them, and of Keras 2."""
+    whole = made[0] / "function tanh.keras"
+    new, old = tmp_path / "new.h5", tmp_path / "old.h5"
+    new.write_bytes(members(whole)["model.weights.h5"])
+    with h5py.File(new) as file, h5py.File(old, "w") as target:
+        for i, name in enumerate(("kernel", "bias")):
+            target[f"dense/dense/{name}:0"] = file[f"layers/dense/vars/{i}"][:]
+    x = np.ones(3)
+    for path in (new, old):
+        np.testing.assert_array_equal(pnn.load(path, layers=["dense", "tanh"])(x), read_keras(whole)(x))
+        found = pnn.load(path, activation="relu", last="tanh", rescale=2.0)
+        np.testing.assert_array_equal(found(x), read_keras(whole)(2 * x))
+        with pytest.raises(pnn.FormatError, match="give activation= and last="):
+            pnn.load(path)
+    with pytest.raises(pnn.FormatError, match="which layers it has: leave out"):
+        read_keras(whole, activation="relu")
+
+
+@pytest.mark.parametrize("name", ["batch", "rms norm", "prelu", "deep"])
+def test_weights_alone_that_do_not_say_enough(made, tmp_path, name):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(members(made[0] / f"{name}.keras")["model.weights.h5"])
+    with pytest.raises(pnn.FormatError, match=r"weights alone, .* save the whole model"):
+        read_keras(path, activation="relu", last="identity")
 
 
 def test_weights_of_another_layer(made, tmp_path):
