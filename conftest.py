@@ -13,6 +13,7 @@ from sybil.parsers.rest import DocTestParser
 import portable_nn as pnn
 
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # TF32 otherwise, on a GPU
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 pytest_collect_file = (
     Sybil(parsers=[DocTestParser()], path="portable_nn", pattern="*.py")

@@ -1,12 +1,13 @@
 """The examples, run as a user runs them; the long training by its pieces, and by what came of it."""
 
 import re
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import download, run_python
 
 import portable_nn as pnn
 
@@ -22,6 +23,7 @@ def test_every_example_is_tested_here():
         "chapter3.py",
         "compare_backends.py",
         "cpu_or_gpu.py",
+        "emulator.py",
         "from_frameworks.py",
         "in_your_library.py",
         "train_reference.py",
@@ -50,8 +52,20 @@ def test_chapter3_elsewhere(array_api_strict):
 def test_from_frameworks(torch):
     pytest.importorskip("sklearn", reason="pip install scikit-learn")
     differences = re.findall("difference of outputs: (.+)", run("from_frameworks.py"))
-    assert len(differences) == 3
-    assert max(map(float, differences)) < 1e-6
+    assert len(differences) >= 4
+    assert max(map(float, differences)) < 1e-5
+
+
+def test_emulator(torch, jax, tmp_path):
+    wheel = download(tmp_path, "cosmopower-jax==0.5.8")
+    with zipfile.ZipFile(wheel) as archive:
+        model = archive.extract("cosmopower_jax/trained_models/cmb_tt.pkl", tmp_path)
+    lines = run("emulator.py", model).splitlines()
+    assert lines[0] == "NumPy: 2507 modes, from l=2 to l=2508"
+    by_library = [[float(value) for value in re.findall(r"-?\d+\.\d+", line)] for line in lines[1:]]
+    np.testing.assert_allclose(*by_library, atol=0.002)
+    assert by_library[0][-1] == pytest.approx(1, abs=0.01)  # the spectrum is proportional to the amplitude
+    assert len((EXAMPLES / "emulator.py").read_text().splitlines()) < 40
 
 
 def test_compare_backends(tmp_path, monkeypatch, capsys):

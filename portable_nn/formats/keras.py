@@ -7,6 +7,7 @@ numbered. Nothing that a config names is imported, and Keras is not needed.
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
@@ -125,8 +126,10 @@ def from_keras(model: Any) -> Network:
 
     Examples
     --------
-    A model ``keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")])`` becomes
-    ``Network([Dense(4, 3, 'relu')])``.
+    >>> import keras
+    >>> from portable_nn.formats.keras import from_keras
+    >>> from_keras(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")]))
+    Network([Dense(4, 3, 'relu')])
     """
     kind = type(model)
     if kind.__module__.partition(".")[0] != "keras" or not hasattr(model, "to_json"):
@@ -283,5 +286,7 @@ def _live_weights(model: Any, node: Node, *names: str) -> list[NumPyArray]:
     layer.save_own_variables(store)
     if list(store) != [str(i) for i in range(len(names))]:
         raise _wanted(node, list(store), names)
-    arrays = [np.asarray(value.numpy()) for value in store.values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Keras's own, of how it hands arrays to NumPy
+        arrays = [np.asarray(value.numpy()) for value in store.values()]
     return [array.astype(np.float32) if array.dtype.kind == "V" else array for array in arrays]  # bfloat16

@@ -1,15 +1,13 @@
 """CosmoPower's emulators: its NumPy prediction, written down here as formulas, is the oracle."""
 
 import pickle
-import subprocess
-import sys
 import zipfile
 from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import placed
+from helpers import download, placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
@@ -300,16 +298,6 @@ def test_any_item_may_be_anything(layout, pca, place, value):
     if is_cosmopower(content):
         with suppress(pnn.FormatError):
             assert isinstance(cosmopower_network(content, last="identity"), pnn.Network)
-
-
-def download(folder, requirement):
-    """A wheel from the registry, skipping where there is none to be had."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"{requirement} cannot be downloaded: {done.stderr.strip().splitlines()[-1]}")
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 @pytest.fixture(scope="module")
