@@ -14,20 +14,14 @@ import torch
 
 import portable_nn as pnn
 
-COSMOLOGY = {
-    "omega_b": 0.0224,
-    "omega_cdm": 0.12,
-    "h": 0.67,
-    "tau_reio": 0.06,
-    "n_s": 0.965,
-    "ln10^{10}A_s": 3.05,
-}
+VALUES = [0.0224, 0.12, 0.67, 0.06, 0.965, 3.05]  # of omega_b, omega_cdm, h, tau_reio, n_s, ln10^{10}A_s
 
 
 def main(path):
     net = pnn.load(path, last="exp10")  # its modes are logarithms
-    x = np.array([COSMOLOGY[name] for name in net.inputs], dtype=np.float32)
+    x = np.array(VALUES, dtype=np.float32)
     spectrum = net(x)
+    print("parameters:", *net.inputs)
     print(f"NumPy: {len(spectrum)} modes, from l={net.outputs[0]} to l={net.outputs[-1]}")
 
     parameters = torch.asarray(x).requires_grad_()

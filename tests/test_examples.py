@@ -61,8 +61,11 @@ def test_emulator(torch, jax, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         model = archive.extract("cosmopower_jax/trained_models/cmb_tt.pkl", tmp_path)
     lines = run("emulator.py", model).splitlines()
-    assert lines[0] == "NumPy: 2507 modes, from l=2 to l=2508"
-    by_library = [[float(value) for value in re.findall(r"-?\d+\.\d+", line)] for line in lines[1:]]
+    assert lines[0] == "parameters: omega_b omega_cdm h tau_reio n_s ln10^{10}A_s"
+    assert lines[1] == "NumPy: 2507 modes, from l=2 to l=2508"
+    by_library = [
+        [float(value) for value in re.findall(r"-?\d+\.\d*", line.partition(":")[2])] for line in lines[2:]
+    ]
     np.testing.assert_allclose(*by_library, atol=0.002)
     assert by_library[0][-1] == pytest.approx(1, abs=0.01)  # the spectrum is proportional to the amplitude
     assert len((EXAMPLES / "emulator.py").read_text().splitlines()) < 40
