@@ -1,23 +1,17 @@
-"""Models of PyTorch: what `torch.save` wrote, whole or as a state dict, and live modules; without PyTorch.
-
-A whole model is a tree of modules, each a class and its attributes; a live module is one, too, and both are
-matched by the same functions. Modules of PyTorch's own that compute something of a batch of vectors become
-layers; what has a forward pass of its own is refused, since a file does not hold it.
-"""
+"""Models of PyTorch: what `torch.save` wrote, whole or as a state dict, and live modules; without PyTorch."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from portable_nn._typing import Array
-from portable_nn.activations import parameters_of
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.kinds import format_of
-from portable_nn.formats.states import batch_normalization, machine_epsilon, state_layers
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, Shape, fused
+from portable_nn.formats.modules import is_module, module_layers
+from portable_nn.formats.states import state_layers
+from portable_nn.layers import Activation, Layer, Rescaling, Shape
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
@@ -26,49 +20,11 @@ from portable_nn.readers.safetensors import read_tensors
 
 __all__ = ["from_torch", "read_pytorch"]
 
-MAX_MODULES = 10_000
-LARGEST = 1e300  # of a number that describes a module
-MAX_ARRAYS = 16  # of one module: those that are known have 5 at most
-
-STOCK = "torch.nn.modules."
-WRAPPERS = {
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-}
-NOTHING = ("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
-ALONG_AN_AXIS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Softmin": "softmin", "GLU": "glu"}
-ELEMENTWISE: dict[str, tuple[str, dict[str, str]]] = {
-    "CELU": ("celu", {"alpha": "alpha"}),
-    "ELU": ("elu", {"alpha": "alpha"}),
-    "Hardshrink": ("hardshrink", {"lambd": "width"}),
-    "Hardsigmoid": ("hard_sigmoid", {}),
-    "Hardswish": ("hard_swish", {}),
-    "Hardtanh": ("hard_tanh", {"min_val": "low", "max_val": "high"}),
-    "LeakyReLU": ("leaky_relu", {"negative_slope": "negative_slope"}),
-    "LogSigmoid": ("log_sigmoid", {}),
-    "Mish": ("mish", {}),
-    "ReLU": ("relu", {}),
-    "ReLU6": ("relu6", {}),
-    "SELU": ("selu", {}),
-    "SiLU": ("silu", {}),
-    "Sigmoid": ("sigmoid", {}),
-    "Softplus": ("softplus", {"beta": "beta", "threshold": "threshold"}),
-    "Softshrink": ("softshrink", {"lambd": "width"}),
-    "Softsign": ("softsign", {}),
-    "Tanh": ("tanh", {}),
-    "Tanhshrink": ("tanhshrink", {}),
-    "Threshold": ("threshold", {"threshold": "threshold", "value": "value"}),
-}
-"""By class, our name and our parameters by theirs."""
-
 INSIDE = ("state_dict", "model_state_dict", "model")
 """Under which training scripts keep a model among other things."""
 
 PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 """What `torch.compile` and `DataParallel` put before all names, in either order."""
-
-Attributes = Mapping[str, Any]
 
 
 def read_pytorch(
@@ -125,7 +81,7 @@ def read_pytorch(
         if isinstance(content, dict):
             found = state_layers(_state(content, budget), **given)  # type: ignore[arg-type]
         else:
-            found = _layers(content, budget)
+            found = module_layers(content, budget)
             if any(value is not None for value in given.values()):
                 raise NetworkError("the file says which layers it has: leave out layers=, activation= and last=")
         return Network(found if rescale is None else (Rescaling(rescale), *found))
@@ -154,7 +110,7 @@ def from_torch(module: Any, *, sample_shape: Shape | None = None) -> Network:
     InputError
         If it is no module.
     NetworkError
-        If it has modules that are no layers here, or hooks, or parametrizations.
+        If it has modules that are no layers here, or hooks, or parametrizations, or no Flatten for that shape.
 
     Examples
     --------
@@ -163,11 +119,9 @@ def from_torch(module: Any, *, sample_shape: Shape | None = None) -> Network:
     >>> from_torch(nn.Sequential(nn.Linear(3, 2), nn.Dropout(), nn.Softmax(dim=-1))).layers
     (Dense(3, 2, 'softmax'),)
     """
-    if not any(
-        f"{kind.__module__}.{kind.__qualname__}" == f"{STOCK}module.Module" for kind in type(module).__mro__
-    ):
+    if not is_module(module):
         raise InputError(f"from_torch takes a torch.nn.Module, got {type(module).__name__}")
-    return Network(_layers(module, None, sample_shape))
+    return Network(module_layers(module, None, sample_shape))
 
 
 def _inside(content: Any) -> Any:
@@ -199,168 +153,3 @@ def _state(content: dict[Any, Any], budget: Budget) -> dict[str, Array]:
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): array for name, array in content.items()}
     return content
-
-
-def _layers(root: Any, budget: Budget | None, sample_shape: Shape | None = None) -> Layers:
-    modules = [
-        (path, kind, attributes, _arrays(path, attributes, budget)) for path, kind, attributes in _walk(root)
-    ]
-    dtypes = [array.dtype for _, _, _, arrays in modules for array in arrays.values() if array.dtype.kind == "f"]
-    dtype = dtypes[0] if dtypes else np.dtype(np.float32)
-    layers: list[Layer] = []
-    for path, kind, attributes, arrays in modules:
-        if kind == "Flatten" and sample_shape is not None:
-            layers.append(Flatten(sample_shape))
-            sample_shape = None
-        try:
-            layers.extend(_made(kind, attributes, arrays, dtype))
-        except (NetworkError, KeyError) as error:
-            why = error if isinstance(error, NetworkError) else f"it lacks {error}"
-            raise NetworkError(f"module {path} ({kind}): {why}") from error
-    return fused(layers)
-
-
-def _walk(root: Any) -> Iterator[tuple[str, str, Attributes]]:
-    """The modules that compute, in order: their paths, stock classes and attributes."""
-    waiting = [("", root)]
-    for _ in range(MAX_MODULES):
-        if not waiting:
-            return
-        path, module = waiting.pop()
-        name, attributes = _opened(path, module)
-        children = attributes["_modules"]
-        if name in WRAPPERS:
-            waiting.append((path, children.get(WRAPPERS[name])))
-            continue
-        _check_plain(path or "itself", name, attributes)
-        if name == f"{STOCK}container.Sequential":
-            inner = list(islice(children.items(), MAX_MODULES + 1))
-            waiting.extend((f"{path}.{key}".lstrip(".")[-100:], child) for key, child in reversed(inner))
-        else:
-            yield path or "itself", name.rpartition(".")[2], attributes
-        if len(waiting) > MAX_MODULES:
-            break
-    raise NetworkError(f"the model has more than {MAX_MODULES} modules")
-
-
-def _opened(path: str, module: Any) -> tuple[str, Attributes]:
-    """The full name of a module's class, and its attributes, of a live one or of the record of one."""
-    if isinstance(module, Record):
-        name, attributes = module.name, module.state
-    else:
-        name, attributes = (
-            f"{type(module).__module__}.{type(module).__qualname__}",
-            getattr(module, "__dict__", None),
-        )
-    parts = ("_modules", "_parameters", "_buffers")
-    if not isinstance(attributes, dict) or not all(isinstance(attributes.get(part), dict) for part in parts):
-        what = described(module) if isinstance(module, Record) else f"a {type(module).__name__}"
-        raise NetworkError(f"module {path or 'itself'} is {what}, no module of PyTorch (nothing was run)")
-    return name, attributes
-
-
-def _check_plain(path: str, name: str, attributes: Attributes) -> None:
-    """Raise a `NetworkError` unless the forward pass of a module is that of a stock class."""
-    remedy = "or export the model with torch.onnx.export"
-    if "parametrizations" in attributes["_modules"]:
-        raise NetworkError(
-            f"module {path} has parametrizations: call torch.nn.utils.parametrize.remove_parametrizations, "
-            f"{remedy}"
-        )
-    if not name.startswith(STOCK):
-        raise NetworkError(
-            f"module {path} is a {name:.200}, whose forward pass is code of its own: give a torch.nn.Sequential "
-            f"of its layers, save its state_dict() and load that with layers=, {remedy}"
-        )
-    if attributes.get("_forward_hooks") or attributes.get("_forward_pre_hooks") or "forward" in attributes:
-        raise NetworkError(
-            f"module {path} has hooks or a forward of its own: remove them (torch.nn.utils.remove_weight_norm, "
-            f"torch.nn.utils.prune.remove), {remedy}"
-        )
-
-
-def _arrays(path: str, attributes: Attributes, budget: Budget | None) -> dict[str, Array]:
-    """The parameters and buffers of a module by name, in NumPy."""
-    both = attributes["_parameters"], attributes["_buffers"]
-    if sum(map(len, both)) > MAX_ARRAYS:
-        raise NetworkError(f"module {path} has more than {MAX_ARRAYS} parameters and buffers")
-    arrays = {}
-    for name, value in (both[0] | both[1]).items():
-        if value is None:
-            continue
-        if isinstance(value, np.ndarray) and budget is not None:
-            budget.spend(value.nbytes)
-            arrays[name] = value
-        elif budget is None and hasattr(value, "detach"):
-            arrays[name] = _fetched(f"{path}.{name}", value)
-        else:
-            raise NetworkError(
-                f"{path}.{name} is {described(value)}, no tensor of a dtype that NumPy has: cast it with "
-                "module.float()"
-            )
-    return arrays
-
-
-def _fetched(name: str, tensor: Any) -> Array:
-    """A tensor in NumPy, bfloat16 in float32."""
-    try:
-        tensor = tensor.detach().cpu()
-        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    except (RuntimeError, TypeError) as error:  # of no dtype of NumPy's, on no device, sparse
-        raise NetworkError(f"{name} cannot be fetched: {error}") from error
-
-
-def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np.dtype[Any]) -> Iterable[Layer]:
-    """The layers of one stock module."""
-    match kind:
-        case "Linear":
-            return [Dense.from_linear(arrays["weight"], arrays.get("bias"))]
-        case "BatchNorm1d":
-            if "running_mean" not in arrays:
-                raise NetworkError("without running statistics its outputs depend on the batch: track them")
-            return batch_normalization(arrays, _number(attributes, "eps"))
-        case "LayerNorm" | "RMSNorm":
-            axes = attributes["normalized_shape"]
-            if not isinstance(axes, tuple | list) or len(axes) != 1:
-                raise NetworkError("it normalizes over several axes: flatten its samples to vectors first")
-            machine = kind == "RMSNorm" and attributes["eps"] is None
-            epsilon = machine_epsilon(dtype) if machine else _number(attributes, "eps")
-            return [Normalize(arrays.get("weight"), arrays.get("bias"), epsilon, centred=kind == "LayerNorm")]
-        case "PReLU":
-            slope = arrays["weight"]
-            return [Activation("prelu", slope=float(slope[0]) if slope.shape == (1,) else slope)]
-        case "RReLU":
-            mean = (_number(attributes, "lower") + _number(attributes, "upper")) / 2
-            return [_activation("leaky_relu", negative_slope=mean)]
-        case "GELU":
-            approximate = attributes.get("approximate", "none")
-            if approximate not in ("none", "tanh"):
-                raise NetworkError("approximate is neither 'none' nor 'tanh'")
-            return [_activation("gelu_tanh" if approximate == "tanh" else "gelu")]
-        case "Flatten":
-            if (attributes.get("start_dim"), attributes.get("end_dim")) != (1, -1):
-                raise NetworkError("start_dim and end_dim must be 1 and -1, so that each sample is kept")
-            return []
-    if kind in NOTHING:
-        return []
-    if kind in ALONG_AN_AXIS:
-        if attributes.get("dim") not in (None, 1, -1):
-            raise NetworkError("dim must be -1, or 1 of a batch of vectors")
-        return [_activation(ALONG_AN_AXIS[kind])]
-    if kind in ELEMENTWISE:
-        name, parameters = ELEMENTWISE[kind]
-        return [_activation(name, **{ours: _number(attributes, theirs) for theirs, ours in parameters.items()})]
-    raise NetworkError("it has no counterpart here: export the model with torch.onnx.export")
-
-
-def _activation(name: str, **parameters: float) -> Activation:
-    """The activation, without parameters where they are its defaults: a Dense can take it then."""
-    defaults = parameters_of(name)
-    return Activation(name, **{key: value for key, value in parameters.items() if value != defaults[key]})
-
-
-def _number(attributes: Attributes, name: str) -> float:
-    value = attributes[name]
-    if not isinstance(value, int | float) or abs(value) > LARGEST:
-        raise NetworkError(f"{name} is no number")
-    return float(value)

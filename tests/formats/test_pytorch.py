@@ -250,6 +250,8 @@ def test_samples_that_are_no_vectors():
     np.testing.assert_allclose(from_torch(model)(images.reshape(6, 12)), expected, rtol=1e-12)
     with pytest.raises(pnn.ShapeError, match=r"reshape each sample, x.reshape\(6, 12\)"):
         from_torch(model)(images)
+    with pytest.raises(NetworkError, match=r"no Flatten that takes samples of shape \(3, 4\)"):
+        from_torch(model[1], sample_shape=(3, 4))
 
 
 def test_weights_are_copies():
