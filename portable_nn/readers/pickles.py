@@ -29,14 +29,19 @@ from portable_nn.readers.records import (
 __all__ = ["Record", "array_of", "described", "dtype_of", "interpret", "read_arrays", "read_records"]
 
 MAX_OPCODES = 400_000  # an array takes about 50, and an opcode at most 160 bytes of memory
-MAX_TEXT = 2**24  # characters together: a rare one makes four bytes of each in a string
+MAX_TEXT = 2**24  # bytes together: a rare character makes four of each in a string
 MAX_BITS = 4096  # of an integer
 
+OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
-TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+TEXTS = {
+    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+}
 LITERALS = {
-    *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *INTEGERS,
+    *TEXTS,
+    *("FLOAT", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 KEYS = (str, bytes, int, float, NoneType, np.number)
@@ -124,17 +129,21 @@ def read_records(path: str | os.PathLike[str]) -> Any:
 
 
 class _Within:
-    """A file that is asked for no more than it holds: Python allocates what is asked for."""
+    """A file that is asked for no more than it holds, and `most`: Python allocates what is asked for."""
 
     def __init__(self, file: IO[bytes]) -> None:
         start = file.tell()
-        self.size = file.seek(0, os.SEEK_END)
+        self.size = self.most = file.seek(0, os.SEEK_END)
         file.seek(start)
         self.file = file
-        self.readline = file.readline
 
     def read(self, n: int) -> bytes:
+        if n > self.most:
+            raise ValueError("it ends early, or has too much text")
         return self.file.read(n if n < 4096 else min(n, self.size - self.file.tell()))
+
+    def readline(self) -> bytes:
+        return self.file.readline(min(self.most, MAX_TEXT))
 
 
 def interpret(
@@ -197,24 +206,11 @@ def _interpret(
     stacks: list[list[Any]] = [[]]  # one more for each open mark
     memo: dict[int, Any] = {}
     became: dict[int, tuple[Record, object]] = {}  # what took the place of records that may be in the memo
-    texts = 0
-    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(source)  # type: ignore[arg-type]
-    for count, (opcode, argument, _) in enumerate(operations, 1):
-        if count > MAX_OPCODES:
-            raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
+    for operation, argument in _operations(source):
         stack = stacks[-1]
-        match opcode.name:
+        match operation:
             case "PROTO" | "FRAME":
                 pass
-            case name if name in TEXTS:
-                texts += len(argument)
-                if texts > MAX_TEXT:
-                    raise ValueError(f"it has more than {MAX_TEXT} characters of text")
-                stack.append(argument)
-            case name if name in INTEGERS:
-                if argument.bit_length() > MAX_BITS:
-                    raise ValueError(f"it has an integer of more than {MAX_BITS} bits")
-                stack.append(argument)
             case name if name in LITERALS:
                 stack.append(argument)
             case name if name in CONSTANTS:
@@ -301,6 +297,28 @@ def _interpret(
             case name:
                 raise ValueError(f"it has an opcode {name}, for what is not in the file")
     return stack.pop()
+
+
+def _operations(source: _Within) -> Iterator[tuple[str, Any]]:
+    """The opcodes by name, and their arguments, up to the one that stops."""
+    left = MAX_TEXT
+    for _ in range(MAX_OPCODES):
+        source.most = source.size
+        opcode = OPCODES.get(source.read(1))
+        if opcode is None:
+            raise ValueError("it has an unknown opcode, or ends early")
+        if opcode.name in TEXTS:
+            source.most, start = left, source.file.tell()
+        kind = pickletools.bytes8 if opcode.name == "BYTEARRAY8" else opcode.arg  # bytes need no second copy
+        argument: Any = kind.reader(source) if kind else None  # type: ignore[arg-type]
+        if opcode.name in TEXTS:
+            left -= source.file.tell() - start
+        if opcode.name in INTEGERS and argument.bit_length() > MAX_BITS:
+            raise ValueError(f"it has an integer of more than {MAX_BITS} bits")
+        yield opcode.name, argument
+        if opcode.name == "STOP":
+            return
+    raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
 
 
 def _marked(stacks: list[list[Any]]) -> list[Any]:

@@ -517,7 +517,7 @@ def long(n):
         (b"}]Ns.", "a key of type list"),
         (b"}\x8d" + struct.pack("<Q", 20_000) + b"a" * 20_000 + b"Ns.", "a key of type str"),
         (long(2**5000) + b".", "an integer of more than 4096 bits"),
-        (b"\x8d" + struct.pack("<Q", 2**24 + 1) + b"a" * (2**24 + 1) + b".", "characters of text"),
+        (b"\x8d" + struct.pack("<Q", 2**24 + 1) + b"a" * (2**24 + 1) + b".", "too much text"),
         (b"V" + b"a" * 11_000 + b"\nV\n\x93.", "by something that is no name"),
         (b"]]\x93.", "by something that is no name"),
         (b"]]R.", "a call of what is no name"),
@@ -580,6 +580,27 @@ OBJECTS = b"]q\x00(" + b"N" * 50_000 + b"e0"
 def test_what_is_made_of_shared_data_is_bounded(write, data, monkeypatch):
     monkeypatch.setattr(buffers, "MAX_EXTRA", 2**21)
     assert refused(write(data), "it promises more than") < 2**21 + 30 * len(data)
+
+
+@pytest.mark.parametrize("opcode", ["T", "X"])
+def test_texts_are_bounded_together(write, opcode, monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_TEXT", 1000)
+    half = opcode.encode() + struct.pack("<i", 400) + b"a" * 400
+    assert read_records(write(half + half + b"\x86.")) == ("a" * 400, "a" * 400)
+    with pytest.raises(FormatError, match="too much text"):
+        read_records(write(half * 3 + b"\x87."))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_arrays_take_no_more_memory_than_the_file(write, protocol, dtype):
+    path = write(pickle.dumps({"x": np.zeros(2_000_000 // dtype().itemsize, dtype)}, protocol))
+    tracemalloc.start()
+    try:
+        read_records(path)
+        assert tracemalloc.get_traced_memory()[1] < 2_200_000
+    finally:
+        tracemalloc.stop()
 
 
 TINY = {
