@@ -177,9 +177,11 @@ def _check_plain(path: str, name: str, attributes: Attributes) -> None:
             f"{remedy}"
         )
     if not name.startswith(STOCK):
+        inside = ", ".join(str(child)[:100] for child in islice(attributes["_modules"], 10)) or "none"
         raise NetworkError(
-            f"module {path} is a {name:.200}, whose forward pass is code of its own: give a torch.nn.Sequential "
-            f"of its layers, save its state_dict() and load that with layers=, {remedy}"
+            f"module {path} is a {name:.200}, whose forward pass is code of its own (modules inside: {inside}): "
+            "give a torch.nn.Sequential of its layers, save its state_dict() and load that with layers=, "
+            f"{remedy}"
         )
     if attributes.get("_forward_hooks") or attributes.get("_forward_pre_hooks") or "forward" in attributes:
         raise NetworkError(

@@ -70,13 +70,13 @@ def state_layers(
         if activation is not None or last is not None:
             raise NetworkError("give layers=, or activation= and last=, not both")
         return fused(_in_order(modules, layers))
-    if activation is None or last is None:
+    if last is None or (activation is None and len(modules) > 1):
         raise NetworkError(
             "the file has weights and no activations: give activation= and last=, such as activation='relu', "
             f"last='softmax' ('identity' for none), or layers={_suggestion(modules)}; it holds {_shown(modules)}"
         )
-    between = [activation] * (len(modules) - 1) + [last]
-    pairs = zip(_order(modules), between, strict=True)
+    between = [activation or last] * (len(modules) - 1)
+    pairs = zip(_order(modules), [*between, last], strict=True)
     return fused(_in_order(modules, (entry for pair in pairs for entry in pair)))
 
 

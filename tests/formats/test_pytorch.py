@@ -309,7 +309,7 @@ def without_statistics():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (Net, r"module itself is a .*Net, whose forward pass is code of its own: give a torch.nn.Sequential"),
+        (Net, r"itself is a .*Net, whose forward pass is code of its own \(modules inside: fc1, fc2\): give"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Doubled(2, 2)), r"module 1 is a .*Doubled, .*torch.onnx.export"),
         (
             lambda: nn.Sequential(nn.Sequential(nn.Conv1d(1, 1, 1))),
@@ -471,6 +471,25 @@ def test_safetensors(tmp_path, dtype):
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     net = pnn.load(tmp_path / "model.safetensors", activation="relu", last="identity")
     np.testing.assert_allclose(net(X), predicted(model.double(), X), rtol=1e-12, atol=1e-6)
+
+
+def test_safetensors_with_counters_and_without_dtypes_of_numpy(tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    model = randomized(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    net = pnn.load(tmp_path / "model.safetensors", layers=["0", "1"])
+    np.testing.assert_allclose(net(X), predicted(model, X), rtol=1e-9)
+    save_file({"0.weight": torch.ones(3, 4).to(torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
+    with pytest.raises(FormatError, match=r"tensor 0\.weight has dtype F8_E4M3: cast it"):
+        pnn.load(tmp_path / "model.safetensors", last="relu")
+
+
+def test_one_module_has_nothing_between(tmp_path):
+    linear = nn.Linear(4, 2).double()
+    torch.save(linear.state_dict(), tmp_path / "state.pt")
+    for said in ({"last": "tanh"}, {"layers": ["", "tanh"]}):
+        net = pnn.load(tmp_path / "state.pt", **said)
+        np.testing.assert_allclose(net(X), np.tanh(predicted(linear, X)), rtol=1e-12)
 
 
 def test_names_and_layers_in_order(tmp_path):
