@@ -14,6 +14,7 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import class_name
+from portable_nn.formats.states import batch_normalization
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Normalize, Rescaling, Shape, standardized
 
 __all__ = ["LAYERS", "Described"]
@@ -190,35 +191,36 @@ def _normalization(layer: Described) -> list[Layer]:
         mean, variance = (_plain(layer, key, None) for key in ("mean", "variance"))
     if layer.config.get("axis", -1) not in (None, []) and mean.ndim:
         layer.check_last_axis()
-    deviation = np.maximum(np.sqrt(variance.astype(np.float64)), SMALLEST).astype(variance.dtype)
+    with np.errstate(all="ignore"):  # of what is not finite then, standardized makes no layer
+        deviation = np.maximum(np.sqrt(variance.astype(np.float64)), SMALLEST).astype(variance.dtype)
     if layer.config.get("invert"):
         return [_affine(deviation, mean)]
     return list(standardized(mean, deviation))
 
 
+def _affine_names(layer: Described) -> list[str]:
+    return [name for name, key in (("gamma", "scale"), ("beta", "center")) if layer.config.get(key, True)]
+
+
 def _batch_normalization(layer: Described) -> list[Layer]:
     layer.check_last_axis()
-    has = {name: bool(layer.config.get(key, True)) for name, key in (("gamma", "scale"), ("beta", "center"))}
-    names = [name for name, there in has.items() if there]
-    *affine, mean, variance = layer.weights(*names, "moving_mean", "moving_variance")
-    epsilon = layer.number("epsilon", default=1e-3)
-    deviation = np.sqrt(variance.astype(np.float64) + epsilon).astype(variance.dtype)
-    layers = standardized(mean, deviation)
-    if not names:
-        return list(layers)
-    found = {"gamma": np.ones_like(mean), "beta": np.zeros_like(mean)} | dict(zip(names, affine, strict=True))
-    return [*layers, Rescaling(found["gamma"], found["beta"])]
+    names = _affine_names(layer)
+    arrays = layer.weights(*names, "moving_mean", "moving_variance")
+    found = dict(zip((*names, "running_mean", "running_var"), arrays, strict=True))
+    if names:
+        found["weight"] = found.pop("gamma", np.ones_like(found["running_mean"]))
+        found["bias"] = found.pop("beta", np.zeros_like(found["running_mean"]))
+    return list(batch_normalization(found, layer.number("epsilon", default=1e-3)))
 
 
 def _layer_normalization(layer: Described) -> list[Layer]:
     layer.check_last_axis()
     if layer.config.get("rms_scaling"):
         raise NetworkError(
-            "it has rms_scaling, which divides by the deviation from a mean that it does not "
-            "subtract: it is not read, RMSNormalization is"
+            "it has rms_scaling, which divides by the deviation from a mean that it does not subtract: it is not "
+            "read, RMSNormalization is"
         )
-    has = {name: bool(layer.config.get(key, True)) for name, key in (("gamma", "scale"), ("beta", "center"))}
-    names = [name for name, there in has.items() if there]
+    names = _affine_names(layer)
     found = dict(zip(names, layer.weights(*names), strict=True))
     return [Normalize(found.get("gamma"), found.get("beta"), layer.number("epsilon", default=1e-3))]
 
@@ -283,7 +285,8 @@ def _plain(layer: Described, key: str, default: float | None) -> NumPyArray:
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
         value = value["config"].get("value")
     try:
-        return np.asarray(value, np.float64).astype(layer.dtype)
+        with np.errstate(over="ignore"):
+            return np.asarray(value, np.float64).astype(layer.dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise NetworkError(f"it has {key}={value!r:.40}, which are no numbers") from error
 

@@ -446,6 +446,18 @@ def test_weights_that_do_not_fit(tmp_path, name, array, match):
         read_keras(h5(tmp_path / "model.h5", SEQUENTIAL, **arrays))
 
 
+@pytest.mark.parametrize("variance", [-1.0, np.nan, -np.inf])
+@pytest.mark.parametrize("kind", ["BatchNormalization", "Normalization"])
+def test_variances_that_are_none(tmp_path, kind, variance):
+    names = {
+        "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+        "Normalization": ("mean", "variance", "count"),
+    }[kind]
+    values = {f"x__x__{name}": np.full(2, variance if "variance" in name else 1.0, np.float32) for name in names}
+    with pytest.raises(pnn.FormatError, match="layer 'x'"):
+        read_keras(h5(tmp_path / "model.h5", sequential(layer(kind)), **values))
+
+
 def test_weights_alone(made, tmp_path):
     """As `save_weights` of Keras 3 names them, and of Keras 2."""
     whole = made[0] / "function tanh.keras"
