@@ -23,6 +23,7 @@ PACKAGES = (
     "scikit-learn",
     "keras",
     "cupy-cuda12x",
+    "cupy-cuda13x",
 )
 
 

@@ -14,7 +14,7 @@ from benchmarks.ratios import Figure, spread
 
 __all__ = ["NO_DEVICE", "call_figures", "devices", "figures"]
 
-NO_DEVICE = "No CUDA device can be reached here, so there is no GPU figure."
+NO_DEVICE = "No CUDA device can be reached here; RESULTS-GPU.md has figures of one."
 
 ROUNDS = 21
 REPEATS = 5
