@@ -51,7 +51,7 @@ from numpy import (  # noqa: F401 (cupy/__init__.py: dtypes, constants and what 
 )
 
 from cupy import cuda  # noqa: F401
-from cupy._arrays import NAMES as _NAMES
+from cupy._functions import NAMES as _NAMES
 from cupy.cuda import _module, is_available  # noqa: F401
 
 __version__ = "14.2.0+standin"
