@@ -4,9 +4,11 @@ A network may compute an activation by a kernel of its library's own, in place a
 is asked of both. The oracles are closed forms over SciPy's `expit`, whose tails have all their digits.
 """
 
+import os
+
 import numpy as np
 import pytest
-from helpers import EPSILON, ORACLES, SMALLEST_NORMAL, placed
+from helpers import EPSILON, ORACLES, SMALLEST_NORMAL, placed, run_python
 from scipy.special import expit
 
 import portable_nn as pnn
@@ -126,6 +128,25 @@ def test_infinities_and_nan(backend, dtype, name, how):
     x = np.array([np.inf, -np.inf, np.nan])
     found = numbers(backend, how(name)(placed(backend, x, dtype)))
     np.testing.assert_allclose(found, ORACLES[name](x), rtol=EPSILON[dtype])
+
+
+EACH = """
+import sys, numpy as np, portable_nn as pnn
+x = np.load(sys.argv[1])
+np.save(sys.argv[2], [pnn.Network([pnn.Dense(np.eye(1), None, name)])(x) for name in sys.argv[3:]])
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_processors_without_wide_vectors(tmp_path, dtype):
+    """NumPy has other loops there, and this package takes exp for exp2."""
+    given, found = tmp_path / "given.npy", tmp_path / "found.npy"
+    x = FINITE.astype(dtype)
+    np.save(given, x[:, None])
+    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_SKX"}
+    run_python("-c", EACH, given, found, *ELEMENTWISE, env=environment)
+    for name, values in zip(ELEMENTWISE, np.load(found), strict=True):
+        check(values[:, 0].astype(np.float64), name, x.astype(np.float64), dtype)
 
 
 ROWS = [(), (1,), (7,), (100,), (401,), (5000,), (3, 700)]
