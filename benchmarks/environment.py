@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Worker
-from portable_nn.inference import cores
+from portable_nn.threads import cores
 
 __all__ = ["environment", "functions", "of_workers"]
 

@@ -7,6 +7,7 @@ from portable_nn import activations, backends
 from portable_nn.errors import (
     AccuracyError,
     BackendError,
+    ClusterError,
     DataError,
     FormatError,
     InputError,
@@ -37,6 +38,7 @@ __all__ = [
     "AccuracyError",
     "Activation",
     "BackendError",
+    "ClusterError",
     "DataError",
     "Dense",
     "Evaluation",

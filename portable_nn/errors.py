@@ -6,6 +6,7 @@ PortableNNError
 ├── ShapeError      (ValueError)       an array whose shape does not fit
 ├── PlacementError  (ValueError)       an array of another library or device than the network is bound to
 ├── BackendError    (RuntimeError)     an array library that is unknown, not installed, or without a device
+├── ClusterError    (RuntimeError)     a cluster that cannot compute, or was lost while it did
 ├── FormatError     (ValueError)       a file that is not what it should be
 ├── OutputError     (FileExistsError)  a file to write that is an input, or exists and is to stay
 ├── DataError       (RuntimeError)     a data set that is unknown or cannot be had
@@ -19,6 +20,7 @@ Every message says what came, what fits, and what to do.
 __all__ = [
     "AccuracyError",
     "BackendError",
+    "ClusterError",
     "DataError",
     "FormatError",
     "InputError",
@@ -53,6 +55,10 @@ class PlacementError(PortableNNError, ValueError):
 
 class BackendError(PortableNNError, RuntimeError):
     """An array library that is unknown, not installed, or without a device."""
+
+
+class ClusterError(PortableNNError, RuntimeError):
+    """A cluster that cannot compute, or was lost while it did."""
 
 
 class FormatError(PortableNNError, ValueError):

@@ -12,8 +12,9 @@ from portable_nn._options import check_count
 from portable_nn._typing import Array
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
-from portable_nn.inference import infer, placed, runner, target_of
+from portable_nn.inference import infer
 from portable_nn.network import Network
+from portable_nn.running import placed, runner, target_of
 from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]

@@ -1,31 +1,31 @@
 """Feeding a network: data of any kind and length in, labels or outputs on the host out."""
 
 import os
-import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from contextlib import nullcontext
 from itertools import chain
 from math import prod
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace
 from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
-from portable_nn.errors import BackendError, FormatError, InputError, ShapeError
-from portable_nn.layers import Dense, Shape, check_input
+from portable_nn.blocks import ZarrWriter, open_result
+from portable_nn.cluster import infer_there
+from portable_nn.errors import BackendError, FormatError, InputError
+from portable_nn.layers import Dense
 from portable_nn.network import Network
-from portable_nn.placing import labels_of
-from portable_nn.streams import NpyWriter, array_of, batches, number_of_samples, opened
+from portable_nn.results import NpyWriter
+from portable_nn.running import check_samples, identity, nothing, placed, runner, target_of
+from portable_nn.sources import Source, is_path, opened, reshaped, source_of
+from portable_nn.streams import batches, number_of_samples
+from portable_nn.threads import ONE_THREAD, blas, cores, in_order
 from portable_nn.writing import check_output
 
-__all__ = ["cores", "infer", "placed", "runner", "target_of"]
+__all__ = ["infer"]
 
 HOST = 2**24
 """Bytes that a batch may take on the CPU before and after the widest layer: a call costs little beside them."""
@@ -54,23 +54,26 @@ def infer(
     backend: str | Backend | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
+    client: Any = None,
     outputs: bool = False,
     out: str | os.PathLike[str] | None = None,
+    block: int = 100_000,
     overwrite: bool = False,
     progress: Callable[[int], object] | None = None,
-) -> NumPyArray:
+) -> Any:
     """Label data of any kind and length, fast, in bounded memory.
 
     On NumPy, batches run on a pool of threads where that pays, with one thread each for the BLAS. Elsewhere
     integers travel as they are and are cast on the device, and a device that runs out of memory gets smaller
-    batches.
+    batches. With a client, the workers of a Dask cluster read files, compute blocks and write them.
 
     Parameters
     ----------
     net : Network
-    data : array, path, or iterable of arrays
+    data : array, path, or iterable of arrays or paths
         With samples along the first axis: an array of any library, a memory map, a zarr array; the path of a
-        .npy or IDX file, which is mapped into memory; or an iterable of batches, which may fill one buffer
+        .npy or IDX file, which is mapped into memory, or of a zarr array; a pattern such as ``"images-*.npy"``,
+        or several paths, for files that are read as one; or an iterable of batches, which may fill one buffer
         again and again.
     backend : str or Backend, optional
         Where to compute; by default where `data` are, or where the network is bound.
@@ -79,11 +82,15 @@ def infer(
     workers : int, optional
         Threads on NumPy; by default one for each core, where the work is worth starting them and threadpoolctl
         is there to hold the BLAS back.
+    client : distributed.Client, optional
+        Of a cluster whose machines all see `data`, which are paths, and the folder of `out`.
     outputs : bool
         Give the outputs of the network instead of labels.
     out : path-like, optional
-        A .npy file to write instead. It appears when it is whole. With a path for data, the same call goes on
-        where a killed one stopped.
+        A .npy file to write instead, or a .zarr, which a cluster needs. It appears when it is whole. With a path
+        for data, the same call goes on where a killed one stopped, and leaves the same bytes.
+    block : int
+        Samples of a chunk of a .zarr, and of a call on a cluster.
     overwrite : bool
         Let `out` take the place of an older file; of the data never.
     progress : callable, optional
@@ -92,20 +99,22 @@ def infer(
     Returns
     -------
     array of shape (N,), int64; or (N, n), floating
-        NumPy; with `out`, a memory map of the file.
+        NumPy; with `out`, a memory map of the file, or the zarr array.
 
     Raises
     ------
     InputError
-        If data are no arrays of real numbers, or `batch_size` or `workers` no integers.
+        If data are no arrays of real numbers, or `batch_size`, `workers` or `block` no integers.
     ShapeError
-        If samples do not fit the network, or `batch_size` or `workers` are not positive.
+        If samples do not fit the network, or `batch_size`, `workers` or `block` are not positive.
     FormatError
         If a file is not what it should be.
     OutputError
-        If `out` is the data, or exists and is not to be overwritten.
+        If `out` is the data, or exists and is not to be overwritten, or another process writes it.
     BackendError
         If the backend is not there, or threadpoolctl for several workers is not.
+    ClusterError
+        If the cluster cannot compute, or was lost: the same call goes on.
 
     Examples
     --------
@@ -114,43 +123,72 @@ def infer(
     >>> pnn.infer(pnn.load("mnist"), images)[:5]
     array([7, 2, 1, 0, 4])
     """
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
+    for name, value in (("batch_size", batch_size), ("workers", workers), ("block", block)):
         if value is not None:
             check_count(name, value)
-    if workers is not None and workers > 1 and _blas() is None:
+    if workers is not None and workers > 1 and blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
-    is_path = isinstance(data, (str, os.PathLike))
+    to_zarr = out is not None and os.fspath(out).endswith(".zarr")
+    if client is not None:
+        if out is None or not to_zarr:
+            raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
+        return infer_there(
+            client, net, data, str(backend or net.backend or "numpy"), outputs, out, block, overwrite, progress
+        )
+    source, first = _first(opened(data))
+    if is_path(first):
+        source = first = source_of(source)
+    origin = source if isinstance(source, Source) else source_of(data) if is_path(data) else None
+    if origin:
+        source = first = reshaped(source, net.input_shape)
     if out is not None:
-        check_output(out, data if is_path else _file_of(data), overwrite=overwrite)
-    source, first = _first(_reshaped(opened(data), net) if is_path else data)
+        check_output(out, _file_of(source), *(origin.paths if origin else []), overwrite=overwrite)
     target = target_of(net, first, backend)
-    _check_samples(first, net.input_shape)
+    check_samples(first, net.input_shape)
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if hasattr(source, "shape") else None
 
-    def results(start: int) -> Iterator[NumPyArray]:
-        todo = None if total is None else total - start
-        threads = 1 if target.name != "numpy" else workers or _threads(net, todo)
-        parts = batches(source, batch_size or _batch_size(net, target, todo, threads), start)
+    def threads_for(samples: int | None) -> int:
+        return 1 if target.name != "numpy" else workers or _threads(net, samples)
+
+    def results(size: int, start: int = 0, block: int | None = None) -> Iterator[NumPyArray]:
+        threads = threads_for(None if total is None else total - start)
+        parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
         alone = 0 if workers or total is not None else _paying(net)
         done = start
-        for part in _mapped(run, parts, threads, alone, kept=total is not None):
-            done += len(part)
-            if progress is not None:
-                progress(done)
-            yield part
+        with ONE_THREAD if workers == 1 else nullcontext():
+            for part in _mapped(run, parts, threads, alone, kept=total is not None):
+                done += len(part)
+                if progress is not None:
+                    progress(done)
+                yield part
 
     if out is None:
-        return np.concatenate([*results(0)] or [_nothing(net, outputs)])
-    with NpyWriter(out, _identity(net, data, target, outputs) if is_path else None) as writer:
-        if total is not None and writer.rows > max(0, total - 1):
+        size = batch_size or _batch_size(net, target, total, threads_for(total))
+        return np.concatenate([*results(size)] or [nothing(net, outputs)])
+    size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
+    sizes = (size, block) if to_zarr else (size,)
+    same = identity(net, origin, str(target), outputs, sizes) if origin else None
+    writer = (
+        ZarrWriter(out, same, size=block, total=total, overwrite=overwrite)
+        if to_zarr
+        else NpyWriter(out, same, step=size, overwrite=overwrite)
+    )
+    with writer:
+        if total is not None and writer.rows > max(0, total - (not to_zarr)):
             raise FormatError(f"{writer.partial} holds more than these data give: delete it, and begin anew")
-        for part in results(writer.rows):
+        for part in results(size, writer.rows, block if to_zarr and total is not None else None):
             writer.append(part)
         if writer.is_empty:
-            writer.append(_nothing(net, outputs))
-    return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
+            writer.append(nothing(net, outputs))
+    return open_result(out) if to_zarr else np.load(out, mmap_mode="r")
+
+
+def _ending_with_blocks(source: Any, size: int, start: int, block: int) -> Iterator[Array]:
+    """Batches that end where blocks do, so that they are the same from any block on."""
+    for first in range(start, number_of_samples(source), block):
+        yield from batches(source[first : first + block, ...], size)
 
 
 def _file_of(data: Any) -> str | os.PathLike[str] | None:
@@ -162,66 +200,6 @@ def _file_of(data: Any) -> str | os.PathLike[str] | None:
     return None
 
 
-def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
-    """The backend to compute on: the one asked for, or the network's, or that of the data."""
-    array, xp = array_of(np.empty(0) if data is None else data)
-    if backend is not None:
-        return backends.get(backend)
-    return net.backend or backends.of(array, xp)
-
-
-def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
-    """The function from a batch, wherever it is, to results on the host, computed on the target.
-
-    Results are fetched batch by batch: what is not fetched would fill the device.
-    What does not fit the device is halved until it does, and so are the batches after it.
-    """
-    has_labels = target.has_labels()
-    most: int | None = None
-
-    def run(batch: Array) -> NumPyArray:
-        x = placed(batch, target)
-        if outputs:
-            return target.to_numpy(net(x))
-        found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
-        return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
-
-    def run_what_fits(batch: Array) -> NumPyArray:
-        nonlocal most
-        size = batch.shape[0]
-        if most is None or size <= most:
-            try:
-                return run(batch)
-            except Exception as error:  # libraries have error classes of their own for it
-                if size < 2 or not target.is_out_of_memory(error):
-                    raise
-            if most is None:
-                warnings.warn(
-                    f"{target} ran out of memory on {size} samples: going on with smaller batches",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-            most = size // 2
-        return np.concatenate([run_what_fits(part) for part in batches(batch, most)])
-
-    return run_what_fits
-
-
-def placed(batch: Array, target: Backend) -> Array:
-    """The batch on the target, shared where that is possible."""
-    if not isinstance(batch, np.ndarray):
-        home = backends.of(batch, namespace(batch))
-        if home == target:
-            return batch
-        batch = home.to_numpy(batch)
-    if not batch.dtype.isnative:
-        batch = batch.astype(batch.dtype.newbyteorder("="))
-    if target.name == "numpy":
-        return batch
-    check_real(batch, np)
-    return target.place(batch, share=True)
-
-
 def _mapped(
     run: Callable[[Array], NumPyArray], parts: Iterator[Array], threads: int, alone: float, kept: bool
 ) -> Iterator[NumPyArray]:
@@ -229,76 +207,14 @@ def _mapped(
 
     Batches that are not kept may be written over by the next ones: their results share no memory with them.
     """
+    here = backends.get("numpy")
     for part in parts:
         if threads > 1 and alone <= 0:
-            yield from _on_threads(run, chain([part], parts), threads, kept)
+            copies = (one if kept else np.array(placed(one, here)) for one in chain([part], parts))
+            yield from in_order(run, copies, threads)
             return
         alone -= part.shape[0]
         yield run(part) if kept else np.array(run(part))
-
-
-def _on_threads(
-    run: Callable[[Array], NumPyArray], parts: Iterable[Array], threads: int, kept: bool
-) -> Iterator[NumPyArray]:
-    """Results in order, a few batches ahead of what is asked for; batches that are not kept are copied."""
-    here = backends.get("numpy")
-    pending: deque[Future[NumPyArray]] = deque()
-    with ONE_THREAD, ThreadPoolExecutor(threads) as pool:
-        for part in parts:
-            pending.append(pool.submit(run, part if kept else np.array(placed(part, here))))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-@cache
-def _blas() -> Any:
-    """What holds the BLAS to one thread, None where threadpoolctl is not installed."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ModuleNotFoundError:
-        return None
-    return ThreadpoolController()
-
-
-class _OneThread:
-    """The BLAS held to one thread, which is a setting of the whole process, while anyone is inside."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside = Lock(), 0
-        self._limit: Any = None
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
-            )
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._limit = _blas().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
-
-    def _leave_parent(self) -> None:
-        """Begin anew in the child of a fork, which has none of the threads that were inside."""
-        if self._inside:
-            self._inside = 0
-            self._limit.restore_original_limits()
-        self._lock.release()
-
-
-ONE_THREAD = _OneThread()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first(source: Any) -> tuple[Any, Any]:
@@ -312,32 +228,11 @@ def _first(source: Any) -> tuple[Any, Any]:
     return (source, None) if first is None else (chain([first], rest), first)
 
 
-def _check_samples(first: Any, shape: Shape | None) -> None:
-    """Raise a `ShapeError` about the caller's own array, before it is cut into batches."""
-    if not hasattr(first, "shape"):
-        return
-    if len(first.shape) <= len(shape or ()):
-        raise ShapeError(
-            f"data have samples along their first axis, got shape {tuple(first.shape)}: give one sample as "
-            "x[None], or call net.predict(x)"
-        )
-    if shape and tuple(first.shape[-len(shape) :]) != shape:
-        check_input(first, shape)
-
-
-def _reshaped(data: NumPyArray, net: Network) -> NumPyArray:
-    """What a file holds, each sample in the shape that the network takes if it has as many values."""
-    shape = net.input_shape
-    if shape is None or prod(data.shape[1:]) != prod(shape):
-        return data
-    return data.reshape(len(data), *shape)
-
-
 def _threads(net: Network, samples: int | None) -> int:
     """As many as pay on NumPy; one batch is best left to the BLAS and threads of its own."""
     if samples is not None and samples <= max(ROWS, _paying(net)):
         return 1
-    return cores() if _blas() is not None else 1
+    return cores() if blas() is not None else 1
 
 
 def _paying(net: Network) -> float:
@@ -356,18 +251,3 @@ def _batch_size(net: Network, target: Backend, samples: int | None, threads: int
     if samples is None or threads == 1:
         return most
     return min(most, max(ROWS, -(-samples // (SHARES * threads))))
-
-
-def _nothing(net: Network, outputs: bool) -> NumPyArray:
-    """Results of no samples."""
-    if not outputs:
-        multilabel = net.task == "multilabel"
-        return np.empty((0, *(net.output_shape or ())) if multilabel else 0, dtype=np.int64)
-    return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
-
-
-def _identity(net: Network, path: str | os.PathLike[str], target: Backend, outputs: bool) -> str:
-    """What the results for a file depend on, in words that are the same in the next process."""
-    file = os.stat(path)
-    origin = os.path.realpath(path), file.st_size, file.st_mtime_ns
-    return repr((net.to_numpy().passes.digest(), origin, str(target), outputs, net.compiled))

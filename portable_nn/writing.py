@@ -1,12 +1,16 @@
-"""Files that are written whole or not at all, and never over what is read."""
+"""Files that are written whole or not at all, never over what is read, and by one process at a time."""
 
 import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from portable_nn.errors import OutputError
+from portable_nn.errors import OutputError, PortableNNError
 
-__all__ = ["check_output", "write"]
+__all__ = ["check_output", "lock", "naming", "settle", "write"]
 
 
 def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None, overwrite: bool) -> None:
@@ -15,7 +19,7 @@ def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] |
     Parameters
     ----------
     path : str or path-like
-        Where a file is to go.
+        Where a file is to go, or a folder if its name ends in ``.zarr``.
     inputs : str, path-like or None
         Files that are read meanwhile: none may be written over, under whatever name or link.
     overwrite : bool
@@ -35,12 +39,16 @@ def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] |
         return
     if any(file is not None and _are_one(path, file) for file in inputs):
         raise OutputError(f"{path} is an input, which it would destroy: write to another file")
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not _is_zarr(path):
         raise OutputError(f"{path} is a folder: name a file in it")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path) and not _is_zarr(path):
         raise OutputError(f"{path} is no regular file, and would be replaced by one: write to another file")
     if not overwrite:
         raise OutputError(f"{path} exists: write to another file, or overwrite it (overwrite=True, --force)")
+
+
+def _is_zarr(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).endswith(".zarr") and os.path.isfile(os.path.join(path, "zarr.json"))
 
 
 def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
@@ -48,6 +56,17 @@ def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> boo
         return os.path.samefile(path, other)
     except OSError:  # one is not there
         return False
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the system name the file that was wanted, where they name another one or none."""
+    try:
+        yield
+    except PortableNNError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -74,13 +93,78 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     b'whole'
     """
     new = Path(path).with_name(f".{uuid4().hex}.tmp")
+    with naming(path):
+        try:
+            with new.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            _sync_folder(new.parent)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def lock(file: int, path: str | os.PathLike[str]) -> None:
+    """Hold an open file against other processes until it is closed.
+
+    Parameters
+    ----------
+    file : int
+        Its descriptor.
+    path : str or path-like
+        Its name, or that of what it stands for.
+
+    Raises
+    ------
+    OutputError
+        If another process holds it.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
     try:
-        with new.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # rather than the name of `new`
-    finally:
-        new.unlink(missing_ok=True)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"{path} is being written by another process: wait until it is done, or write to another file"
+        ) from None
+
+
+def settle(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Give what is whole its name, so that it is there after a loss of power too.
+
+    Parameters
+    ----------
+    partial : Path
+        A file or a folder, in the same folder as `path`.
+    path : Path
+    overwrite : bool
+        Whether it may take the place of what has come there meanwhile.
+
+    Raises
+    ------
+    OutputError
+        If something has, and may not be replaced: all is kept then.
+    """
+    older = path.with_name(f".{uuid4().hex}.old")
+    with naming(path):
+        if os.path.lexists(path):
+            if not overwrite:
+                raise OutputError(f"{path} has come into being meanwhile; the results are kept in {partial}")
+            if path.is_dir():
+                path.rename(older)
+        partial.replace(path)
+        _sync_folder(path.parent)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, where the system lets one."""
+    with suppress(PermissionError):  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

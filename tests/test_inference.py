@@ -564,7 +564,7 @@ def test_another_network_does_not_go_on_with_the_work(mnist, images, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), other.predict(images))
 
 
-@pytest.mark.parametrize("rows", [1, 20, 2001, 5000])
+@pytest.mark.parametrize("rows", [1, 20, 2001, 20_000])
 def test_a_partial_file_that_holds_more_than_there_is(mnist, images, expected, tmp_path, rows):
     np.save(tmp_path / "x.npy", images[:20])
 
@@ -576,7 +576,7 @@ def test_a_partial_file_that_holds_more_than_there_is(mnist, images, expected, t
     (partial,) = tmp_path.glob("*.partial")
     with partial.open("wb") as file:
         np.save(file, expected[:rows] if rows <= 20 else np.zeros(rows, int))
-    if rows <= 20:
+    if rows <= 2001:  # less than a whole batch, which is computed again
         np.testing.assert_array_equal(label(), expected[:20])
     else:
         with pytest.raises(pnn.FormatError, match=r"holds more than these data give: delete it"):

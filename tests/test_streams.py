@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.streams import NpyWriter, batches, opened
+from portable_nn.results import NpyWriter
+from portable_nn.sources import opened
+from portable_nn.streams import batches
 
 
 def joined(data, size, start=0):

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import portable_nn as pnn
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.npz import read_arrays
-from portable_nn.streams import opened
+from portable_nn.sources import opened
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor

@@ -8,7 +8,7 @@ import typer
 
 import portable_nn as pnn
 from portable_nn.cli.options import BackendSpec, Force, Model, check_outputs, progress_bar
-from portable_nn.streams import opened
+from portable_nn.sources import opened
 
 
 def predict(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from portable_nn.inference import cores
+from portable_nn.threads import cores
 
 __all__ = ["Environment", "environment", "thread_pools"]
 

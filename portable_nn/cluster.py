@@ -1,0 +1,341 @@
+"""Blocks of work on a Dask cluster: asked first whether it can, then kept busy, and watched.
+
+The engine is `distributed`: it finds workers, moves tasks, and runs them again where a worker was lost. Here is
+what it does not do: blocks go to it through a window, so that neither it nor the client holds more than is under
+way, and whatever is lost ends in one clear error instead of a wait without end.
+"""
+
+import os
+import pkgutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from portable_nn import backends
+from portable_nn.blocks import ZarrWriter, check_folder, open_result, write_block
+from portable_nn.errors import BackendError, ClusterError, InputError, PortableNNError
+from portable_nn.network import Network
+from portable_nn.running import check_samples, identity, nothing, runner
+from portable_nn.sources import Source, is_path, reshaped, source_of
+from portable_nn.threads import ONE_THREAD, cores
+from portable_nn.writing import check_output
+
+__all__ = ["compute", "connected", "dashboard", "infer_there"]
+
+WINDOW, SHARE = 64, 4
+"""Blocks under way: so many, or so many for each thread of the workers. With fewer, an adaptive cluster does not
+grow."""
+
+TICK = 1
+"""Seconds between two looks at whether the cluster is still there."""
+
+VERSION = "portable_nn:__version__"
+
+LOCAL_WORKERS = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MALLOC_TOP_PAD_": 2**26}
+"""The environment of workers that are started here.
+
+Dask's own would have memory given back to the system at once, to be taken again for each block.
+"""
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Any]:
+    """A client of a scheduler, or of a new one with workers on this machine.
+
+    Parameters
+    ----------
+    scheduler : str
+        An address such as ``tcp://host:8786``; ``local`` or ``local:4`` for so many workers here.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    BackendError
+        If `distributed` is not installed.
+    ClusterError
+        If nothing answers at the address, or it is none.
+    """
+    _check_installed()
+    import dask
+    import distributed
+
+    kind, _, number = scheduler.partition(":")
+    if kind != "local":
+        try:
+            client = distributed.Client(scheduler, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"there is no scheduler at {scheduler}: {error}") from error
+        with client:
+            yield client
+        return
+    if number and not (number.isdecimal() and int(number)):
+        raise ClusterError(f"local workers are counted, local:4 for instance, got {scheduler}")
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": LOCAL_WORKERS}),
+        distributed.LocalCluster(
+            n_workers=int(number or cores()), threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _check_client(client: Any) -> None:
+    """Raise an error unless it is a client that can be waited for."""
+    _check_installed()
+    import distributed
+
+    if not isinstance(client, distributed.Client):
+        raise InputError(f"client must be a distributed.Client, got {type(client).__name__}")
+    if client.asynchronous:
+        raise InputError(
+            "the client is asynchronous, and results are waited for: give distributed.Client(address)"
+        )
+
+
+def _check_installed() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ModuleNotFoundError:
+        raise BackendError("a cluster needs distributed: pip install 'dask[array,distributed]'") from None
+
+
+def dashboard(client: Any) -> str:
+    """The address of Dask's dashboard, "" where it has none."""
+    with suppress(Exception):  # versions differ in what they raise without one
+        return client.dashboard_link or ""
+    return ""
+
+
+def compute(
+    client: Any,
+    work: Callable[[int], object],
+    todo: Iterable[int],
+    *,
+    check: Callable[[], object],
+    progress: Callable[[int], object],
+) -> None:
+    """Have every block of a work computed.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    work : callable
+        Computes the block of a number, and keeps its result itself. It is one key on the cluster: each worker
+        gets it once, again if it was lost.
+    todo : iterable of int
+        The blocks.
+    check : callable
+        Raises an error on a worker that could not do the work.
+    progress : callable
+        Called with the number of a block that is done.
+
+    Raises
+    ------
+    ClusterError
+        If there are no workers, one lacks what it needs, or the cluster is lost. What is done is done.
+    """
+    try:
+        with client.as_current():  # where `wait` looks for one
+            _ask(client, check)
+            _run(client, work, iter(todo), progress)
+    except OSError as error:
+        if isinstance(error, PortableNNError) or client.status == "running":
+            raise
+        raise _lost(client) from error
+
+
+def _patience() -> float:
+    """Seconds to wait for what may come, by Dask's own setting."""
+    import dask
+
+    return float(dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect", "30s")))
+
+
+def _ask(client: Any, check: Callable[[], object]) -> None:
+    """Whether every worker, and the scheduler, can do the work, by a function that needs nothing there first."""
+    _wait_for_workers(client)
+    here = pkgutil.resolve_name(VERSION)
+    answers = client.run(pkgutil.resolve_name, VERSION, on_error="return")
+    try:
+        answers["the scheduler"] = client.run_on_scheduler(pkgutil.resolve_name, VERSION)
+    except ImportError as error:
+        answers["the scheduler"] = error
+    for where, answer in answers.items():
+        if isinstance(answer, Exception):
+            raise ClusterError(f"{where} has no portable_nn that can be imported ({answer}): install it there")
+        if answer != here:
+            raise ClusterError(f"{where} has portable_nn {answer}, and here is {here}: install one version")
+    for worker, answer in client.run(check, on_error="return").items():
+        if isinstance(answer, Exception):
+            raise ClusterError(f"worker {worker} cannot do the work: {answer}")
+
+
+def _wait_for_workers(client: Any) -> None:
+    seconds = _patience()
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError:
+        raise ClusterError(
+            f"the scheduler at {_address(client)} has had no workers for {seconds:g} s: start some, and try again"
+        ) from None
+
+
+def _run(
+    client: Any, work: Callable[[int], object], todo: Iterator[int], progress: Callable[[int], object]
+) -> None:
+    import dask
+
+    key = client.compute(dask.delayed(work, traverse=False, pure=False))
+    pending: dict[Any, int] = {}
+    window, looked = WINDOW, float("-inf")
+    try:
+        while True:
+            if time.monotonic() - looked > TICK:
+                window, looked = max(WINDOW, SHARE * _threads(client)), time.monotonic()
+            if len(pending) <= window * 3 // 4:
+                new = list(islice(todo, window - len(pending)))
+                pending |= zip(client.map(_call, [key] * len(new), new, pure=False), new, strict=True)
+            if not pending:
+                return
+            for future in _done(client, pending):
+                _check(client, future, pending[future])
+                progress(pending.pop(future))
+    finally:
+        if client.status == "running":
+            with suppress(OSError):
+                client.cancel([key, *pending])
+
+
+def _call(work: Callable[[int], object], i: int) -> None:
+    work(i)
+
+
+def _threads(client: Any) -> int:
+    """The threads of all workers; where there are none, they are waited for."""
+    found = sum(client.nthreads().values())
+    if not found:
+        _wait_for_workers(client)
+    return found or WINDOW
+
+
+def _done(client: Any, pending: Iterable[Any]) -> list[Any]:
+    """Those that are done, after a tick at most."""
+    from concurrent.futures import CancelledError
+
+    from distributed import wait
+
+    if client.status != "running":
+        raise _lost(client)
+    try:
+        return list(wait(list(pending), timeout=TICK, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return []
+    except CancelledError as error:
+        raise _lost(client) from error
+
+
+def _check(client: Any, future: Any, i: int) -> None:
+    """Raise what went wrong with a block."""
+    if future.status == "finished":
+        return
+    if future.status != "error":
+        raise _lost(client)
+    error = future.exception()
+    if type(error).__name__ == "KilledWorker":
+        raise ClusterError(
+            f"block {i} has killed the {error.allowed_failures + 1} workers that computed it, for want of memory "
+            "perhaps: make blocks smaller, or give workers more; what is done is kept"
+        ) from error
+    if isinstance(error, (PortableNNError, OSError, MemoryError)):
+        raise error
+    raise ClusterError(f"block {i} failed on a worker: {type(error).__name__}: {error}") from error
+
+
+def _lost(client: Any) -> ClusterError:
+    return ClusterError(
+        f"the scheduler at {_address(client)} was lost, or dropped the work: what is done is kept, and the same "
+        "goes on with it"
+    )
+
+
+def _address(client: Any) -> str:
+    return str(getattr(client.scheduler, "address", "its address"))
+
+
+def infer_there(
+    client: Any,
+    net: Network,
+    data: Any,
+    target: str,
+    outputs: bool,
+    out: str | os.PathLike[str],
+    block: int,
+    overwrite: bool,
+    progress: Callable[[int], object] | None,
+) -> Any:
+    """What `portable_nn.infer` does with a client."""
+    _check_client(client)
+    if hasattr(data, "shape") or not (is_path(data) or isinstance(data, Iterable)):
+        raise InputError("a cluster reads files: give a path that its machines see, or several")
+    source = reshaped(source_of(data), net.input_shape)
+    check_output(out, *source.paths, overwrite=overwrite)
+    check_samples(source, net.input_shape)
+    same = identity(net, source, target, outputs, (block,))
+    with ZarrWriter(os.path.abspath(out), same, size=block, total=len(source), overwrite=overwrite) as writer:
+        if not len(source):
+            writer.append(nothing(net, outputs))
+        work = _Work(net, source, target, outputs, str(writer.partial), block)
+        there = writer.blocks()
+        todo = [i for i in range(-(-len(source) // block)) if i not in there]
+        done = sum(map(work.length, there))
+
+        def count(i: int) -> None:
+            nonlocal done
+            done += work.length(i)
+            if progress is not None:
+                progress(done)
+
+        if todo:
+            check = partial(_check_worker, source, target, work.folder, same)
+            compute(client, work, todo, check=check, progress=count)
+    return open_result(out)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Results of any block of files, into their place in a zarr array."""
+
+    net: Network
+    source: Source
+    target: str
+    outputs: bool
+    folder: str
+    size: int
+
+    def length(self, i: int) -> int:
+        """The samples of a block."""
+        return min(self.size, len(self.source) - i * self.size)
+
+    def __call__(self, i: int) -> None:
+        """Compute a block, and write it."""
+        target = backends.get(self.target)
+        net = self.net if self.net.backend == target else self.net.to_numpy()
+        with ONE_THREAD:
+            found = runner(net, target, self.outputs)(self.source[i * self.size : (i + 1) * self.size])
+        write_block(self.folder, i, found, size=self.size, total=len(self.source))
+
+
+def _check_worker(source: Source, target: str, folder: str, identity: str) -> None:
+    """Whether this process sees the files, and the folder of the results, and has the backend."""
+    for part in source.parts:
+        part.open()
+    check_folder(folder, identity)
+    backends.get(target)

@@ -1,0 +1,109 @@
+"""Running a batch of any library on any backend, and what its results depend on."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from portable_nn import backends
+from portable_nn._arrays import check_real, namespace
+from portable_nn._typing import Array, NumPyArray
+from portable_nn.backends import Backend
+from portable_nn.errors import ShapeError
+from portable_nn.layers import Shape, check_input
+from portable_nn.network import Network
+from portable_nn.placing import labels_of
+from portable_nn.sources import Source
+from portable_nn.streams import array_of, batches
+
+__all__ = ["check_samples", "identity", "nothing", "placed", "runner", "target_of"]
+
+
+def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
+    """The backend to compute on: the one asked for, or the network's, or that of the data."""
+    array, xp = array_of(np.empty(0) if data is None else data)
+    if backend is not None:
+        return backends.get(backend)
+    return net.backend or backends.of(array, xp)
+
+
+def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
+    """The function from a batch, wherever it is, to results on the host, computed on the target.
+
+    Results are fetched batch by batch: what is not fetched would fill the device.
+    What does not fit the device is halved until it does, and so are the batches after it.
+    """
+    has_labels = target.has_labels()
+    most: int | None = None
+
+    def run(batch: Array) -> NumPyArray:
+        x = placed(batch, target)
+        if outputs:
+            return target.to_numpy(net(x))
+        found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
+        return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
+
+    def run_what_fits(batch: Array) -> NumPyArray:
+        nonlocal most
+        size = batch.shape[0]
+        if most is None or size <= most:
+            try:
+                return run(batch)
+            except Exception as error:  # libraries have error classes of their own for it
+                if size < 2 or not target.is_out_of_memory(error):
+                    raise
+            if most is None:
+                warnings.warn(
+                    f"{target} ran out of memory on {size} samples: going on with smaller batches",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            most = size // 2
+        return np.concatenate([run_what_fits(part) for part in batches(batch, most)])
+
+    return run_what_fits
+
+
+def placed(batch: Array, target: Backend) -> Array:
+    """The batch on the target, shared where that is possible."""
+    if not isinstance(batch, np.ndarray):
+        home = backends.of(batch, namespace(batch))
+        if home == target:
+            return batch
+        batch = home.to_numpy(batch)
+    if not batch.dtype.isnative:
+        batch = batch.astype(batch.dtype.newbyteorder("="))
+    if target.name == "numpy":
+        return batch
+    check_real(batch, np)
+    return target.place(batch, share=True)
+
+
+def check_samples(first: Any, shape: Shape | None) -> None:
+    """Raise a `ShapeError` about the caller's own array, before it is cut into batches."""
+    if not hasattr(first, "shape"):
+        return
+    if len(first.shape) <= len(shape or ()):
+        raise ShapeError(
+            f"data have samples along their first axis, got shape {tuple(first.shape)}: give one sample as "
+            "x[None], or call net.predict(x)"
+        )
+    if shape and tuple(first.shape[-len(shape) :]) != shape:
+        check_input(first, shape)
+
+
+def nothing(net: Network, outputs: bool) -> NumPyArray:
+    """Results of no samples."""
+    if not outputs:
+        multilabel = net.task == "multilabel"
+        return np.empty((0, *(net.output_shape or ())) if multilabel else 0, dtype=np.int64)
+    return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
+
+
+def identity(net: Network, source: Source, target: str, outputs: bool, sizes: tuple[int, ...]) -> str:
+    """What the results for files depend on, in words that are the same in the next process.
+
+    Outputs of one batch differ in the last bits from those of another, so the sizes of batches belong to it.
+    """
+    return repr((net.to_numpy().passes.digest(), source, target, outputs, net.compiled, sizes))

@@ -1,0 +1,79 @@
+"""The cores of this machine: threads of our own, and the BLAS held to one thread under each."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+from typing import Any, TypeVar
+
+__all__ = ["ONE_THREAD", "blas", "cores", "in_order"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(run: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of parts in their order, from several threads that are a few parts ahead of what is asked for."""
+    pending: deque[Future[R]] = deque()
+    with ONE_THREAD, ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            pending.append(pool.submit(run, part))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@cache
+def blas() -> Any:
+    """What holds the BLAS to one thread, None where threadpoolctl is not installed."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ModuleNotFoundError:
+        return None
+    return ThreadpoolController()
+
+
+class _OneThread:
+    """The BLAS held to one thread, which is a setting of the whole process, while anyone is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limit: Any = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
+            )
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0 and (controller := blas()) is not None:
+                self._limit = controller.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._restore()
+
+    def _restore(self) -> None:
+        if self._limit is not None:
+            self._limit.restore_original_limits()
+
+    def _leave_parent(self) -> None:
+        """Begin anew in the child of a fork, which has none of the threads that were inside."""
+        if self._inside:
+            self._inside = 0
+            self._restore()
+        self._lock.release()
+
+
+ONE_THREAD = _OneThread()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
