@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from portable_nn import activations, backends
 from portable_nn.errors import (
     AccuracyError,
     BackendError,
@@ -18,19 +17,19 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
-from portable_nn.explain import explain
-from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling
-from portable_nn.network import Network
 
 if TYPE_CHECKING:
-    from portable_nn import datasets
+    from portable_nn import activations, backends, datasets
     from portable_nn.comparison import compare
     from portable_nn.evaluation import Evaluation, evaluate
+    from portable_nn.explanation import explain
     from portable_nn.formats import load, save
     from portable_nn.formats.keras import from_keras
     from portable_nn.formats.pytorch import from_torch
     from portable_nn.formats.sklearn import from_sklearn
     from portable_nn.inference import infer
+    from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling
+    from portable_nn.network import Network
 
 __version__ = "0.1.0"
 
@@ -69,10 +68,19 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
+    "Activation": "layers",
+    "Dense": "layers",
     "Evaluation": "evaluation",
+    "Flatten": "layers",
+    "Network": "network",
+    "Normalize": "layers",
+    "Rescaling": "layers",
+    "activations": "activations",
+    "backends": "backends",
     "compare": "comparison",
     "datasets": "datasets",
     "evaluate": "evaluation",
+    "explain": "explanation",
     "from_keras": "formats.keras",
     "from_sklearn": "formats.sklearn",
     "from_torch": "formats.pytorch",
@@ -80,7 +88,7 @@ _ON_FIRST_USE = {
     "load": "formats",
     "save": "formats",
 }
-"""The module of each public name that a forward pass does not need, so that `import portable_nn` is quick."""
+"""The module of each public name: to import the package alone takes next to no time."""
 
 
 def __getattr__(name: str) -> Any:

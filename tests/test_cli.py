@@ -286,7 +286,7 @@ def test_ctrl_c(tmp_path):
         [sys.executable, "-c", INTERRUPTED, "evaluate", "--model", "book"],
         capture_output=True, text=True, env=environment(PORTABLE_NN_DATA_DIR=str(tmp_path)), check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "portable-nn: interrupted\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals: run on Linux or macOS")

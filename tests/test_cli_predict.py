@@ -80,7 +80,7 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
     ("arguments", "message"),
     [
         (["missing.npy"], "missing.npy cannot be read: No such file or directory"),
-        (["images.npy", "--out", "labels.txt"], "let --out end in it, got labels.txt"),
+        (["images.npy", "--out", "labels.txt"], "let --out end in one, got labels.txt"),
         (["images.npy", "--out", "no/folder.npy"], "there is no folder no"),
         (["images.npy", "--out", "folder.npy", "--force"], "folder.npy is a folder"),
         (["images.npy", "--batch-size", "0"], "--batch-size"),

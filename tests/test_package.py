@@ -64,7 +64,7 @@ FLOORS = (
         "blocks",
         "cluster",
         "evaluation",
-        "explain",
+        "explanation",
         "inference",
         "results",
         "running",

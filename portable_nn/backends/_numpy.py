@@ -42,7 +42,6 @@ LINE, FEW = 64, 2**22
 row with others takes a tenth longer."""
 
 
-
 @final
 class NumPy(Backend):
     """NumPy on the CPU."""

@@ -4,8 +4,10 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,9 +20,38 @@ from portable_nn.cli.files import convert, inspect, verify
 from portable_nn.cli.options import BackendSpec, Model, progress_bar, read_data
 from portable_nn.cli.plotting import plot
 from portable_nn.cli.predicting import predict
-from portable_nn.explain import explain
+from portable_nn.explanation import explain
+
+
+class HiddenError(BaseException):
+    """An interrupt, which typer would take for an exit of the command."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Commands that can be interrupted."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line."""
+        with hidden():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was given."""
+        with hidden():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """An interrupt that typer does not see."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise HiddenError from error
+
 
 app = typer.Typer(
+    cls=Commands,
     help="One neural-network forward pass on the arrays of any library: evaluate it, and see what is here.",
     epilog="Start with: portable-nn evaluate",
     invoke_without_command=True,
@@ -33,7 +64,6 @@ UNWRAPPED = 10_000  # columns, for lines that a program reads
 
 READER_GONE = 1  # head, for instance, has seen enough
 MISUSED = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead, for other programs.")]
 
@@ -145,15 +175,26 @@ def summary(model: Model = "mnist") -> None:
     print(pnn.load(model).summary())
 
 
-def main() -> None:
-    """Run a command; what goes wrong is one line on stderr and an exit status, never a traceback."""
+def main() -> int | None:
+    """Run a command; what goes wrong is one line on stderr and an exit status, never a traceback.
+
+    Returns
+    -------
+    int or None
+        The exit status.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it is interrupted.
+    """
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warned
-            status = app(prog_name="portable-nn", standalone_mode=False)
+            status: int | None = app(prog_name="portable-nn", standalone_mode=False)
         print(end="", flush=True)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+    except HiddenError as error:
+        raise (error.__cause__ or error) from None
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
@@ -163,7 +204,7 @@ def main() -> None:
         status = READER_GONE if isinstance(error, BrokenPipeError) else failed(str(error))
     except (pnn.PortableNNError, MemoryError) as error:
         status = failed(str(error) or type(error).__name__)
-    sys.exit(status)
+    return status
 
 
 def warned(message: Warning | str, *_: object, **__: object) -> None:
