@@ -33,6 +33,15 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "dtypes(*names): the floating dtypes that the fixture `dtype` is to take")
+    config.addinivalue_line("markers", "slow: takes minutes, and runs only where markers are named: -m slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without -m, what is slow is left out."""
+    if not config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 @cache

@@ -68,6 +68,7 @@ def _encoded(rows: NumPyArray, total: int, size: int) -> dict[str, bytes]:
 
 def check_folder(folder: str, identity: str) -> None:
     """Raise an `OutputError` where another process does not see the folder into which a run writes."""
+    _zarr()
     try:
         same = Path(folder, LOCK).read_text() == identity
     except OSError:

@@ -69,6 +69,7 @@ def connected(scheduler: str) -> Iterator[Any]:
     kind, _, number = scheduler.partition(":")
     if kind != "local":
         try:
+            distributed.comm.get_address_host_port(scheduler)  # of what is no address, a client makes a noise
             client = distributed.Client(scheduler, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClusterError(f"there is no scheduler at {scheduler}: {error}") from error
@@ -303,6 +304,8 @@ def infer_there(
             if progress is not None:
                 progress(done)
 
+        if done and progress is not None:
+            progress(done)
         if todo:
             check = partial(_check_worker, source, target, work.folder, same)
             compute(client, work, todo, check=check, progress=count)
