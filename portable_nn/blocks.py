@@ -156,12 +156,12 @@ class ZarrWriter:
 
     def append(self, rows: NumPyArray) -> None:
         """Write rows after those before, which are of the same dtype and shape."""
-        self._waiting.append(rows)
-        kinds = {f"{rows.dtype} of shape {rows.shape[1:]}": None for rows in self._waiting}
+        waiting = [*self._waiting, rows]
+        kinds = {f"{part.dtype} of shape {part.shape[1:]}": None for part in waiting}
         if len(kinds) > 1:
             raise ShapeError(f"results are {', then '.join(kinds)}: give batches of one dtype and shape")
         self.rows += len(rows)
-        together = np.concatenate(self._waiting)
+        together = np.concatenate(waiting)
         start = self.rows - len(together)
         while len(together) >= self.size:
             self._write(start, together[: self.size])

@@ -289,6 +289,48 @@ def test_ctrl_c(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "portable-nn: interrupted\n")
 
 
+STOPPED = """
+import os, signal, sys
+
+module, number = sys.argv.pop(1), int(sys.argv.pop(1))
+
+def stop(event, arguments):
+    if event == "import" and arguments[0] == module:
+        os.kill(os.getpid(), number)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(stop)
+
+from portable_nn.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX has these signals: run on Linux or macOS")
+@pytest.mark.parametrize(
+    "module", ["numpy", "numpy._core.multiarray", "typer", "rich", "portable_nn.cli.comparing"]
+)
+@pytest.mark.parametrize(("number", "said"), [(2, (130, "interrupted")), (15, (143, "terminated"))])
+def test_a_signal_while_modules_load(module, number, said):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, module, str(number), "evaluate"],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (said[0], "", f"portable-nn: {said[1]}\n")
+
+
+def test_what_is_ignored_stays_ignored():
+    """As nohup does, and a shell for what it runs in the background."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);" + STOPPED.replace(
+        "signal.signal(signal.SIGINT, signal.default_int_handler)", ""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "typer", "2", "summary"],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals: run on Linux or macOS")
 def test_a_progress_bar_on_a_terminal():
     master, terminal = os.openpty()

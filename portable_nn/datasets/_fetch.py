@@ -67,7 +67,12 @@ def _downloaded(name: str) -> Path:
     for mirror in mirrors:
         try:
             return Path(pooch.retrieve(mirror + name, f"sha256:{checksum}", name, cache))
-        except (OSError, ValueError) as error:  # no network, no room; another checksum
+        except (OSError, ValueError) as error:  # no network; another checksum
+            if isinstance(error, OSError) and error.errno:  # of the system, and not of a mirror
+                raise DataError(
+                    f"{name} cannot be kept in {cache} ({os.strerror(error.errno)}): make it a folder to write "
+                    f"to, or put the file into another and name that in {FOLDER_VARIABLE}"
+                ) from error
             failures.append(f"{mirror}{name} ({error})")
     raise DataError(
         f"{name} could not be downloaded from {' nor '.join(failures)}: try again later, or put the file "

@@ -93,6 +93,36 @@ def test_no_network(mirrors, monkeypatch):
         fetch(NAME)
 
 
+def test_a_cache_that_cannot_be_written(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first", "second"))
+    mirrors.files["/first/digits.gz"] = CONTENT
+    (tmp_path / "portable_nn").write_text("a file where a folder should be")
+    with pytest.raises(
+        DataError, match=r"digits.gz cannot be kept in .*portable_nn \(Not a directory\): make it a folder"
+    ):
+        fetch(NAME)
+
+
+FILLING = """
+import sys
+import pooch
+from portable_nn.datasets._fetch import SOURCES, fetch
+
+pooch.os_cache = lambda name: sys.argv[1]
+SOURCES["digits.gz"] = sys.argv[2], (sys.argv[3],)
+print(fetch("digits.gz").read_bytes().decode())
+"""
+
+
+def test_several_processes_fill_one_cache(mirrors, tmp_path):
+    checksum, (mirror,) = mirrors.source("first")
+    mirrors.files["/first/digits.gz"] = CONTENT
+    command = [sys.executable, "-c", FILLING, str(tmp_path / "cache"), checksum, mirror]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(4)]
+    assert {process.communicate()[0] for process in processes} == {CONTENT + b"\n"}
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [NAME]
+
+
 def test_without_pooch(monkeypatch):
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     monkeypatch.setitem(sys.modules, "pooch", None)

@@ -1,0 +1,308 @@
+"""Results that grow on disk: whole or not at all, of one process at a time, gone on with to the same bytes."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import MODULE, environment
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import portable_nn as pnn
+from portable_nn.blocks import ZarrWriter
+from portable_nn.results import NpyWriter
+
+posix = pytest.mark.skipif(os.name == "nt", reason="locks, limits and signals of POSIX: run on Linux or macOS")
+
+
+def test_a_writer_leaves_a_whole_npy_file(tmp_path):
+    with NpyWriter(tmp_path / "y.npy", "work") as writer:
+        writer.append(np.array([[1.5, 2.5]], dtype=np.float32))
+        writer.append(np.array([[3.5, 4.5]], dtype=np.float32))
+        assert not (tmp_path / "y.npy").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["y.npy"]
+    found = np.load(tmp_path / "y.npy")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [[1.5, 2.5], [3.5, 4.5]])
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(path, rows, torn):
+    """Write some rows and stop as a kill would, in the middle of a row."""
+    with suppress(KilledError), NpyWriter(path, "work") as writer:
+        writer.append(np.arange(rows))
+        raise KilledError
+    (partial,) = path.parent.glob("*.partial")
+    with partial.open("ab") as file:
+        file.write(b"\x07" * torn)
+    return partial
+
+
+@pytest.mark.parametrize("torn", [0, 1, 7])
+def test_a_writer_goes_on_after_the_last_whole_row(tmp_path, torn):
+    path = tmp_path / "y.npy"
+    killed_after(path, 5, torn)
+    assert not path.exists()
+    with NpyWriter(path, "work") as writer:
+        assert writer.rows == 4  # the last one is written again, to prove those before
+        writer.append(np.arange(4, 8))
+    np.testing.assert_array_equal(np.load(path), np.arange(8))
+
+
+def test_other_work_starts_anew(tmp_path):
+    path = tmp_path / "y.npy"
+    killed_after(path, 5, 0)
+    with NpyWriter(path, "other work") as writer:
+        assert writer.rows == 0
+        writer.append(np.arange(2))
+    np.testing.assert_array_equal(np.load(path), [0, 1])
+
+
+@pytest.mark.parametrize("length", [0, 5, 100])
+def test_a_header_that_was_cut_short_starts_anew(tmp_path, length):
+    path = tmp_path / "y.npy"
+    partial = killed_after(path, 5, 0)
+    partial.write_bytes(partial.read_bytes()[:length])
+    with NpyWriter(path, "work") as writer:
+        assert writer.rows == 0
+        writer.append(np.arange(3))
+    np.testing.assert_array_equal(np.load(path), np.arange(3))
+
+
+def test_an_older_result_stays_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "y.npy"
+    np.save(path, np.arange(2))
+    killed_after(path, 5, 0)
+    np.testing.assert_array_equal(np.load(path), [0, 1])
+
+
+def completed(path):
+    """The eight rows of the work, some of which may be there already."""
+    with NpyWriter(path, "work") as writer:
+        writer.append(np.arange(writer.rows, 8))
+    return np.load(path)
+
+
+@pytest.mark.parametrize("n", range(128 + 5 * 8))
+def test_a_partial_file_cut_anywhere_is_completed(tmp_path, n):
+    partial = killed_after(tmp_path / "y.npy", 5, 0)
+    partial.write_bytes(partial.read_bytes()[:n])
+    np.testing.assert_array_equal(completed(tmp_path / "y.npy"), np.arange(8))
+
+
+@given(position=st.integers(0, 127), flip=st.integers(1, 255))
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_partial_file_with_a_damaged_header_is_refused(tmp_path, position, flip):
+    path = tmp_path / "y.npy"
+    partial = killed_after(path, 5, 0)
+    data = bytearray(partial.read_bytes())
+    data[position] ^= flip
+    partial.write_bytes(data)
+    with suppress(pnn.FormatError):
+        np.testing.assert_array_equal(completed(path), np.arange(8))
+    path.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(5, dtype="<i4"),
+        np.arange(5, dtype=">i8"),
+        np.arange(10).reshape(5, 2),
+        np.asfortranarray(np.arange(10).reshape(5, 2)),
+        np.array(7),
+        np.empty((5, 0), int),
+        np.zeros(5, "M8[s]"),
+        np.zeros(5, [("a", "i8")]),
+    ],
+    ids=lambda array: f"{array.dtype.str}{array.shape}",
+)
+def test_a_partial_file_of_other_results_is_refused(tmp_path, array):
+    partial = killed_after(tmp_path / "y.npy", 5, 0)
+    with partial.open("wb") as file:
+        np.lib.format.write_array(file, array)
+    with pytest.raises(pnn.FormatError, match="delete it, and begin anew"):
+        completed(tmp_path / "y.npy")
+    assert not (tmp_path / "y.npy").exists()
+
+
+# Of batches
+
+
+@pytest.mark.parametrize("torn", [0, 1])
+def test_batches_are_gone_on_with_whole(tmp_path, torn):
+    path = tmp_path / "y.npy"
+    killed_after(path, 8, torn)
+    with NpyWriter(path, "work", step=3) as writer:
+        assert writer.rows == 6
+        writer.append(np.arange(6, 10))
+    np.testing.assert_array_equal(np.load(path), np.arange(10))
+
+
+# In zarr
+
+
+def in_blocks(path, identity="work", total=10, size=4, **options):
+    pytest.importorskip("zarr", reason="pip install zarr")
+    return ZarrWriter(path, identity, size=size, total=total, **{"overwrite": False} | options)
+
+
+@pytest.mark.parametrize("total", [10, None])
+@pytest.mark.parametrize("pieces", [[10], [3, 3, 3, 1], [4, 4, 2], [1] * 10, [9, 0, 1]], ids=str)
+def test_blocks_are_the_same_however_rows_come(tmp_path, total, pieces):
+    zarr = pytest.importorskip("zarr", reason="pip install zarr")
+    rows = np.arange(30.0).reshape(10, 3)
+    for name, parts in ("one", [rows]), ("many", np.split(rows, np.cumsum(pieces)[:-1])):
+        with in_blocks(tmp_path / name, total=total) as writer:
+            for part in parts:
+                writer.append(part)
+    found = zarr.open_array(tmp_path / "many", mode="r")
+    assert found.chunks == (4, 3)
+    np.testing.assert_array_equal(found[:], rows)
+    assert files(tmp_path / "many") == files(tmp_path / "one")
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_blocks_are_gone_on_with(tmp_path):
+    path = tmp_path / "y.zarr"
+    with suppress(KilledError), in_blocks(path) as writer:
+        writer.append(np.arange(7))
+        raise KilledError
+    assert not path.exists()
+    with in_blocks(path) as writer:
+        assert writer.rows == 4
+        writer.append(np.arange(4, 10))
+    with in_blocks(tmp_path / "whole") as writer:
+        writer.append(np.arange(10))
+    assert files(path) == files(tmp_path / "whole")
+
+
+def test_blocks_that_are_missing_are_told(tmp_path):
+    writer = in_blocks(tmp_path / "y.zarr")
+    with pytest.raises(pnn.FormatError, match="lacks 2 blocks: the same call computes them"), writer:
+        writer.append(np.arange(4))
+    assert not (tmp_path / "y.zarr").exists()
+
+
+def test_blocks_of_several_kinds_are_refused(tmp_path):
+    with in_blocks(tmp_path / "y", size=1) as writer:
+        for rows in np.arange(5), np.arange(5, 10):
+            writer.append(rows)
+        with pytest.raises(pnn.ShapeError, match="give batches of one dtype and shape"):
+            writer.append(np.ones((2, 4)))
+
+
+def test_what_cannot_be_gone_on_with_is_not_kept(tmp_path):
+    with suppress(KilledError), in_blocks(tmp_path / "y.zarr", identity=None) as writer:
+        writer.append(np.arange(7))
+        raise KilledError
+    assert list(tmp_path.iterdir()) == []
+
+
+# By one process
+
+
+def writers(path):
+    return NpyWriter(path, "work") if path.suffix == ".npy" else in_blocks(path)
+
+
+@posix
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_one_process_writes(tmp_path, name):
+    path = tmp_path / name
+    with writers(path) as writer:
+        writer.append(np.arange(5))
+        before = everything(tmp_path)
+        with pytest.raises(pnn.OutputError, match=f"{name} is being written by another process: wait"):
+            writers(path)
+        assert everything(tmp_path) == before
+        writer.append(np.arange(5, 10))
+    assert os.listdir(tmp_path) == [name]
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_what_has_come_meanwhile_stays(tmp_path, name):
+    path = tmp_path / name
+    writer = NpyWriter(path, "work", overwrite=False) if name == "y.npy" else in_blocks(path)
+    writer.append(np.arange(10))
+    path.write_text("precious")
+    with pytest.raises(pnn.OutputError, match="has come into being meanwhile; the results are kept in"), writer:
+        pass
+    assert path.read_text() == "precious"
+    path.unlink()
+    with writers(path) as writer:
+        assert writer.rows >= 8
+        writer.append(np.arange(writer.rows, 10))
+    assert os.listdir(tmp_path) == [name]
+
+
+# On disk
+
+
+@posix
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_files_and_their_folder_are_on_disk_before_and_after_they_have_their_names(tmp_path, name, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}") if os.path.exists("/proc/self/fd") else "")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with writers(tmp_path / name) as writer:
+        writer.append(np.arange(10))
+    if os.path.exists("/proc/self/fd"):
+        assert synced[-1] == str(tmp_path)
+        assert any(path.endswith(".partial" if name == "y.npy" else ".tmp") for path in synced)
+    else:
+        assert len(synced) >= 2
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+import portable_nn.__main__
+portable_nn.__main__.main()
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_a_full_disk_names_the_file_and_the_same_command_goes_on(tmp_path, name):
+    """A limit on the size of files stands for the disk; the sum of bytes written before is the same."""
+    images, _ = pnn.datasets.mnist("test")
+    np.save(tmp_path / "x.npy", images[:2000])
+    options = ["predict", "x.npy", "--out", name, "--probabilities", "--batch-size", "30", "--block-size", "100"]
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment()
+        )
+
+    full = run(sys.executable, "-c", FULL, *options)
+    assert (full.returncode, full.stdout) == (2, "")
+    assert full.stderr.startswith("portable-nn: [Errno 27] File too large: '")
+    assert name in full.stderr or "c.0.0" in full.stderr
+    assert full.stderr.count("\n") == 1
+    assert run(*MODULE, *options).returncode == 0
+    options[3] = f"whole {name}"
+    assert run(*MODULE, *options).returncode == 0
+    both = tmp_path / name, tmp_path / options[3]
+    read = files if name == "y.zarr" else Path.read_bytes
+    assert read(both[0]) == read(both[1])
