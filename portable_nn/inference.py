@@ -22,7 +22,7 @@ from portable_nn.results import NpyWriter
 from portable_nn.running import check_samples, identity, nothing, placed, runner, target_of
 from portable_nn.sources import Source, is_path, opened, reshaped, source_of
 from portable_nn.streams import batches, number_of_samples
-from portable_nn.threads import ONE_THREAD, blas, cores, in_order
+from portable_nn.threads import ONE_THREAD, blas, given, in_order
 from portable_nn.writing import check_output
 
 __all__ = ["infer"]
@@ -81,7 +81,7 @@ def infer(
         Samples per call; by default as many as are fast on the backend.
     workers : int, optional
         Threads on NumPy; by default one for each core, where the work is worth starting them and threadpoolctl
-        is there to hold the BLAS back.
+        is there to hold the BLAS back. In a thread, process or Dask worker of a pool it is one.
     client : distributed.Client, optional
         Of a cluster whose machines all see `data`, which are paths, and the folder of `out`.
     outputs : bool
@@ -155,9 +155,10 @@ def infer(
     def results(size: int, start: int = 0, block: int | None = None) -> Iterator[NumPyArray]:
         threads = threads_for(None if total is None else total - start)
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
-        alone = 0 if workers or total is not None else _paying(net)
         done = start
-        with ONE_THREAD if workers == 1 else nullcontext():
+        alone = 0 if workers or total is not None else _paying(net)
+        one = (workers or given()) == 1 and (total is None or total > ROWS)
+        with ONE_THREAD if one else nullcontext():
             for part in _mapped(run, parts, threads, alone, kept=total is not None):
                 done += len(part)
                 if progress is not None:
@@ -232,7 +233,7 @@ def _threads(net: Network, samples: int | None) -> int:
     """As many as pay on NumPy; one batch is best left to the BLAS and threads of its own."""
     if samples is not None and samples <= max(ROWS, _paying(net)):
         return 1
-    return cores() if blas() is not None else 1
+    return given() if blas() is not None else 1
 
 
 def _paying(net: Network) -> float:

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from threading import Lock
+from multiprocessing import parent_process
+from threading import Lock, current_thread, main_thread
 from typing import Any, TypeVar
 
-__all__ = ["ONE_THREAD", "blas", "cores", "in_order"]
+__all__ = ["ONE_THREAD", "blas", "cores", "given", "in_order"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,6 +51,7 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0 and (controller := blas()) is not None:
+                _take_control(controller)
                 self._limit = controller.limit(limits=1, user_api="blas")
             self._inside += 1
 
@@ -61,7 +63,9 @@ class _OneThread:
 
     def _restore(self) -> None:
         if self._limit is not None:
+            _take_control(blas())
             self._limit.restore_original_limits()
+            _take_control(blas())  # for whoever comes next
 
     def _leave_parent(self) -> None:
         """Begin anew in the child of a fork, which has none of the threads that were inside."""
@@ -71,7 +75,24 @@ class _OneThread:
         self._lock.release()
 
 
+def _take_control(controller: Any) -> None:
+    """Let any thread set OpenBLAS, whichever did last: threadpoolctl 3.8 heeds the first one alone."""
+    for library in controller.lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+
+
 ONE_THREAD = _OneThread()
+
+
+def given() -> int:
+    """The cores that were given to who calls.
+
+    To the main thread of a process all; one to any other thread, and to a process that another one started: there
+    is a pool then, whose threads, processes or Dask workers have shared out the cores.
+    """
+    alone = current_thread() is main_thread() and parent_process() is None
+    return cores() if alone else 1
 
 
 def cores() -> int:

@@ -295,7 +295,7 @@ class Threads:
 
 
 def test_no_threads_for_work_that_takes_less_than_starting_them(mnist, images, monkeypatch):
-    monkeypatch.setattr(inference, "cores", lambda: 2)
+    monkeypatch.setattr(inference, "given", lambda: 2)
     few, some, many = Threads(), Threads(), Threads()
     pnn.infer(mnist, images[:600], batch_size=100, progress=few)
     pnn.infer(mnist, (images[i : i + 1] for i in range(600)), progress=some)
