@@ -18,6 +18,7 @@ from portable_nn.layers._weights import Shape
 from portable_nn.layers.activation import Activation
 from portable_nn.layers.dense import Dense
 from portable_nn.layers.flatten import Flatten
+from portable_nn.layers.graph import Graph
 from portable_nn.layers.normalize import Normalize
 from portable_nn.layers.rescaling import Rescaling, standardized
 
@@ -25,6 +26,7 @@ __all__ = [
     "Activation",
     "Dense",
     "Flatten",
+    "Graph",
     "Layer",
     "Layers",
     "Normalize",
@@ -36,7 +38,7 @@ __all__ = [
     "standardized",
 ]
 
-Layer: TypeAlias = Dense | Activation | Rescaling | Normalize | Flatten
+Layer: TypeAlias = Dense | Activation | Rescaling | Normalize | Flatten | Graph
 Layers: TypeAlias = tuple[Layer, ...]
 
 

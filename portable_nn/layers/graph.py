@@ -1,0 +1,259 @@
+"""`Graph`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Self, final
+
+import array_api_compat.numpy as host_xp
+import numpy as np
+
+from portable_nn._arrays import default_float, namespace
+from portable_nn._typing import Array, Namespace
+from portable_nn.errors import NetworkError, PortableNNError
+from portable_nn.layers._weights import Shape, replaced, weights
+from portable_nn.operators._common import beside
+from portable_nn.operators.running import Plan, planned, trouble
+from portable_nn.readers.onnx import Node, Value
+
+__all__ = ["Graph"]
+
+LARGEST = 2**28
+"""Values that a sample may become inside a graph."""
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class Graph:
+    """Operators of ONNX, for networks that branch: each node takes values by name, and names what it makes.
+
+    It holds names and constants, no functions. What depends on no data, or on its shape alone, is computed on the
+    host.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+        In the order of their execution.
+    inputs : iterable of Value
+        Their shapes are those of one sample; None where nothing is known of it, and arrays are taken as they
+        are. Those whose dtype is floating, or not told, have that of the computation, the others keep theirs.
+    outputs : iterable of str
+        One makes the layer give an array, several a dict of them.
+    opsets : mapping of str to int
+        The version of the operators of each domain, ``""`` for ONNX's own.
+    **constants : array
+        Floating ones, by name; others are nodes `Constant`.
+
+    Raises
+    ------
+    NetworkError
+        If an operator is unknown or not in that opset, names do not fit, or values do not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> from portable_nn.layers import Graph
+    >>> from portable_nn.readers.onnx import Node, Value
+    >>> nodes = [Node("Tanh", ("x",), ("h",)), Node("Add", ("x", "h"), ("y",))]
+    >>> residual = Graph(nodes, [Value("x", "float32", (3,))], ["y"], {"": 20})
+    >>> residual
+    Graph(Tanh, Add)
+    >>> pnn.Network([residual])(np.array([[0.0, 1.0, 2.0]])).round(3)
+    array([[0.   , 1.762, 2.964]])
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[str, ...]
+    opsets: dict[str, int]
+    constants: dict[str, Array]
+    _plan: Plan
+    _placed: dict[str, Array]  # what is known before the data, beside the constants
+    _output: Shape | None  # of one sample
+
+    def __init__(
+        self,
+        nodes: Iterable[Any],
+        inputs: Iterable[Any],
+        outputs: Iterable[str],
+        opsets: Mapping[str, int],
+        **constants: Array,
+    ) -> None:
+        record = {
+            "nodes": tuple(_node(node) for node in nodes),
+            "inputs": tuple(_value(value) for value in inputs),
+            "outputs": tuple(outputs),
+            "opsets": dict(opsets),
+            "constants": {name: weights("Graph", name, value) for name, value in constants.items()},
+        }
+        for name, value in record.items():
+            object.__setattr__(self, name, value)
+        names = [value.name for value in self.inputs]
+        if not names or not self.outputs or len({*names, *constants}) < len(names) + len(constants):
+            raise NetworkError("Graph: it needs inputs, outputs, and names that differ")
+        object.__setattr__(self, "_plan", planned(self.nodes, self.opsets, {*names, *constants}, self.outputs))
+        object.__setattr__(self, "_placed", {})
+        object.__setattr__(self, "_output", self._tried())
+
+    def __call__(self, x: Any, xp: Namespace) -> Any:
+        """The outputs for floating `x`, or a dict of inputs, whose namespace is `xp`."""
+        given = x if isinstance(x, dict) else {self.inputs[0].name: x}
+        first = self.inputs[0]
+        like = given[first.name]
+        if first.shape is None or like.ndim == len(first.shape) + 1:
+            found = self._run(given, xp)
+        else:
+            leading = tuple(like.shape[: like.ndim - len(first.shape)])
+            flat = {value.name: _flat(given[value.name], value, xp) for value in self.inputs}
+            found = {name: xp.reshape(y, (*leading, *y.shape[1:])) for name, y in self._run(flat, xp).items()}
+        return found if len(self.outputs) > 1 else found[self.outputs[0]]
+
+    def _run(self, given: Mapping[str, Array], xp: Namespace) -> dict[str, Array]:
+        arrays = (*given.values(), *self.constants.values())
+        floats = (value.dtype for value in arrays if xp.isdtype(value.dtype, "real floating"))
+        floating = next(floats, None) or default_float(xp, arrays[0])
+        values = self._plan.run({**given, **self.constants}, self._placed, xp, floating)
+        return {name: values[name] for name in self.outputs}
+
+    def _tried(self) -> Shape | None:
+        """The shape of the output of one sample, by running none of them; None where it cannot be told."""
+        arrays = all(isinstance(value, np.ndarray) for value in self.constants.values())
+        if not arrays or any(value.shape is None or None in value.shape for value in self.inputs):
+            return None
+        given = {
+            value.name: np.zeros((0, *value.shape), np.float32 if _floats(value) else value.dtype)  # type: ignore[misc]
+            for value in self.inputs
+        }
+        at = self.nodes[0]
+
+        def watch(node: Node, given: list[Any]) -> None:
+            nonlocal at
+            at = node
+            for shape in map(np.shape, given):
+                if prod(n for n in shape if n) > LARGEST:
+                    raise NetworkError(f"an array of shape {shape} for no sample is too large for one")
+
+        try:
+            floating = np.dtype(np.float32)
+            values = self._plan.run({**given, **self.constants}, {}, host_xp, floating, watch)
+        except PortableNNError as error:
+            raise trouble(at, error) from error
+        except Exception as error:  # of NumPy, on whatever a file says
+            raise trouble(at, f"it does not take what it is given: {error}") from error
+        shapes = [values[name].shape for name in self.outputs]
+        if any(not shape or shape[0] != 0 for shape in shapes):
+            raise NetworkError(
+                f"Graph: outputs have the shapes {shapes} for no sample: it is made for one batch size alone, "
+                "export it with a dynamic batch"
+            )
+        return tuple(shapes[0][1:]) if len(shapes) == 1 else None
+
+    def __repr__(self) -> str:
+        names = [step.node.operator for step in self._plan.steps]
+        return f"Graph({', '.join(names[:6])}{', …' if len(names) > 6 else ''})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.options, self.constants)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The constants by name."""
+        return self.constants
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All else, in lists, dicts, numbers and strings."""
+        return {
+            "nodes": [
+                [node.operator, node.inputs, node.outputs, _plain(node.attributes), node.name]
+                for node in self.nodes
+            ],
+            "inputs": [[value.name, value.dtype, value.shape] for value in self.inputs],
+            "outputs": self.outputs,
+            "opsets": self.opsets,
+        }
+
+    def map(self, f: Callable[[Array], Array]) -> Self:
+        """The same layer with `f` applied to each constant; integers go where these go."""
+        constants = {name: f(value) for name, value in self.constants.items()}
+        placed = {}
+        if constants:
+            like = next(iter(constants.values()))
+            xp = namespace(like)
+            placed = {
+                name: beside(like, value, xp, like.dtype if value.dtype.kind == "f" else None)
+                for name, value in self._plan.brought.items()
+            }
+        return replaced(self, constants=constants, _placed=placed)  # type: ignore[no-any-return]
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """The shape of one sample, None where any will do or there are several inputs."""
+        shape = self.inputs[0].shape
+        if len(self.inputs) > 1 or shape is None or None in shape:
+            return None
+        return tuple(int(n) for n in shape if n is not None)
+
+    def output_shape(self, input_shape: Shape | None) -> Shape | None:
+        """The shape that one sample has after this layer."""
+        return self._output
+
+
+def _flat(x: Array, value: Value, xp: Namespace) -> Array:
+    """The samples of an array with any leading axes, along one."""
+    shape = value.shape or ()
+    leading = tuple(x.shape[: x.ndim - len(shape)])
+    return xp.reshape(x, (prod(leading), *x.shape[len(leading) :]))
+
+
+def _floats(value: Value) -> bool:
+    return value.dtype == "" or "float" in value.dtype
+
+
+def _node(node: Any) -> Node:
+    """A node, or what `options` made of one, as JSON may have changed it."""
+    if isinstance(node, Node):
+        return node
+    operator, inputs, outputs, attributes, name = node
+    found = {key: _attribute(value) for key, value in dict(attributes).items()}
+    return Node(str(operator), _names(inputs), _names(outputs), found, str(name))
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, Value):
+        return value
+    name, dtype, shape = value
+    if not (isinstance(name, str) and isinstance(dtype, str)):
+        raise NetworkError(f"Graph: an input is a name, a dtype and a shape, got {value!r:.80}")
+    return Value(name, dtype, None if shape is None else tuple(n if n is None else int(n) for n in shape))
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in names):
+        raise NetworkError(f"Graph: names of values are strings, got {names!r:.80}")
+    return tuple(names)
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: {"dtype": value.dtype.name, "shape": value.shape, "values": value.ravel().tolist()}
+        if isinstance(value, np.ndarray)
+        else value
+        for key, value in attributes.items()
+    }
+
+
+def _attribute(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(value)
+        case {"dtype": str(dtype), "shape": shape, "values": values} if dtype != "object":
+            return np.array(values, dtype).reshape(shape)
+        case int() | float() | str() | tuple() | np.ndarray():
+            return value
+    raise NetworkError(f"Graph: an attribute is a number, a text, a list of such, or an array, got {value!r:.80}")
+
+
+def _rebuilt(options: dict[str, Any], constants: dict[str, Array]) -> Graph:
+    return Graph(**options, **constants)
