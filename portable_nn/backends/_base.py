@@ -16,7 +16,7 @@ import numpy as np
 from portable_nn._arrays import float_name, is_narrow
 from portable_nn._typing import Array, Device, DType, Namespace
 from portable_nn.activations import FUNCTIONS
-from portable_nn.layers import Dense, Flatten, Layer
+from portable_nn.layers import Dense, Graph, Layer
 
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
@@ -36,10 +36,10 @@ def by_maximum(xp: Namespace) -> Mapping[str, Forward]:
 def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
     """How many axes an array has before those of a sample; None where a sample may have any."""
     for layer in layers:
-        if isinstance(layer, Flatten):
-            return int(like.ndim) - len(layer.sample_shape)
-        if layer.arrays:
-            return int(like.ndim) - 1
+        if layer.input_shape is not None:
+            return int(like.ndim) - len(layer.input_shape)
+        if isinstance(layer, Graph):
+            return None
     return None
 
 

@@ -279,6 +279,7 @@ SHAPING: Table = {
     "Tile": {7: tile},
     "Shape": {7: shape},
     "Size": {7: size},
+    "Constant": {7: constant},
     "ConstantOfShape": {9: constant_of_shape},
     "Range": {11: arange},
     "EyeLike": {9: eye_like},
