@@ -15,7 +15,7 @@ import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.activations import ALONG_AXIS, PLAIN, bounds
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, Shape
+from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer, Layers, Normalize, Rescaling, Shape
 from portable_nn.meaning import implied_range
 from portable_nn.metrics import ATOL, RTOL
 from portable_nn.placing import plain
@@ -208,6 +208,10 @@ def _scale(layer: Layer, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
             return np.asarray(widest * np.abs(arrays.get("scale", 1.0)) + np.abs(arrays.get("offset", 0.0)))
         case Activation():
             return _steepened(layer, values, scale)
+        case Graph():
+            after = plain((layer,), values)
+            largest = np.max(scale, axis=tuple(range(1, scale.ndim)))
+            return np.asarray(np.abs(after) + largest.reshape(-1, *(1,) * (after.ndim - 1)))
     return plain((layer,), scale)
 
 

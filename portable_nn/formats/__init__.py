@@ -19,7 +19,7 @@ from portable_nn.network import Network
 
 __all__ = ["WRITERS", "Format", "format_of", "load", "save"]
 
-Format: TypeAlias = Literal["safetensors", "npz", "pytorch", "keras", "pickle", "book"]
+Format: TypeAlias = Literal["safetensors", "npz", "pytorch", "keras", "pickle", "onnx", "book"]
 
 
 class Reader(NamedTuple):
@@ -38,6 +38,7 @@ READERS = {
     "pytorch": Reader("pytorch", "read_pytorch", ("layers", *BETWEEN)),
     "keras": Reader("keras", "read_keras", ("layers", *BETWEEN)),
     "pickle": Reader("named", "read_pickle", ("book", "layers", *BETWEEN)),
+    "onnx": Reader("onnx", "read_onnx", ()),
 }
 
 WRITERS = {
@@ -71,6 +72,7 @@ def load(
         - PyTorch's ``.pt`` and ``.pth``: models saved whole, state dicts, also in ``.safetensors``;
         - Keras's ``.keras``, ``.h5`` and ``.hdf5``: whole models, and weights alone;
         - scikit-learn's estimators, in ``.pkl`` or ``.joblib``;
+        - ONNX files, `.onnx`, of PyTorch's exporters, skl2onnx, Keras and others;
         - CosmoPower's emulators, in ``.pkl`` or ``.npz``;
         - arrays by name, in ``.npz`` or ``.pkl``.
     format : str, optional

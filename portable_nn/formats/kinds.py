@@ -15,6 +15,7 @@ FORMATS = {
     "pytorch": (".pt", ".pth", ".ckpt", ".bin"),
     "keras": (".keras", ".h5", ".hdf5"),
     "pickle": (".pkl", ".pickle", ".joblib"),
+    "onnx": (".onnx",),
 }
 """The suffixes that files of each format usually have."""
 
@@ -22,6 +23,9 @@ HDF5, ZIP, TAR = b"\x89HDF\r\n\x1a\n", b"PK\3\4", b"ustar"
 LEGACY_PYTORCH = b"\x80\2\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that its files begin with
 COMPRESSED = b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x78\1", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"\x5d\0\0"
 """How joblib's files begin where they are compressed."""
+
+ONNX = b"\x12", b"\x3a", b"\x42"
+"""What follows the version that an ONNX file usually begins with: its producer, its graph, or its opsets."""
 
 HEAD = 512
 
@@ -78,6 +82,8 @@ def _by_content(path: Path) -> str | None:
         return "pytorch"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
+    if head[:1] == b"\x08" and head[2:3] in ONNX:
+        return "onnx"
     if (head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5") or head.startswith(COMPRESSED):
         return "pickle"
     return None

@@ -21,6 +21,9 @@ __all__ = ["Graph"]
 LARGEST = 2**28
 """Values that a sample may become inside a graph."""
 
+FEW, LITTLE = 3, 2**22
+"""Samples that a graph is tried on, if each becomes fewer values than that."""
+
 
 @final
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -68,9 +71,9 @@ class Graph:
     outputs: tuple[str, ...]
     opsets: dict[str, int]
     constants: dict[str, Array]
+    shapes: dict[str, Shape]  # of one sample, of the values that are read; none where inputs are not known
     _plan: Plan
     _placed: dict[str, Array]  # what is known before the data, beside the constants
-    _output: Shape | None  # of one sample
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class Graph:
             raise NetworkError("Graph: it needs inputs, outputs, and names that differ")
         object.__setattr__(self, "_plan", planned(self.nodes, self.opsets, {*names, *constants}, self.outputs))
         object.__setattr__(self, "_placed", {})
-        object.__setattr__(self, "_output", self._tried())
+        object.__setattr__(self, "shapes", self._tried())
 
     def __call__(self, x: Any, xp: Namespace) -> Any:
         """The outputs for floating `x`, or a dict of inputs, whose namespace is `xp`."""
@@ -116,38 +119,52 @@ class Graph:
         values = self._plan.run({**given, **self.constants}, self._placed, xp, floating)
         return {name: values[name] for name in self.outputs}
 
-    def _tried(self) -> Shape | None:
-        """The shape of the output of one sample, by running none of them; None where it cannot be told."""
+    def _tried(self) -> dict[str, Shape]:
+        """The shapes of values of one sample, by running none and then, if it takes little, a few."""
         arrays = all(isinstance(value, np.ndarray) for value in self.constants.values())
         if not arrays or any(value.shape is None or None in value.shape for value in self.inputs):
-            return None
+            return {}
+        shapes = self._ran(0)
+        if sum(map(prod, shapes.values())) < LITTLE:
+            self._ran(FEW)
+        return shapes
+
+    def _ran(self, samples: int) -> dict[str, Shape]:
+        """The shapes of values of one sample, by running some zeros."""
         given = {
-            value.name: np.zeros((0, *value.shape), np.float32 if _floats(value) else value.dtype)  # type: ignore[misc]
+            value.name: np.zeros((samples, *value.shape), np.float32 if _floats(value) else value.dtype)  # type: ignore[misc]
             for value in self.inputs
         }
-        at = self.nodes[0]
+        at, shapes = self.nodes[0], dict[str, Shape]()
 
-        def watch(node: Node, given: list[Any]) -> None:
+        def watch(node: Node, inputs: list[Any]) -> None:
             nonlocal at
             at = node
-            for shape in map(np.shape, given):
-                if prod(n for n in shape if n) > LARGEST:
-                    raise NetworkError(f"an array of shape {shape} for no sample is too large for one")
+            for name, shape in zip(node.inputs, map(np.shape, inputs), strict=True):
+                note(name, shape)
+
+        def note(name: str, shape: Shape) -> None:
+            if prod(n for n in shape if n) > LARGEST:
+                raise NetworkError(f"{name!r} of shape {shape} for {samples} samples is too large")
+            if shape[:1] == (samples,):
+                shapes[name] = shape[1:]
 
         try:
-            floating = np.dtype(np.float32)
-            values = self._plan.run({**given, **self.constants}, {}, host_xp, floating, watch)
+            with np.errstate(all="ignore"):
+                values = self._plan.run({**given, **self.constants}, {}, host_xp, np.dtype(np.float32), watch)
         except PortableNNError as error:
             raise trouble(at, error) from error
         except Exception as error:  # of NumPy, on whatever a file says
             raise trouble(at, f"it does not take what it is given: {error}") from error
-        shapes = [values[name].shape for name in self.outputs]
-        if any(not shape or shape[0] != 0 for shape in shapes):
-            raise NetworkError(
-                f"Graph: outputs have the shapes {shapes} for no sample: it is made for one batch size alone, "
-                "export it with a dynamic batch"
-            )
-        return tuple(shapes[0][1:]) if len(shapes) == 1 else None
+        for name in self.outputs:
+            shape = np.shape(values[name])
+            if shape[:1] != (samples,):
+                raise NetworkError(
+                    f"Graph: {samples} samples give {name!r} the shape {shape}: it is made for one number of "
+                    "samples, export it for any (a dynamic batch)"
+                )
+            note(name, shape)
+        return shapes
 
     def __repr__(self) -> str:
         names = [step.node.operator for step in self._plan.steps]
@@ -197,7 +214,7 @@ class Graph:
 
     def output_shape(self, input_shape: Shape | None) -> Shape | None:
         """The shape that one sample has after this layer."""
-        return self._output
+        return self.shapes.get(self.outputs[0]) if len(self.outputs) == 1 else None
 
 
 def _flat(x: Array, value: Value, xp: Namespace) -> Array:

@@ -107,7 +107,7 @@ def shape_of(x: Array) -> tuple[int, ...]:
 
 def check_size(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape itself, if an array of it is not too large to be made of nothing."""
-    if min(shape, default=1) < 0 or prod(shape) > LARGEST:
+    if min(shape, default=1) < 0 or prod(n for n in shape if n) > LARGEST:  # also of no samples
         raise NetworkError(f"an array of shape {shape}, which the graph makes, is no shape or too large")
     return shape
 

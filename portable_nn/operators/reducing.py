@@ -207,8 +207,8 @@ def top_k_by_attribute(x: Array, *, xp: Namespace, k: int, axis: int = -1) -> tu
 
 REDUCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {
     "ReduceSum": (13, total), "ReduceMean": (18, mean), "ReduceProd": (18, product), "ReduceMax": (18, largest),
-    "ReduceMin": (18, smallest), "ReduceL1": (18, size_1), "ReduceL2": (18, size_2), "ReduceLogSum": (18, log_sum),
-    "ReduceLogSumExp": (18, log_sum_exp), "ReduceSumSquare": (18, square_sum),
+    "ReduceMin": (18, smallest), "ReduceL1": (18, size_1), "ReduceL2": (18, size_2),
+    "ReduceLogSum": (18, log_sum), "ReduceLogSumExp": (18, log_sum_exp), "ReduceSumSquare": (18, square_sum),
 }  # fmt: skip
 """Each with the opset from which on its axes are an input."""
 

@@ -15,7 +15,7 @@ from portable_nn.operators import Operator, find
 from portable_nn.operators._common import beside
 from portable_nn.readers.onnx import Node
 
-__all__ = ["Plan", "planned", "trouble"]
+__all__ = ["Plan", "evaluated", "planned", "trouble"]
 
 Place: TypeAlias = Literal["", "host", "beside"]
 """Where an input is to be brought: nowhere, to the host, or beside the data."""
@@ -151,9 +151,8 @@ def planned(
             if name in beside_data or name in on_host or name in known:
                 raise trouble(node, f"makes {name!r}, which is there already")
         if all(name in known for name in given):
-            known.update(
-                zip(node.outputs, _known(node, operator, [known.get(name) for name in node.inputs]), strict=False)
-            )
+            given_known = [known[name] if name else None for name in node.inputs]
+            known.update(zip(node.outputs, evaluated(node, opsets, given_known), strict=False))
             continue
         host = operator.on_host or beside_data.isdisjoint(given)
         places = tuple(_place(i, name, operator, host, name in beside_data) for i, name in enumerate(node.inputs))
@@ -163,6 +162,26 @@ def planned(
         if not (name in beside_data or name in on_host or name in known):
             raise NetworkError(f"the graph gives {name!r}, which no node makes")
     return Plan(_with_drops(steps, outputs), known)
+
+
+def evaluated(node: Node, opsets: Mapping[str, int], given: list[NumPyArray | None]) -> tuple[NumPyArray, ...]:
+    """Return the outputs of a node all of whose inputs are known.
+
+    Raises
+    ------
+    NetworkError
+        If the operator is unknown or does not take them, or they are large.
+    """
+    operator = _checked(node, opsets)
+    sizes = [value.size for value in given if value is not None]
+    if len(sizes) > 1 and prod(sizes) > TOGETHER:
+        raise trouble(node, "it combines constants alone, and large ones: fold them before")
+    try:
+        return tuple(map(np.asarray, _called(node, operator, given, host_xp, np.float64)))
+    except PortableNNError as error:
+        raise trouble(node, error) from error
+    except Exception as error:  # of NumPy, on whatever a file says
+        raise trouble(node, f"it does not take what it is given: {error}") from error
 
 
 def trouble(node: Node, what: object) -> NetworkError:
@@ -204,21 +223,6 @@ def _called(node: Node, operator: Operator, given: list[Any], xp: Namespace, flo
         context["outputs"] = len(node.outputs)
     made = operator.function(*given, **node.attributes, **context)
     return made if isinstance(made, tuple) else (made,)
-
-
-def _known(node: Node, operator: Operator, given: list[NumPyArray | None]) -> tuple[Any, ...]:
-    """The outputs of a node all of whose inputs are known."""
-    if (
-        sum(value is not None for value in given) > 1
-        and prod(value.size for value in given if value is not None) > TOGETHER
-    ):
-        raise trouble(node, "it combines constants alone, and large ones: fold them before")
-    try:
-        return tuple(map(np.asarray, _called(node, operator, given, host_xp, np.float64)))
-    except PortableNNError as error:
-        raise trouble(node, error) from error
-    except Exception as error:  # of NumPy, on whatever a file says
-        raise trouble(node, f"it does not take what it is given: {error}") from error
 
 
 def _with_drops(steps: list[Step], outputs: Collection[str]) -> tuple[Step, ...]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.onnx_tensors import DTYPES, ENTRY, TENSOR, Beside, read_tensor
@@ -187,10 +189,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         found = read_message(path.read_bytes(), MODEL)
         if "graph" not in found or not found["opset_import"]:
             raise ValueError("it has no graph or names no opset")
-        opsets = [(_domain(entry), entry.get("version", 0)) for entry in found["opset_import"]]
+        opsets = sorted((_domain(entry), entry.get("version", 0)) for entry in found["opset_import"])
         return Model(
             graph=_graph(found["graph"], Beside(path)),
-            opsets=_dict(opsets, "opset of domain"),
+            opsets=dict(opsets),  # skl2onnx may name one twice, and means the later
             producer=found.get("producer_name", ""),
             metadata={entry.get("key", ""): entry.get("value", "") for entry in found["metadata_props"]},
         )
@@ -240,7 +242,7 @@ def _node(found: Mapping[str, Any], beside: Beside) -> Node:
 def _attribute(found: Mapping[str, Any], beside: Beside) -> Any:
     match found.get("type"):
         case 1:
-            return found.get("f", 0.0)
+            return _decimal(found.get("f", 0.0))
         case 2:
             return found.get("i", 0)
         case 3:
@@ -250,12 +252,17 @@ def _attribute(found: Mapping[str, Any], beside: Beside) -> Any:
         case 5 if "g" in found:
             return _graph(found["g"], beside)
         case 6:
-            return tuple(found["floats"])
+            return tuple(map(_decimal, found["floats"]))
         case 7:
             return tuple(found["ints"])
         case 8:
             return tuple(str(value, "utf-8") for value in found["strings"])
     raise ValueError(f"attribute {found.get('name', '')!r} is of type {found.get('type')}, which is not read")
+
+
+def _decimal(value: float) -> float:
+    """The shortest decimal that is this number in float32: what was 0.1 in 64 bits is 0.1 again."""
+    return float(str(np.float32(value)))
 
 
 def _value(found: Mapping[str, Any]) -> Value:

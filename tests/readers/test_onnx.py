@@ -87,7 +87,11 @@ def check_attribute(found, wanted):
             assert found == wanted.decode()
         case [bytes(), *_]:
             assert found == tuple(text.decode() for text in wanted)
-        case int() | float():
+        case float():
+            assert np.float32(found) == np.float32(wanted)
+        case [float(), *_]:
+            np.testing.assert_array_equal(np.float32(found), np.float32(wanted))
+        case int():
             assert found == wanted
         case _:
             assert found == tuple(wanted)
@@ -229,7 +233,6 @@ def tensor(**fields):
         (b"\x3b\x3c", "wire type 3 is none"),
         (b"\x38\x01", "graph has wire type 0"),
         (held(7, b"") * 2, "graph is there twice"),
-        (held(8, b"\x10\x14") * 2 + held(7, b""), "opset of domain '' twice"),
         (held(7, held(1, held(1, b"\xff"))), "decode byte"),
         (tensor(data_type=17), "values of type 17"),
         (tensor(data_type=14), "values of type 14"),

@@ -1,0 +1,213 @@
+"""The graph of an ONNX file, cleared: what does nothing is gone, what depends on no data is computed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from portable_nn._typing import NumPyArray
+from portable_nn.operators.running import evaluated, trouble
+from portable_nn.readers.onnx import Model, Node, Value
+from portable_nn.readers.onnx_tensors import DTYPES
+
+__all__ = ["Body", "cleared", "pruned"]
+
+FLOATING = ("float16", "float32", "float64", "bfloat16", "")
+
+INTEGERS = frozenset(
+    {"Shape", "Size", "ArgMax", "ArgMin", "NonZero", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual",
+     "And", "Or", "Not", "Xor", "IsNaN", "IsInf", "ai.onnx.ml.LabelEncoder"}
+)  # fmt: skip
+"""Operators that give integers or booleans of floating numbers."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A graph.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+    constants : dict of str to array
+        All that depends on no data, of any dtype.
+    inputs : tuple of Value
+    outputs : dict of str to str
+        For the name of each output that of the value.
+    opsets : dict of str to int
+
+    Examples
+    --------
+    >>> from portable_nn.formats.onnx_graph import cleared
+    >>> from portable_nn.readers.onnx import Graph, Model, Node, Value
+    >>> nodes = Node("Identity", ("x",), ("h",)), Node("Relu", ("h",), ("y",))
+    >>> cleared(Model(Graph(nodes, {}, (Value("x"),), (Value("y"),)), {"": 20})).nodes[0].inputs
+    ('x',)
+    """
+
+    nodes: tuple[Node, ...]
+    constants: dict[str, NumPyArray]
+    inputs: tuple[Value, ...]
+    outputs: dict[str, str]
+    opsets: dict[str, int]
+
+    @cached_property
+    def makers(self) -> dict[str, Node]:
+        """The node that makes each value."""
+        return {name: node for node in self.nodes for name in node.outputs}
+
+    @cached_property
+    def readers(self) -> dict[str, list[Node]]:
+        """The nodes that read each value."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
+
+def cleared(model: Model) -> Body:
+    """The graph of a model without what does nothing.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    Body
+
+    Raises
+    ------
+    NetworkError
+        If an operator is not computed, or a condition depends on data.
+    """
+    clearing = _Clearing(model)
+    clearing.take(model.graph.nodes)
+    outputs = {value.name: clearing.named(value.name) for value in model.graph.outputs}
+    return pruned(Body(tuple(clearing.nodes), clearing.constants, clearing.inputs(), outputs, model.opsets))
+
+
+def pruned(body: Body) -> Body:
+    """Without nodes and constants that lead to no output.
+
+    Parameters
+    ----------
+    body : Body
+
+    Returns
+    -------
+    Body
+    """
+    needed, kept = set(body.outputs.values()), list[Node]()
+    for node in reversed(body.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            kept.append(node)
+    constants = {name: value for name, value in body.constants.items() if name in needed}
+    return replace(body, nodes=tuple(reversed(kept)), constants=constants)
+
+
+class _Clearing:
+    """Nodes, one after the other."""
+
+    def __init__(self, model: Model) -> None:
+        self._opsets = model.opsets
+        self._given = model.graph.inputs
+        self._same: dict[str, str] = {}
+        self._floating = {value.name for value in model.graph.inputs if value.dtype in FLOATING}
+        self._cast = set[str]()
+        self._makers: dict[str, Node] = {}
+        self.constants = dict(model.graph.constants)
+        self.nodes: list[Node] = []
+
+    def named(self, name: str) -> str:
+        return self._same.get(name, name)
+
+    def inputs(self) -> tuple[Value, ...]:
+        """Those that the graph only ever casts to floating numbers may come as these."""
+        readers = [node for node in self.nodes for name in node.inputs if name in self._cast]
+        idle = all(node.operator == "Cast" and _to_float(node) for node in readers)
+        return tuple(replace(x, dtype="") if idle and x.name in self._cast else x for x in self._given)
+
+    def take(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            node = replace(node, inputs=tuple(map(self.named, node.inputs)))
+            match node.operator:
+                case "Identity" | "Dropout":
+                    self._same[node.outputs[0]] = node.inputs[0]
+                case "Cast" if self._is_idle(node):
+                    self._same[node.outputs[0]] = node.inputs[0]
+                case "Constant":
+                    self.constants.update(zip(node.outputs, evaluated(node, self._opsets, []), strict=False))
+                case "If":
+                    self._branch(node)
+                case _ if node.inputs and all(name in self.constants for name in node.inputs if name):
+                    self._fold(node)
+                case _:
+                    self._keep(node)
+
+    def _keep(self, node: Node) -> None:
+        self.nodes.append(node)
+        self._makers.update(dict.fromkeys(node.outputs, node))
+        if node.operator not in INTEGERS and (node.operator != "Cast" or _to_float(node)):
+            floats = self._floating.union(name for name, x in self.constants.items() if x.dtype.kind == "f")
+            if (
+                not floats.isdisjoint(node.inputs[:1] if node.operator == "Gather" else node.inputs)
+                or node.operator == "Cast"
+            ):
+                self._floating.update(node.outputs)
+
+    def _is_idle(self, node: Node) -> bool:
+        """Whether a cast only names another floating dtype, or that of an input that may come in any."""
+        name = node.inputs[0]
+        if not _to_float(node) or name in self.constants:
+            return False
+        if name in self._floating:
+            return True
+        if any(value.name == name and value.dtype not in ("str", "bool") for value in self._given):
+            self._cast.add(name)
+        return False
+
+    def _fold(self, node: Node) -> None:
+        given = [self.constants[name] if name else None for name in node.inputs]
+        if any(value is not None and value.dtype == object for value in given):
+            self._keep(node)  # of strings, which are no numbers: it may be asked for by no output
+            return
+        floats = [value.dtype for value in given if value is not None and value.dtype.kind == "f"]
+        wide = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in given]
+        dtype = np.result_type(*floats) if floats else np.dtype(np.float32)
+        for name, value in zip(node.outputs, evaluated(node, self._opsets, wide), strict=False):
+            self.constants[name] = value.astype(dtype) if value.dtype.kind == "f" else value
+
+    def _branch(self, node: Node) -> None:
+        """One branch of a condition in place of it."""
+        (condition,) = node.inputs
+        if condition in self.constants:
+            truth = bool(self.constants[condition])
+        elif self._asks_for_nothing(self._makers.get(condition)):
+            truth = False
+        else:
+            raise trouble(node, "its condition depends on data, and only one that is constant is read")
+        graph = node.attributes["then_branch" if truth else "else_branch"]
+        self.constants.update(graph.constants)
+        self.take(graph.nodes)
+        for outer, inner in zip(node.outputs, graph.outputs, strict=True):
+            self._same[outer] = self.named(inner.name)
+
+    def _asks_for_nothing(self, node: Node | None) -> bool:
+        """Whether a condition is that an array has no values: then both branches give none."""
+        if node is None or node.operator != "Equal":
+            return False
+        number, zero = node.inputs
+        return zero in self.constants and not np.any(self.constants[zero]) and self._is_size(number)
+
+    def _is_size(self, name: str) -> bool:
+        node = self._makers.get(name)
+        if node is None:
+            return name in self.constants
+        return node.operator == "Size" or (node.operator == "Mul" and all(map(self._is_size, node.inputs)))
+
+
+def _to_float(node: Node) -> bool:
+    return DTYPES.get(node.attributes.get("to", 0), "str") in FLOATING

@@ -1,0 +1,130 @@
+"""Activations that exporters write as several operators, recognised where they do."""
+
+from itertools import permutations
+from math import isclose, pi, sqrt
+from typing import TypeAlias
+
+import numpy as np
+
+from portable_nn.formats.onnx_graph import Body
+from portable_nn.layers import Activation
+from portable_nn.readers.onnx import Node
+
+__all__ = ["motif"]
+
+Call: TypeAlias = tuple[str, str, tuple[str | float, ...]]
+"""The name of a value, the operator that makes it, and what that reads: values and numbers."""
+
+HALF_ROOT, ROOT, TANH, CUBE = sqrt(0.5), sqrt(2), sqrt(2 / pi), 0.044715
+
+MOTIFS: tuple[tuple[Activation, tuple[Call, ...]], ...] = (
+    (Activation("silu"), (("s", "Sigmoid", ("x",)), ("y", "Mul", ("x", "s")))),
+    (Activation("hard_swish"), (("s", "HardSigmoid", ("x",)), ("y", "Mul", ("x", "s")))),
+    (Activation("mish"), (("p", "Softplus", ("x",)), ("t", "Tanh", ("p",)), ("y", "Mul", ("x", "t")))),
+    (Activation("log_sigmoid"), (("s", "Sigmoid", ("x",)), ("y", "Log", ("s",)))),
+    (Activation("softsign"), (("a", "Abs", ("x",)), ("b", "Add", ("a", 1.0)), ("y", "Div", ("x", "b")))),
+    (Activation("tanhshrink"), (("t", "Tanh", ("x",)), ("y", "Sub", ("x", "t")))),
+    (
+        Activation("softplus", threshold=20.0),
+        (("p", "Softplus", ("x",)), ("g", "Greater", ("x", 20.0)), ("y", "Where", ("g", "x", "p"))),
+    ),
+    *(
+        (Activation("gelu"), (first, ("e", "Erf", ("a",)), ("f", "Add", ("e", 1.0)), *rest))
+        for first in (("a", "Div", ("x", ROOT)), ("a", "Mul", ("x", HALF_ROOT)))
+        for rest in (
+            (("g", "Mul", ("x", "f")), ("y", "Mul", ("g", 0.5))),
+            (("g", "Mul", ("x", 0.5)), ("y", "Mul", ("g", "f"))),
+            (("g", "Mul", ("f", 0.5)), ("y", "Mul", ("x", "g"))),
+        )
+    ),
+    *(
+        (
+            Activation("gelu_tanh"),
+            (
+                *cube,
+                ("d", "Mul", ("c", CUBE)),
+                ("e", "Add", ("x", "d")),
+                ("f", "Mul", ("e", TANH)),
+                ("t", "Tanh", ("f",)),
+                ("u", "Add", ("t", 1.0)),
+                *rest,
+            ),
+        )
+        for cube in (
+            (("c", "Pow", ("x", 3.0)),),
+            (("b", "Mul", ("x", "x")), ("c", "Mul", ("x", "b"))),
+        )
+        for rest in (
+            (("g", "Mul", ("x", 0.5)), ("y", "Mul", ("g", "u"))),
+            (("g", "Mul", ("x", "u")), ("y", "Mul", ("g", 0.5))),
+            (("g", "Mul", ("u", 0.5)), ("y", "Mul", ("x", "g"))),
+        )
+    ),
+)
+
+COMMUTE = ("Add", "Mul")
+
+
+def motif(body: Body, name: str, readers: dict[str, list[Node]]) -> tuple[Activation, str] | None:
+    """The activation that starts at a value, and the value that it ends in; None where none does.
+
+    Parameters
+    ----------
+    body : Body
+    name : str
+    readers : dict of str to list of Node
+        Of the body.
+
+    Returns
+    -------
+    activation, name : Activation and str, or None
+    """
+    operators = {node.operator for node in readers.get(name, [])}
+    for activation, calls in MOTIFS:
+        if calls[0][1] in operators:
+            end = _end(body, name, calls, readers)
+            if end is not None:
+                return activation, end
+    return None
+
+
+def _end(body: Body, name: str, calls: tuple[Call, ...], readers: dict[str, list[Node]]) -> str | None:
+    """The value that the calls end in, if no one else reads what is between."""
+    bound, used = {"x": name}, list[Node]()
+    for made, operator, arguments in calls:
+        first = next(bound[argument] for argument in arguments if argument in bound)
+        for node in readers.get(first, []):
+            if node.operator == operator and _reads(body, node, arguments, bound):
+                bound[made] = node.outputs[0]
+                used.append(node)
+                break
+        else:
+            return None
+    inside = [value for key, value in bound.items() if key != "y"]
+    outputs = set(body.outputs.values())
+    alone = all(node in used for value in inside for node in readers.get(value, []))
+    return bound["y"] if alone and outputs.isdisjoint(inside) else None
+
+
+def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: dict[str, str]) -> bool:
+    orders = permutations(node.inputs) if node.operator in COMMUTE else [node.inputs]
+    plain = not node.attributes or (node.operator == "HardSigmoid" and _is_hard_swish(node))
+    return plain and any(
+        len(order) == len(arguments)
+        and all(_is(body, value, argument, bound) for value, argument in zip(order, arguments, strict=True))
+        for order in orders
+    )
+
+
+def _is(body: Body, value: str, argument: str | float, bound: dict[str, str]) -> bool:
+    if isinstance(argument, str):
+        return bound.get(argument) == value
+    constant = body.constants.get(value)
+    return constant is not None and constant.size == 1 and isclose(np.ravel(constant)[0], argument, rel_tol=1e-3)
+
+
+def _is_hard_swish(node: Node) -> bool:
+    return (
+        isclose(node.attributes.get("alpha", 0.2), 1 / 6, rel_tol=1e-6)
+        and node.attributes.get("beta", 0.5) == 0.5
+    )
