@@ -44,6 +44,7 @@ READERS = {
 WRITERS = {
     ".safetensors": Reader("safetensors", "write_safetensors", ()),
     ".npz": Reader("npz", "write_npz", ()),
+    ".onnx": Reader("onnx_writing", "write_onnx", ()),
 }
 
 
@@ -169,7 +170,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     net : Network
         Of any library: its weights are fetched.
     path : str or path-like
-        It ends in ``.safetensors``, or in ``.npz``.
+        It ends in ``.safetensors``, ``.npz``, or ``.onnx`` (which needs the package onnx, extra ``onnx``).
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """ONNX files, read without the `onnx` package: layers where they are chains, a `Graph` where they branch."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.onnx_graph import Body, cleared, pruned
 from portable_nn.formats.onnx_labels import labelled
 from portable_nn.formats.onnx_lowering import chain
+from portable_nn.formats.onnx_writing import MEANING
 from portable_nn.layers import Activation, Graph, Layer, Shape
 from portable_nn.network import Network
 from portable_nn.readers.onnx import Node, Value, read_model
@@ -50,7 +52,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     model = read_model(path)
     try:
         body, classes, task = labelled(cleared(model))
-        return Network(_layers(_rows(body, model.producer)), classes=classes, task=task)
+        net = Network(_layers(_rows(body, model.producer)), classes=classes, task=task)
+        return net.described(**json.loads(model.metadata.get(MEANING, "{}")))
     except (NetworkError, ValueError, TypeError, IndexError) as error:
         raise FormatError(f"{path}: {error}") from error
 

@@ -2,56 +2,16 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Normalize, Rescaling, Shape, standardized
-from portable_nn.readers.onnx import Node
+from portable_nn.formats.onnx_classical import CLASSICAL, Layers, Link, affine
+from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling, Shape, standardized
 
-__all__ = ["LINKS", "Link", "against_zero"]
+__all__ = ["LINKS"]
 
-
-class Link(NamedTuple):
-    """A node with one input that is no constant.
-
-    Attributes
-    ----------
-    node : Node
-    constants : dict of int to array
-        By their positions.
-    at : int
-        The position of the other input.
-    shape : tuple of int, or None
-        Of one sample of it, if it is known.
-    opset : int
-
-    Examples
-    --------
-    >>> from portable_nn.formats.onnx_links import LINKS, Link
-    >>> from portable_nn.readers.onnx import Node
-    >>> LINKS["Elu"](Link(Node("Elu", ("x",), ("y",), {"alpha": 0.5}), {}, 0, (3,), 20))
-    (Activation('elu', alpha=0.5),)
-    """
-
-    node: Node
-    constants: dict[int, NumPyArray]
-    at: int
-    shape: Shape | None
-    opset: int
-
-    def get(self, name: str, default: Any) -> Any:
-        """An attribute."""
-        return self.node.attributes.get(name, default)
-
-    def constant(self, at: int) -> NumPyArray | None:
-        """A constant of floating numbers, at one position."""
-        value = self.constants.get(at)
-        return value if value is not None and value.dtype.kind == "f" else None
-
-
-Layers: TypeAlias = tuple[Layer, ...] | None
 
 PLAIN = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softplus": "softplus", "Softsign": "softsign",
@@ -72,29 +32,21 @@ def _features(link: Link, value: NumPyArray | None) -> Any:
     return value.reshape(n) if fits and value.ndim <= 1 + len(link.shape or (n,)) else None
 
 
-def _affine(scale: Any, offset: Any) -> Layers:
-    both = np.broadcast_arrays(scale, offset)
-    if both[0].ndim == 0:
-        return (Rescaling(float(both[0]), float(both[1])),)
-    dtype = next(x.dtype for x in (scale, offset) if isinstance(x, np.ndarray))
-    return (Rescaling(*(x.astype(dtype) for x in both)),)
-
-
 def _add(link: Link) -> Layers:
     value = _features(link, link.constant(1 - link.at))
-    return None if value is None else _affine(1.0, value)
+    return None if value is None else affine(1.0, value)
 
 
 def _subtract(link: Link) -> Layers:
     value = _features(link, link.constant(1 - link.at))
     if value is None:
         return None
-    return _affine(-1.0, value) if link.at else _affine(1.0, -value)
+    return affine(-1.0, value) if link.at else affine(1.0, -value)
 
 
 def _multiply(link: Link) -> Layers:
     value = _features(link, link.constant(1 - link.at))
-    return None if value is None else _affine(value, 0.0)
+    return None if value is None else affine(value, 0.0)
 
 
 def _divide(link: Link) -> Layers:
@@ -168,6 +120,12 @@ def _selu(link: Link) -> Layers:
     )
 
 
+def _shrink(link: Link) -> Layers:
+    bias, width = link.get("bias", 0.0), link.get("lambd", 0.5)
+    named = {width: "softshrink", 0.0: "hardshrink"}
+    return (Activation(named[bias], width=width),) if bias in named else None
+
+
 def _prelu(link: Link) -> Layers:
     slope = None if link.at else _features(link, link.constant(1))
     return None if slope is None else (Activation("prelu", slope=slope),)
@@ -203,9 +161,11 @@ def _flatten(link: Link) -> Layers:
 def _reshape(link: Link) -> Layers:
     """What keeps samples and makes each one-dimensional; 0, -1 or a fixed length stands for their number."""
     shape = link.constants.get(1)
-    if shape is None or shape.size != 2 or link.shape is None or link.at or link.get("allowzero", 0):
+    if shape is None or shape.size != 2 or link.shape is None or link.at:
         return None
     samples, n = (int(k) for k in shape)
+    if samples == 0 and link.get("allowzero", 0):
+        return None
     size = prod(link.shape)
     return _flat(link.shape) if n in (size, -1) and samples in (-1, 0, 1) and samples + n > -2 else None
 
@@ -238,79 +198,6 @@ def _cast(link: Link) -> Layers:
     return () if link.get("to", 0) in (1, 10, 11, 16) and link.shape is not None else None
 
 
-def _scaler(link: Link) -> Layers:
-    offset, scale = (np.array(link.get(name, (default,))) for name, default in (("offset", 0.0), ("scale", 1.0)))
-    n = max(len(offset), len(scale))
-    if n > 1 and link.shape is not None and link.shape != (n,):
-        return None
-    less, times = (x.astype(np.float32) if n > 1 else float(x[0]) for x in (offset, scale))
-    if not np.all(scale):
-        return (*(_affine(1.0, -less) or ()), *(_affine(times, 0.0) or ()))
-    return standardized(less, (1 / scale).astype(np.float32) if n > 1 else 1 / times)
-
-
-def _linear(link: Link) -> tuple[Dense, int] | None:
-    """The product of `LinearRegressor` and `LinearClassifier`, and the number of its outputs."""
-    coefficients = np.array(link.get("coefficients", ()), np.float32)
-    intercepts = np.array(link.get("intercepts", ()), np.float32)
-    classes = len(link.get("classlabels_ints", ()) or link.get("classlabels_strings", ()))
-    rows = link.get("targets", 1) if link.node.operator.endswith("Regressor") else len(intercepts) or classes
-    if rows < 1 or not coefficients.size or coefficients.size % rows or len(intercepts) not in (0, rows):
-        return None
-    weight = coefficients.reshape(rows, -1).T
-    return Dense(weight, intercepts if len(intercepts) else None), rows
-
-
-def _linear_regressor(link: Link) -> Layers:
-    found = _linear(link)
-    plain = link.get("post_transform", "NONE") == "NONE"
-    return (found[0],) if found and plain else None
-
-
-def _linear_classifier(link: Link) -> Layers:
-    found = _linear(link)
-    if found is None or found[1] == 1:
-        return None
-    dense, rows = found
-    match link.get("post_transform", "NONE"):
-        case "NONE":
-            return (dense,)
-        case "SOFTMAX":
-            return (dense.with_activation("softmax"),)
-        case "LOGISTIC" if (
-            rows == 2
-            and np.array_equal(dense.weight[:, 0], -dense.weight[:, 1])
-            and (dense.bias[0] == -dense.bias[1])
-        ):
-            return (against_zero(dense.weight[:, 1:], dense.bias[1:]),)
-        case "LOGISTIC":
-            return (dense.with_activation("sigmoid"),)
-    return None
-
-
-def against_zero(weight: NumPyArray, bias: NumPyArray) -> Dense:
-    """The probabilities ``1 - sigmoid(z)`` and ``sigmoid(z)``, which are the softmax of 0 and z.
-
-    Parameters
-    ----------
-    weight : array of shape (n_in, 1)
-    bias : array of shape (1,)
-
-    Returns
-    -------
-    Dense
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from portable_nn.formats.onnx_links import against_zero
-    >>> against_zero(np.ones((3, 1)), np.zeros(1))
-    Dense(3, 2, 'softmax')
-    """
-    zeros = np.zeros_like(weight)
-    return Dense(np.hstack([zeros, weight]), np.hstack([0 * bias, bias]), "softmax")
-
-
 LINKS: dict[str, Callable[[Link], Layers]] = {
     "Add": _add,
     "Sub": _subtract,
@@ -330,6 +217,7 @@ LINKS: dict[str, Callable[[Link], Layers]] = {
     "HardSigmoid": _parametrised("hard_sigmoid", slope=("alpha", 0.2), offset=("beta", 0.5)),
     "ThresholdedRelu": lambda link: (Activation("threshold", threshold=link.get("alpha", 1.0), value=0.0),),
     "Selu": _selu,
+    "Shrink": _shrink,
     "Gelu": _gelu,
     "PRelu": _prelu,
     "Clip": _clip,
@@ -339,8 +227,6 @@ LINKS: dict[str, Callable[[Link], Layers]] = {
     "RMSNormalization": _layer_normalization,
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
-    "ai.onnx.ml.Scaler": _scaler,
-    "ai.onnx.ml.LinearRegressor": _linear_regressor,
-    "ai.onnx.ml.LinearClassifier": _linear_classifier,
+    **CLASSICAL,
 }
 """What each operator becomes; None where its attributes or constants make it no layer."""

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from portable_nn.formats.onnx_classical import Link, affine, against_zero
 from portable_nn.formats.onnx_graph import Body
-from portable_nn.formats.onnx_links import LINKS, Link, against_zero
+from portable_nn.formats.onnx_links import LINKS
 from portable_nn.formats.onnx_motifs import motif
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Rescaling, Shape, fused
 from portable_nn.readers.onnx import Node
@@ -129,6 +130,10 @@ def _joined(layers: list[Layer]) -> tuple[Layer, ...]:
                 done[-1] = Dense(
                     dense.weight, np.broadcast_to(offset, dense.bias.shape).astype(dense.weight.dtype)
                 )
+            case [Rescaling(scale=before, offset=zero)], Rescaling(scale=one, offset=offset) if not np.any(
+                zero
+            ) and np.all(np.asarray(one) == 1):
+                done[-1:] = affine(before, offset)
             case _:
                 done.append(layer)
     return fused(done)

@@ -22,6 +22,8 @@ MOTIFS: tuple[tuple[Activation, tuple[Call, ...]], ...] = (
     (Activation("hard_swish"), (("s", "HardSigmoid", ("x",)), ("y", "Mul", ("x", "s")))),
     (Activation("mish"), (("p", "Softplus", ("x",)), ("t", "Tanh", ("p",)), ("y", "Mul", ("x", "t")))),
     (Activation("log_sigmoid"), (("s", "Sigmoid", ("x",)), ("y", "Log", ("s",)))),
+    (Activation("log_sigmoid"), (("n", "Neg", ("x",)), ("p", "Softplus", ("n",)), ("y", "Neg", ("p",)))),
+    (Activation("softmin"), (("n", "Neg", ("x",)), ("y", "Softmax", ("n",)))),
     (Activation("softsign"), (("a", "Abs", ("x",)), ("b", "Add", ("a", 1.0)), ("y", "Div", ("x", "b")))),
     (Activation("tanhshrink"), (("t", "Tanh", ("x",)), ("y", "Sub", ("x", "t")))),
     (
@@ -108,7 +110,7 @@ def _end(body: Body, name: str, calls: tuple[Call, ...], readers: dict[str, list
 
 def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: dict[str, str]) -> bool:
     orders = permutations(node.inputs) if node.operator in COMMUTE else [node.inputs]
-    plain = not node.attributes or (node.operator == "HardSigmoid" and _is_hard_swish(node))
+    plain = node.attributes in ({}, {"axis": -1}) or (node.operator == "HardSigmoid" and _is_hard_swish(node))
     return plain and any(
         len(order) == len(arguments)
         and all(_is(body, value, argument, bound) for value, argument in zip(order, arguments, strict=True))

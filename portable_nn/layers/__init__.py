@@ -21,6 +21,7 @@ from portable_nn.layers.flatten import Flatten
 from portable_nn.layers.graph import Graph
 from portable_nn.layers.normalize import Normalize
 from portable_nn.layers.rescaling import Rescaling, standardized
+from portable_nn.readers.onnx import Node, Value
 
 __all__ = [
     "Activation",
@@ -29,9 +30,11 @@ __all__ = [
     "Graph",
     "Layer",
     "Layers",
+    "Node",
     "Normalize",
     "Rescaling",
     "Shape",
+    "Value",
     "check_input",
     "fused",
     "sample_shapes",
