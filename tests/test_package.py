@@ -56,7 +56,7 @@ PUBLIC = [
 
 FLOORS = (
     {"_arrays", "_options", "_typing", "activations", "errors", "metrics", "readers", "writing"},
-    {"layers"},
+    {"layers", "operators"},
     {"backends", "rewriting"},
     {"meaning", "network", "placing", "verification"},
     {"datasets", "formats"},

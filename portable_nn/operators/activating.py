@@ -72,14 +72,13 @@ def shrink(x: Array, *, xp: Namespace, bias: float = 0.0, lambd: float = 0.5) ->
     return xp.where(x < -lambd, x + bias, xp.where(x > lambd, x - bias, zeros))
 
 
-def softmax(x: Array, *, xp: Namespace, axis: int = -1) -> Array:
-    """Along one axis."""
-    return activations.softmax(x, axis, xp=xp)
+def along(name: str) -> Callable[..., Array]:
+    """An activation along one axis."""
 
+    def function(x: Array, *, xp: Namespace, axis: int = -1) -> Array:
+        return getattr(activations, name)(x, axis, xp=xp)
 
-def log_softmax(x: Array, *, xp: Namespace, axis: int = -1) -> Array:
-    """Along one axis."""
-    return activations.log_softmax(x, axis, xp=xp)
+    return function
 
 
 def hardmax(x: Array, *, xp: Namespace, axis: int = -1) -> Array:
@@ -119,8 +118,8 @@ ACTIVATING: Table = {
     "HardSigmoid": {7: hard_sigmoid},
     "ThresholdedRelu": {10: thresholded_relu},
     "Shrink": {9: shrink},
-    "Softmax": {7: from_axis_on(softmax), 13: softmax},
-    "LogSoftmax": {7: from_axis_on(log_softmax), 13: log_softmax},
+    "Softmax": {7: from_axis_on(along("softmax")), 13: along("softmax")},
+    "LogSoftmax": {7: from_axis_on(along("log_softmax")), 13: along("log_softmax")},
     "Hardmax": {7: from_axis_on(hardmax), 13: hardmax},
 }
 """By name, and by the opset from which on they are so."""

@@ -58,7 +58,8 @@ def networks():
 
 
 OTHERWISE = {
-    "learned_swish", "squareplus", "step", "threshold", "log10", "softplus", "silu", "clip", "hard_tanh", "linear",
+    "learned_swish", "squareplus", "step", "threshold", "log10", "softplus", "silu", "clip", "hard_tanh",
+    "linear",
 }  # fmt: skip
 """What comes back as other layers that compute the same."""
 

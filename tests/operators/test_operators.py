@@ -26,7 +26,7 @@ UNSIGNED = {"uint16", "uint32", "uint64"}
 
 @cache
 def cases(folder):
-    """The node tests of operators that are here, on arrays of dtypes that are read: name, model, data, tolerances."""
+    """The node tests of operators that are here, on dtypes that are read: name, model, data, tolerances."""
     found = []
     for case in loader.load_model_tests(kind="node"):
         path = folder / "case.onnx"
