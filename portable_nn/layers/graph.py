@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Self, final
 
-import array_api_compat.numpy as host_xp
 import numpy as np
 
 from portable_nn._arrays import default_float, namespace
@@ -13,7 +12,7 @@ from portable_nn._typing import Array, Namespace
 from portable_nn.errors import NetworkError, PortableNNError
 from portable_nn.layers._weights import Shape, replaced, weights
 from portable_nn.operators._common import beside
-from portable_nn.operators.running import Plan, planned, trouble
+from portable_nn.operators.running import Plan, on_numpy, planned, trouble
 from portable_nn.readers.onnx import Node, Value
 
 __all__ = ["Graph"]
@@ -151,7 +150,7 @@ class Graph:
 
         try:
             with np.errstate(all="ignore"):
-                values = self._plan.run({**given, **self.constants}, {}, host_xp, np.dtype(np.float32), watch)
+                values = self._plan.run({**given, **self.constants}, {}, on_numpy(), np.dtype(np.float32), watch)
         except PortableNNError as error:
             raise trouble(at, error) from error
         except Exception as error:  # of NumPy, on whatever a file says

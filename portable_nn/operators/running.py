@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import array_api_compat.numpy as host_xp
+import array_api_compat
 import numpy as np
 
 from portable_nn._arrays import namespace
@@ -15,7 +15,7 @@ from portable_nn.operators import Operator, find
 from portable_nn.operators._common import beside
 from portable_nn.readers.onnx import Node
 
-__all__ = ["Plan", "evaluated", "planned", "trouble"]
+__all__ = ["Plan", "evaluated", "on_numpy", "planned", "trouble"]
 
 Place: TypeAlias = Literal["", "host", "beside"]
 """Where an input is to be brought: nowhere, to the host, or beside the data."""
@@ -106,7 +106,7 @@ class Plan:
                     given[i] = _fetched(given[i])
             if watch is not None:
                 watch(node, given)
-            outputs = _called(node, operator, given, *((host_xp, np.float64) if on_host else (xp, floating)))
+            outputs = _called(node, operator, given, *((on_numpy(), np.float64) if on_host else (xp, floating)))
             values.update(zip(node.outputs, outputs, strict=False))
             for name in dropped:
                 del values[name]
@@ -177,11 +177,16 @@ def evaluated(node: Node, opsets: Mapping[str, int], given: list[NumPyArray | No
     if len(sizes) > 1 and prod(sizes) > TOGETHER:
         raise trouble(node, "it combines constants alone, and large ones: fold them before")
     try:
-        return tuple(map(np.asarray, _called(node, operator, given, host_xp, np.float64)))
+        return tuple(map(np.asarray, _called(node, operator, given, on_numpy(), np.float64)))
     except PortableNNError as error:
         raise trouble(node, error) from error
     except Exception as error:  # of NumPy, on whatever a file says
         raise trouble(node, f"it does not take what it is given: {error}") from error
+
+
+def on_numpy() -> Namespace:
+    """Return NumPy's namespace; its import takes too long for a package that may never need it."""
+    return array_api_compat.array_namespace(np.empty(0))
 
 
 def trouble(node: Node, what: object) -> NetworkError:
