@@ -134,7 +134,7 @@ def from_keras(model: Any) -> Network:
     kind = type(model)
     if kind.__module__.partition(".")[0] != "keras" or not hasattr(model, "to_json"):
         raise InputError(
-            f"from_keras takes a Sequential or Functional model of Keras's, got a {kind.__module__}."
+            f"from_keras takes a Sequential or Functional model of Keras's, got {kind.__module__}."
             f"{kind.__qualname__}"
         )
     config = _config(model.to_json())

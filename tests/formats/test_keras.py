@@ -73,7 +73,7 @@ def test_live_models(made):
 
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_live_models_of_other_backends_of_keras(tmp_path, library):
-    folder, names = generated(tmp_path, library, "1", "8", "20")
+    folder, names = generated(tmp_path, library, "1", "8", "45")
     for name in names:
         with np.load(folder / f"{name}.npz") as data:
             for found in (data["live"], read_keras(folder / f"{name}.keras")(data["x"])):
