@@ -41,8 +41,8 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
     Example: portable-nn inspect model.keras
     """
     net = pnn.load(file, verify=False, **given_options(given))
-    kind, path = format_of(file), Path(file)
-    size = path.stat().st_size if path.is_file() else None
+    path = Path(file)
+    kind, size = (format_of(path), path.stat().st_size) if path.is_file() else ("in the package", None)
     parameters = sum(array.size for layer in net.layers for array in layer.arrays.values())
     if as_json:
         record: dict[str, Any] = {
