@@ -24,7 +24,6 @@ __all__ = ["read_joblib"]
 
 MEMORY = 2**27  # bytes that LZMA may take for its dictionary: its highest preset takes half of them
 PIECE = 2**20  # bytes to decompress at once
-OPCODE = 160  # bytes of memory that one takes at most, and a byte of the file at least
 
 
 DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
@@ -74,7 +73,7 @@ def read_joblib(path: str | os.PathLike[str]) -> Any:
     {'b1': array([0.1, 0.2])}
     """
     with reading(path, "a file of joblib or a pickle", "fetch or write it anew", ValueError):
-        return _records(_inflated(_content(Path(path))))
+        return _records(*_inflated(_content(Path(path))))
 
 
 def _content(path: Path) -> bytes:
@@ -84,15 +83,16 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _inflated(data: bytes) -> BytesIO:
-    """The file, what is compressed in it decompressed up to the limit."""
+def _inflated(data: bytes) -> tuple[BytesIO, Budget]:
+    """The file, what is compressed in it decompressed up to the limit, and what may still be made of it."""
+    budget = Budget(len(data))
     for magic, reason in UNREADABLE.items():
         if data.startswith(magic):
             raise ValueError(reason)
     new = next((new for magic, new in DECOMPRESSORS.items() if data.startswith(magic)), None)
     if new is None:
-        return BytesIO(data)
-    decompressor, budget, whole = new(), Budget(len(data)), BytesIO()
+        return BytesIO(data), budget
+    decompressor, whole = new(), BytesIO()
     try:
         while piece := decompressor.decompress(data, PIECE):
             budget.spend(len(piece))
@@ -104,22 +104,18 @@ def _inflated(data: bytes) -> BytesIO:
     if not decompressor.eof:
         raise ValueError("it is cut short")
     whole.seek(0)
-    return whole
+    return whole, budget
 
 
-def _records(file: BytesIO) -> Any:
+def _records(file: BytesIO, budget: Budget) -> Any:
     """What a decompressed file describes; its arrays share its bytes."""
     data = file.getbuffer()
-    budget = Budget(len(data))
 
     def array(dtype: np.dtype[Any] | None, shape: tuple[Any, ...], order: str, padded: bool) -> object:
         if dtype is None:
             raise ValueError("it has an array of neither numbers nor strings nor objects")
         if dtype.hasobject:
-            start = file.tell()
-            found = interpret(file, budget=budget)
-            budget.spend(OPCODE * (file.tell() - start))
-            return found
+            return interpret(file, budget=budget)
         if padded:
             file.seek(ord(file.read(1)), os.SEEK_CUR)
         check_shape(shape)

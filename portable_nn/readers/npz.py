@@ -93,7 +93,7 @@ def _read_array(archive: Archive, name: str, others: str) -> Any:
     file = archive.open(name)
     header = read_header(file, others)
     if header.dtype.hasobject:
-        return interpret(file)
+        return interpret(file, budget=archive.budget)
     data = file.getbuffer()[file.tell() :]
     if header.length != len(data):
         raise ValueError(f"{name} has not the length that shape {header.shape} takes")

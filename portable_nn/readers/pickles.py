@@ -28,7 +28,7 @@ from portable_nn.readers.records import (
 
 __all__ = ["Record", "array_of", "described", "dtype_of", "interpret", "read_arrays", "read_records"]
 
-MAX_OPCODES = 400_000  # an array takes about 50, and an opcode at most 160 bytes of memory
+OPCODE = 160  # bytes of memory that one takes at most, besides the bytes that come with it
 MAX_TEXT = 2**24  # bytes together: a rare character makes four of each in a string
 MAX_BITS = 4096  # of an integer
 
@@ -206,7 +206,7 @@ def _interpret(
     stacks: list[list[Any]] = [[]]  # one more for each open mark
     memo: dict[int, Any] = {}
     became: dict[int, tuple[Record, object]] = {}  # what took the place of records that may be in the memo
-    for operation, argument in _operations(source):
+    for operation, argument in _operations(source, budget):
         stack = stacks[-1]
         match operation:
             case "PROTO" | "FRAME":
@@ -299,10 +299,10 @@ def _interpret(
     return stack.pop()
 
 
-def _operations(source: _Within) -> Iterator[tuple[str, Any]]:
+def _operations(source: _Within, budget: Budget) -> Iterator[tuple[str, Any]]:
     """The opcodes by name, and their arguments, up to the one that stops."""
-    left = MAX_TEXT
-    for _ in range(MAX_OPCODES):
+    left, name = MAX_TEXT, ""
+    while name != "STOP":
         source.most = source.size
         opcode = OPCODES.get(source.read(1))
         if opcode is None:
@@ -315,10 +315,9 @@ def _operations(source: _Within) -> Iterator[tuple[str, Any]]:
             left -= source.file.tell() - start
         if opcode.name in INTEGERS and argument.bit_length() > MAX_BITS:
             raise ValueError(f"it has an integer of more than {MAX_BITS} bits")
-        yield opcode.name, argument
-        if opcode.name == "STOP":
-            return
-    raise ValueError(f"it has more than {MAX_OPCODES} opcodes")
+        budget.spend(OPCODE + (len(argument) if isinstance(argument, bytes) else 0))
+        name = opcode.name
+        yield name, argument
 
 
 def _marked(stacks: list[list[Any]]) -> list[Any]:

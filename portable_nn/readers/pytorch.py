@@ -116,15 +116,16 @@ def _zipped(file: IO[bytes]) -> Any:
                 return _Storage(STORAGES.get(kind.name), found[name], orders[byteorder])
         return Record("persistent_id", (key,))
 
-    return _content(archive.open(pickles[0]), persistent, size)
+    return _content(archive.open(pickles[0]), persistent, size, archive.budget)
 
 
 def _appended(file: IO[bytes]) -> Any:
     """Read pickles of a magic number, a version, the writer's machine, the content and the storages' names."""
     size = os.fstat(file.fileno()).st_size
-    if [interpret(file), interpret(file)] != [MAGIC, VERSION]:
+    budget = Budget(size)
+    if [interpret(file, budget=budget), interpret(file, budget=budget)] != [MAGIC, VERSION]:
         raise ValueError("it starts as no file of torch.save does")
-    interpret(file)
+    interpret(file, budget=budget)
     start = file.tell()
     kinds: dict[str, str | None] = {}
     found: dict[str, bytes] = {}
@@ -138,8 +139,8 @@ def _appended(file: IO[bytes]) -> Any:
                 return _Storage(kinds[name], found.get(name), "<")
         return Record("persistent_id", (key,))
 
-    interpret(file, persistent=persistent)  # to know the kinds, and where the storages start
-    names = interpret(file)
+    interpret(file, persistent=persistent, budget=budget)  # to know the kinds, and where the storages start
+    names = interpret(file, budget=budget)
     for name in names if isinstance(names, list) else ():
         kind = kinds.get(name) if isinstance(name, str) else None
         if kind is None:
@@ -147,14 +148,15 @@ def _appended(file: IO[bytes]) -> Any:
         length = int.from_bytes(file.read(8), "little") * _width(kind)
         if length > size - file.tell():
             raise ValueError("it ends early")
+        budget.spend(length)
         found[name] = file.read(length)
     file.seek(start)
-    return _content(file, persistent, size)
+    return _content(file, persistent, size, budget)
 
 
-def _content(file: IO[bytes], persistent: Callable[[object], object], size: int) -> Any:
-    budget = Budget(size)
-    return interpret(file, called=lambda record: _tensor(record, budget), persistent=persistent)
+def _content(file: IO[bytes], persistent: Callable[[object], object], size: int, budget: Budget) -> Any:
+    wider = Budget(size)
+    return interpret(file, called=lambda record: _tensor(record, wider), persistent=persistent, budget=budget)
 
 
 def _tensor(record: Record, budget: Budget) -> object:

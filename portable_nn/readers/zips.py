@@ -32,6 +32,8 @@ class Archive:
     ----------
     names : tuple of str
         Of its members, in the order of the archive's directory.
+    budget : Budget
+        What may still be made of the file.
 
     Raises
     ------
@@ -51,7 +53,7 @@ class Archive:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._budget = Budget(file.seek(0, os.SEEK_END))
+        self.budget = Budget(file.seek(0, os.SEEK_END))
         self._file = _Guarded(file)
         with _damage():
             self._zip = zipfile.ZipFile(self._file)
@@ -86,7 +88,7 @@ class Archive:
         if member.compress_type not in COMPRESSIONS:
             raise ValueError(f"its member {name:.200} is compressed in a way other than DEFLATE")
         self._check_place(member)
-        self._budget.spend(member.file_size)
+        self.budget.spend(member.file_size)
         whole = BytesIO()
         with _damage(), self._zip.open(member) as stream:
             copyfileobj(stream, whole)

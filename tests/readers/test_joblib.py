@@ -242,7 +242,7 @@ def test_other_dtypes(path, honest, dtype):
 
 def test_many_pickles_within_share_a_budget(path):
     names = np.array([f"feature {i}" for i in range(2000)], object)
-    joblib.dump([names.copy() for _ in range(100)], path)
+    joblib.dump([names.copy() for _ in range(200)], path)
     assert refused(path, path.read_bytes(), "the most for its length") < 2**27
 
 
