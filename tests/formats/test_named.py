@@ -167,7 +167,7 @@ def test_the_book_is_known_by_its_own_network_alone(tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
     known = book_network(of_the_book())
     assert pnn.load(written(path, of_the_book())).same_architecture(known)
-    for sizes in (784, 100, 10), (784, 50, 100, 11), (785, 50, 100, 10):
+    for sizes in (784, 100, 10), (784, 50, 100, 11), (785, 50, 100, 10), (784, 50, 100, 10, 10):
         written(path, of_the_book(sizes))
         with pytest.raises(
             pnn.FormatError, match=rf"network {'-'.join(map(str, sizes))} and not its act.* format='book'"
