@@ -16,7 +16,7 @@ from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
 from portable_nn.network import Network
-from portable_nn.readers.buffers import Budget
+from portable_nn.readers.buffers import Budget, check_names
 from portable_nn.readers.pickles import Record
 
 __all__ = ["cosmopower_network", "is_cosmopower"]
@@ -191,7 +191,9 @@ def _names(fields: Mapping[str, Any], key: str) -> list[str] | None:
         isinstance(name, (str, int, float)) for name in names
     ):
         raise ValueError(f"{key} are no list of names")
-    return [str(name) for name in names]
+    found = [str(name) for name in names]
+    check_names(found)
+    return found
 
 
 def _spend(fields: Mapping[str, Any], budget: Budget) -> None:

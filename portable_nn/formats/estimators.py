@@ -12,7 +12,7 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
-from portable_nn.readers.buffers import Budget
+from portable_nn.readers.buffers import Budget, check_names
 from portable_nn.readers.pickles import Record
 
 __all__ = ["INVERSES", "PREDICTORS", "TRANSFORMERS", "Step", "class_and_fields"]
@@ -219,7 +219,9 @@ def _classes(step: Step) -> tuple[str, ...] | tuple[int, ...]:
         raise FormatError(f"{step}: classes_ must be an array of strings or numbers")
     if all(type(value) in (int, float) and value == value // 1 and abs(value) < 2**31 for value in listed):
         return tuple(map(int, listed))
-    return tuple(map(str, listed))
+    names = tuple(map(str, listed))
+    check_names(names)
+    return names
 
 
 TRANSFORMERS: dict[str, Transformer] = {

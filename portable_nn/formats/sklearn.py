@@ -14,7 +14,7 @@ from portable_nn.errors import FormatError
 from portable_nn.formats.estimators import INVERSES, PREDICTORS, TRANSFORMERS, Step, class_and_fields
 from portable_nn.layers import Layer, fused
 from portable_nn.network import Network
-from portable_nn.readers.buffers import Budget
+from portable_nn.readers.buffers import Budget, check_names
 from portable_nn.readers.joblib import read_joblib
 
 __all__ = ["from_sklearn", "is_estimator", "read_sklearn", "sklearn_network"]
@@ -142,13 +142,15 @@ def _steps(estimator: object, budget: Budget) -> Iterator[Step]:
     for _ in range(MOST_STEPS):
         if not waiting:
             return
+        if len(waiting) > MOST_STEPS:
+            break
         thing, name, inverted = waiting.pop()
         if thing is None or (isinstance(thing, str) and thing == "passthrough"):
             continue
         step = _step(thing, name, inverted, budget)
         match step.kind:
             case "Pipeline":
-                inner = [(each, f"step {label!r}", inverted) for label, each in _pairs(step)]
+                inner = [(each, f"step {label[:80]!r}", inverted) for label, each in _pairs(step)]
                 waiting += inner if inverted else inner[::-1]
             case "TransformedTargetRegressor" if not inverted:
                 waiting += [(step["transformer_"], "transformer_", True), (step["regressor_"], name, False)]
@@ -183,4 +185,5 @@ def _names(step: Step) -> tuple[str, ...] | None:
     names = step.fields.get("feature_names_in_")
     if not isinstance(names, np.ndarray) or not all(isinstance(name, str) for name in names.flat):
         return None
+    check_names(names.flat)
     return tuple(names.tolist())

@@ -1,7 +1,7 @@
 """From the bytes of a file to an array, how many bytes a file may ask for, and what is said of one that fails."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any, Literal
@@ -17,6 +17,7 @@ __all__ = [
     "Budget",
     "as_array",
     "check_kind",
+    "check_names",
     "check_shape",
     "most_inflated",
     "reading",
@@ -27,6 +28,8 @@ MAX_BYTES = 2**30
 
 MAX_EXTRA = 2**26
 """The most bytes of memory that a file may take besides its own size: 64 MiB."""
+
+MAX_NAMES = 2**22  # characters of all features, outputs or classes together
 
 MAX_DIMENSIONS = 64  # of a NumPy array
 
@@ -97,6 +100,12 @@ def check_kind(dtype: str) -> None:
     """Raise a `ValueError` unless `dtype`, written as in `REAL`, is one of real numbers."""
     if dtype not in REAL:
         raise ValueError(f"an array has dtype {dtype!r}, wanted one of {', '.join(REAL)}: cast it")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise a `ValueError` where names are too long together: a file may name one long string many times."""
+    if sum(map(len, names)) > MAX_NAMES:
+        raise ValueError(f"its names have more than {MAX_NAMES} characters together")
 
 
 def check_shape(shape: Sequence[object]) -> None:

@@ -259,6 +259,7 @@ def without(name):
         (by_name(emulator()) | {"W_1": "x"}, "an array of numbers was expected, a str came"),
         (by_name(emulator()) | {"parameters_std": np.zeros(3)}, "a deviation to divide by is 0"),
         (by_name(emulator()) | {"parameters": ["h"]}, "1 inputs were named, the network has 3"),
+        (by_name(emulator()) | {"modes": ["x" * 2**20] * 5}, "its names have more than 4194304 characters"),
         (by_name(emulator()) | {"modes": None, "parameters": 3}, "parameters are no list of names"),
     ],
 )

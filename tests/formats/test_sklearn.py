@@ -4,6 +4,7 @@ import copy
 import io
 import os
 import pickle
+import tracemalloc
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -419,10 +420,31 @@ def test_pipelines_within_pipelines():
     many = pipeline([("a", itself)] * 1000)
     itself.state["steps"] = [("a", many)] * 1000
     for hostile in itself, doubled, deep, many:
+        tracemalloc.start()
         with pytest.raises(pnn.FormatError, match="it has more than 1000 steps"):
             sklearn_network(hostile, "it")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
     with pytest.raises(pnn.FormatError, match="steps must be a list of at most 1000"):
         sklearn_network(pipeline([("a", None)] * 1001), "it")
+
+
+def test_one_long_name_many_times():
+    long = "x" * 2**20
+    for field in "classes_", "feature_names_in_":
+        record = interpret(io.BytesIO(pickle.dumps(fitted("logistic regression"))))
+        record.state[field] = np.array([long] * 1000, object)
+        tracemalloc.start()
+        with pytest.raises(pnn.FormatError, match="its names have more than 4194304 characters together"):
+            sklearn_network(record, "it")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+    labelled = pipeline([(long, fitted("ridge"))] * 900)
+    tracemalloc.start()
+    with pytest.raises(pnn.FormatError, match=r"step 'x+' .* one of them ends a pipeline"):
+        sklearn_network(labelled, "it")
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
 
 
 arrays = [np.zeros((0, 2)), np.full(3, np.nan), np.ones((4, 5)), np.array("x"), np.array(1.0), np.zeros(4)]

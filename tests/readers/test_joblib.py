@@ -153,7 +153,7 @@ def refused(path, data, match):
         tracemalloc.stop()
 
 
-BOMB = pickle.dumps(np.zeros(20_000_000))
+BOMB = pickle.dumps(np.zeros(9_000_000))
 COMPRESS = [
     zlib.compress,
     gzip.compress,
