@@ -89,6 +89,9 @@ def explain(net: Network, x: Array) -> Explanation:
     weights      copied, 184,480 bytes
     products     rounded to float32
     """
+    given = x
+    if isinstance(x, dict):  # of which all are where one is
+        x = next((array for array in x.values() if check_real(array, namespace(array))), next(iter(x.values())))
     xp = namespace(x)
     backend = backends.of(x, xp)
     floating = check_real(x, xp)
@@ -96,7 +99,7 @@ def explain(net: Network, x: Array) -> Explanation:
     dtype = backend.computed_in(name) if net.passes.follows else name
     moved = 0
     cached = net.passes.has(backend, dtype)
-    net.passes.find("outputs", x)
+    net.passes.find("outputs", given)
     if not net.passes.follows:
         weights: _Weights = "shared" if name == net.dtype else "cast"
     elif cached:

@@ -1,6 +1,6 @@
 """Weights where they are needed, and the cache of forward passes with them there."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ from portable_nn._arrays import check_real, namespace, native
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.layers import Activation, Layers, Shape, check_input, fused
+from portable_nn.layers import Activation, Graph, Layers, Shape, check_input, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.rewriting import parted, rewritten
 
@@ -61,6 +61,11 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
     array
         float64, or integers for labels.
 
+    Raises
+    ------
+    NetworkError
+        If a graph among them takes or gives several arrays, or takes integers.
+
     Examples
     --------
     >>> import numpy as np
@@ -71,6 +76,10 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
     """
     numpy = backends.get("numpy")
     exact = forward_pass(as_given(layers, numpy.xp, np.dtype(np.float64), result))
+    if any(isinstance(layer, Graph) and not layer.is_plain for layer in layers):
+        raise NetworkError(
+            "the network takes or gives several arrays, or integers: call net(x) or net.predict(x)"
+        )
     found: NumPyArray = exact(np.asarray(x, dtype=np.float64))
     return found
 
@@ -147,6 +156,7 @@ class Passes:
         self._shapes, self._shape, self._outputs = shapes, shapes[0] or (), shapes[-1]
         self._axes = slice(-len(self._shape), None) if self._shape else slice(0)
         self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
+        self._parts = any(isinstance(layer, Graph) and not layer.is_plain for layer in layers)
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
         self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
@@ -167,6 +177,8 @@ class Passes:
     def find(self, result: Result, x: Array) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
         kind = type(x)
+        if kind is dict or self._parts:
+            return self._of_parts(result, x)
         key = self._keys.get(kind)
         forward = None if key is None else self._passes.get((result, kind, key(x)))
         if forward is None:
@@ -174,6 +186,68 @@ class Passes:
         if x.shape[self._axes] != self._shape:
             check_input(x, self._shape)
         return forward
+
+    def _of_parts(self, result: Result, x: Any) -> Forward:
+        """The function from the inputs of a graph by name, or to its outputs: dicts of arrays."""
+        given = _parts(self._layers, x)
+        xp = namespace(next(iter(given.values())))
+        came = list({backends.of(array, namespace(array)): None for array in given.values()})
+        backend = next((each for each in came if each.device is None), came[0])  # traced: anywhere
+        if len([each for each in came if each.device is not None]) > 1 or any(each.xp is not xp for each in came):
+            raise PlacementError(
+                f"inputs are on {' and '.join(map(str, came))}: bring them to one library and device"
+            )
+        key = result, *((name, type(array), backend.key(array)) for name, array in given.items())
+        forward = self._passes.get(key)
+        if forward is None:
+            if self.backend is not None:
+                _check_bound(self.backend, backend)
+            if result != "outputs" and isinstance(self._layers[-1], Graph) and self._layers[-1].has_parts:
+                raise NetworkError("the network has several outputs, which are no labels: call net(x)")
+            forward = self._made_of_parts(result, x, given, xp, backend)
+            if not backend.tracing and all(backend.keeps(array) for array in given.values()):
+                self._passes[key] = forward
+        return forward
+
+    def _made_of_parts(
+        self, result: Result, x: Any, given: Mapping[str, Array], xp: Namespace, backend: Backend
+    ) -> Forward:
+        kept = self._layers[0].kept if isinstance(self._layers[0], Graph) else frozenset()
+        floats = (native(array.dtype) for array in given.values() if check_real(array, xp))
+        own = self._dtype if self.follows else common_dtype(self._layers, backend)
+        dtype = next(floats, None) or backend.dtype(own)
+        computed = dtype
+        if self.follows:
+            computed = backend.dtype(backend.computed_in(backend.dtype_name(dtype)))
+            layers = tuple(
+                layer.map(partial(place, backend, backend.dtype_name(computed)))
+                for layer in rewritten(self._layers, backend.dtype_name(computed))
+            )
+        else:
+            layers = tuple(layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in self._layers)
+        if result != "outputs":
+            layers, _ = parted(layers)
+        into, out = backend.cast_to(computed), backend.cast_to(dtype)
+
+        def run(x: Any) -> Any:
+            named = x if isinstance(x, dict) else {"": x}
+            named = {
+                name: array if name in kept or (not name and kept) or array.dtype == computed else into(array)
+                for name, array in named.items()
+            }
+            y = named if isinstance(x, dict) else named[""]
+            for layer in layers:
+                y = layer(y, xp)
+            if result == "labels":
+                return labels_of(y, xp, self._meaning)
+            if computed == dtype:
+                return y
+            if isinstance(y, dict):
+                return {name: out(array) if array.dtype == computed else array for name, array in y.items()}
+            return out(y)
+
+        forward = backend.entered(run)
+        return backend.compiled(forward) if self._compiled else forward
 
     def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, tuple[Activation, ...]]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""
@@ -245,6 +319,20 @@ class Passes:
             self._keys[type(x)] = backend.key
             self._passes[result, type(x), backend.key(x)] = forward
         return forward
+
+
+def _parts(layers: Layers, x: Any) -> dict[str, Array]:
+    """The inputs of the first layer by name."""
+    first = layers[0]
+    names = [value.name for value in first.inputs] if isinstance(first, Graph) else []
+    if not isinstance(x, dict):
+        if len(names) > 1:
+            raise InputError(f"the network takes a dict of arrays, {', '.join(names)}, got {type(x).__name__}")
+        return {(names or [""])[0]: x}
+    if x.keys() != set(names):
+        taken = f"a dict of {', '.join(names)}" if names else "one array"
+        raise InputError(f"the network takes {taken}, got a dict of {', '.join(map(str, x))}")
+    return {name: x[name] for name in names}
 
 
 def _made_anew(layers: Layers, spec: str | None, *others: Any) -> Passes:

@@ -34,12 +34,14 @@ def by_maximum(xp: Namespace) -> Mapping[str, Forward]:
 
 
 def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
-    """How many axes an array has before those of a sample; None where a sample may have any."""
+    """How many axes an array has before those of a sample; None where a sample may have any, or many parts."""
+    if any(isinstance(layer, Graph) and layer.has_parts for layer in layers):
+        return None
     for layer in layers:
+        if isinstance(layer, Graph) and layer.input_shape is None:
+            return None
         if layer.input_shape is not None:
             return int(like.ndim) - len(layer.input_shape)
-        if isinstance(layer, Graph):
-            return None
     return None
 
 

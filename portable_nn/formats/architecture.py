@@ -17,7 +17,7 @@ import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import AccuracyError, FormatError, PortableNNError
-from portable_nn.layers import Layer, Layers
+from portable_nn.layers import Graph, Layer, Layers
 from portable_nn.network import Network
 from portable_nn.placing import plain
 from portable_nn.verification import cause, excess, samples_of, summed
@@ -56,8 +56,10 @@ def parts_of(net: Network) -> tuple[dict[str, str], dict[str, NumPyArray]]:
     layers = net.to_numpy().layers
     architecture = [{"layer": type(layer).__name__} | layer.options for layer in layers]
     metadata = FORMAT | {"architecture": json.dumps(architecture), "meaning": json.dumps(net.meaning.given())}
-    inputs = samples_of(layers, net.input_shape, net.input_range)
-    samples = dict(zip(SAMPLES, (inputs, plain(layers, inputs)), strict=True))
+    samples = {}
+    if all(layer.is_plain for layer in layers if isinstance(layer, Graph)):
+        inputs = samples_of(layers, net.input_shape, net.input_range)
+        samples = dict(zip(SAMPLES, (inputs, plain(layers, inputs)), strict=True))
     tensors = {
         f"{i}.{name}": np.ascontiguousarray(array)
         for i, layer in enumerate(layers)

@@ -204,6 +204,21 @@ class Graph:
         return replaced(self, constants=constants, _placed=placed)  # type: ignore[no-any-return]
 
     @property
+    def has_parts(self) -> bool:
+        """Whether it takes or gives dicts of arrays."""
+        return len(self.inputs) > 1 or len(self.outputs) > 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes one array of floating numbers, and gives one."""
+        return not (self.has_parts or self.kept)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The names of inputs that are integers or booleans, and stay such."""
+        return frozenset(value.name for value in self.inputs if not _floats(value))
+
+    @property
     def input_shape(self) -> Shape | None:
         """The shape of one sample, None where any will do or there are several inputs."""
         shape = self.inputs[0].shape

@@ -1,0 +1,208 @@
+"""`Graph`: the layer that branches, alone and among others, with one array or with dicts of them."""
+
+import copy
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from helpers import EPSILON, check_place, placed
+
+import portable_nn as pnn
+from portable_nn.errors import InputError, NetworkError, PlacementError
+from portable_nn.layers import Graph, Node, Value
+
+RNG = np.random.default_rng(30)
+
+
+def f(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+X, PLACES = f(7, 4), RNG.integers(0, 5, 7)
+W, TABLE = f(4, 3), f(5, 3)
+GIVEN = {"x": X, "i": PLACES}
+
+NODES = [
+    Node("Gather", ("table", "i"), ("e",)),
+    Node("MatMul", ("x", "w"), ("h",)),
+    Node("Add", ("h", "e"), ("s",)),
+    Node("Tanh", ("s",), ("y",)),
+    Node("ArgMax", ("y",), ("k",), {"axis": 1, "keepdims": 0}),
+]
+INPUTS = [Value("x", "float32", (4,)), Value("i", "int64", ())]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """A network of two inputs, one of them of indices, and two outputs, one of them of integers."""
+    return pnn.Network([Graph(NODES, INPUTS, ["y", "k"], {"": 20}, table=TABLE, w=W)])
+
+
+def wanted():
+    y = np.tanh(X.astype(float) @ W + TABLE[PLACES])
+    return {"y": y, "k": y.argmax(axis=1)}
+
+
+@pytest.mark.dtypes("float32", "float64", "float16", "bfloat16")
+def test_dicts_on_every_library(backend, dtype, parts):
+    given = {"x": placed(backend, X, dtype), "i": backend.place(PLACES.astype(np.int32))}
+    if not backend.has_labels():
+        pytest.skip("argmax gives integers that the device has not")
+    for net in (parts, parts.to(backend)):
+        found = net(given)
+        assert list(found) == ["y", "k"]
+        for name, array in found.items():
+            check_place(array, given["x"])
+            tolerance = 4 * max(EPSILON[dtype], EPSILON["float32"])
+            if name == "y":
+                np.testing.assert_allclose(backend.to_numpy(array), wanted()["y"], atol=tolerance)
+        assert found["y"].dtype == given["x"].dtype
+        assert not backend.xp.isdtype(found["k"].dtype, "real floating")
+
+
+def test_one_sample_and_leading_axes(parts):
+    assert {name: y.shape for name, y in parts({"x": X[0], "i": PLACES[0]}).items()} == {"y": (3,), "k": ()}
+    more = parts({"x": X.reshape(7, 1, 4), "i": PLACES.reshape(7, 1)})
+    assert {name: y.shape for name, y in more.items()} == {"y": (7, 1, 3), "k": (7, 1)}
+
+
+def test_dicts_are_trees_of_jax(jax, parts):
+    given = {name: jax.numpy.asarray(array) for name, array in GIVEN.items()}
+    np.testing.assert_allclose(jax.jit(parts)(given)["y"], wanted()["y"], atol=1e-6)
+    gradient = jax.grad(lambda x: parts({"x": x, "i": given["i"]})["y"].sum())(given["x"])
+    np.testing.assert_allclose(gradient, (1 - wanted()["y"] ** 2) @ W.T, atol=1e-5)
+
+
+def test_gradients_of_pytorch(torch, parts):
+    x = torch.from_numpy(X).requires_grad_()
+    parts({"x": x, "i": torch.from_numpy(PLACES)})["y"].sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), (1 - wanted()["y"] ** 2) @ W.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        (X, InputError, "takes a dict of arrays, x, i, got ndarray"),
+        ({"x": X}, InputError, "takes a dict of x, i, got a dict of x"),
+        (GIVEN | {"z": X}, InputError, "got a dict of x, i, z"),
+    ],
+)
+def test_other_inputs_are_refused(parts, given, error, match):
+    with pytest.raises(error, match=match):
+        parts(given)
+
+
+def test_inputs_of_two_libraries_are_refused(torch, parts):
+    with pytest.raises(PlacementError, match="inputs are on"):
+        parts({"x": torch.from_numpy(X), "i": PLACES})
+    with pytest.raises(PlacementError, match="bound to torch:cpu"):
+        parts.to("torch")(GIVEN)
+
+
+def test_several_outputs_are_no_labels(parts):
+    with pytest.raises(NetworkError, match="several outputs, which are no labels"):
+        parts.predict(GIVEN)
+    with pytest.raises(InputError, match="takes one array, got a dict"):
+        pnn.load("mnist")({"x": X})
+
+
+def test_integers_stay_and_labels_follow():
+    net = pnn.Network(
+        [
+            Graph([Node("Gather", ("t", "i"), ("y",))], [Value("i", "int64", ())], ["y"], {"": 20}, t=TABLE),
+            pnn.Dense(f(3, 2), None, "softmax"),
+        ]
+    )
+    np.testing.assert_allclose(net(PLACES), net.layers[1](TABLE[PLACES], np), rtol=1e-6)
+    np.testing.assert_array_equal(net.predict(PLACES), net(PLACES).argmax(axis=1))
+
+
+def residual(**constants):
+    nodes = [
+        Node("Gemm", ("x", "w", "b"), ("h",)),
+        Node("Relu", ("h",), ("r",)),
+        Node("Add", ("x", "r"), ("s",)),
+        Node("Constant", (), ("two",), {"value": np.array([2, 0])}),
+        Node("Gather", ("s", "two"), ("y",), {"axis": 1}),
+    ]
+    given = {"w": f(4, 4), "b": f(4)} | constants
+    return Graph(nodes, [Value("x", "float32", (4,))], ["y"], {"": 20}, **given)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return pnn.Network([pnn.Rescaling(0.5), residual(), pnn.Dense(f(2, 3), None, "softmax")])
+
+
+def test_it_knows_its_shapes(net):
+    assert (net.input_shape, net.output_shape) == ((4,), (3,))
+    assert "Graph(Gemm, Relu, Add, Gather)" in net.summary()
+    with pytest.raises(NetworkError, match="layer 0 gives 2 values, layer 1 takes 3"):
+        pnn.Network([residual(), pnn.Dense(f(3, 3))])
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_and_pickles(net, again):
+    np.testing.assert_array_equal(again(net)(X), net(X))
+    assert again(net).same_architecture(net)
+
+
+def test_saved_and_loaded(net, parts, tmp_path):
+    for each, x in ((net, X), (parts, GIVEN)):
+        pnn.save(each, tmp_path / "net.safetensors")
+        again = pnn.load(tmp_path / "net.safetensors")
+        found, before = again(x), each(x)
+        for name in found if isinstance(found, dict) else [...]:
+            np.testing.assert_array_equal(found[name], before[name])
+
+
+def test_what_else_runs_a_network(net, torch, jax, dask):
+    np.testing.assert_array_equal(pnn.infer(net, X, batch_size=2), net.predict(X))
+    assert pnn.explain(net, X).weights in ("copied", "cached")
+    assert net.verify("torch").share < 1
+    record = pnn.compare(net, X, np.zeros(7, int), backends=["numpy", "torch:cpu", "jax:cpu"], timing=False)
+    assert [row.state for row in record.rows] == ["agrees"] * 3
+    np.testing.assert_allclose(jax.vmap(net)(jax.numpy.asarray(X)), net(X), atol=1e-6)
+    np.testing.assert_allclose(torch.compile(net)(torch.from_numpy(X)).numpy(), net(X), atol=1e-6)
+    lazy = dask.array.from_array(X, chunks=(3, 4))
+    np.testing.assert_allclose(net(lazy).compute(), net(X), atol=1e-6)
+
+
+def test_weights_of_another_library_are_trained(torch, net):
+    own = pnn.Network(layer.map(lambda w: torch.from_numpy(w.copy()).requires_grad_()) for layer in net.layers)
+    own(torch.from_numpy(X)).log().sum().backward()
+    assert all(array.grad is not None for layer in own.layers for array in layer.arrays.values())
+
+
+def test_values_are_dropped_once_they_are_read_last():
+    import tracemalloc
+
+    n = 40
+    names = ["x", *(f"h{i}" for i in range(n))]
+    nodes = [Node("Tanh", (a,), (b,)) for a, b in pairwise(names)]
+    deep = pnn.Network(
+        [Graph([*nodes, Node("Add", ("x", names[-1]), ("y",))], [Value("x", "", (1000,))], ["y"], {"": 20})]
+    )
+    x = f(100, 1000)
+    deep(x)
+    tracemalloc.start()
+    try:
+        deep(x)
+        assert tracemalloc.get_traced_memory()[1] < 6 * x.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"w": f(3, 4)}, "Gemm that makes h: it does not take what it is given"),
+        ({"b": f(5)}, "Gemm that makes h: it does not take what it is given"),
+        ({"x": f(4)}, "names that differ"),
+        ({"w": np.full((4, 4), np.nan)}, "w has 16 nan"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, match):
+    with pytest.raises(NetworkError, match=match):
+        residual(**change)
