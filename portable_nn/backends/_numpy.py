@@ -6,11 +6,10 @@ of `portable_nn.activations`, in as few calls as may be. float16, for which ther
 float32 and rounded at the end.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
-from math import gcd
 from operator import methodcaller
 from types import SimpleNamespace
 from typing import final
@@ -30,8 +29,8 @@ ROWS, MOST = 200, 2000
 """A block has a multiple of so many rows, and as many as the widest layer has units if those are fewer: a product
 packs its weights anew for each block, which is a part of its work that falls with the rows."""
 
-REPEATS, LONG = (400, 200, 100, 50, 20, 10, 4, 1), 2**14
-"""How often a bias may be repeated, to as many values: NumPy takes several times as long to add short rows."""
+LONG = 2**14
+"""Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
 
 NARROW, WIDE, UNITS = 16, 256, 4
 """A hidden layer between `NARROW` and `WIDE` runs best with a multiple of `UNITS`, for one sample: OpenBLAS takes
@@ -206,24 +205,32 @@ def _kernel(layer: Dense, kernels: dict[str, Kernel], zeros: Zeros) -> Forward:
 
 def _finished(layer: Dense) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
-    kernel = _kernel(layer, KERNELS, _zeros_like)
-    n = len(layer.bias)
-    most = next(repeats for repeats in REPEATS if repeats * n <= LONG or repeats == 1)
-    repeated = np.tile(layer.bias, most)
+    plus, kernel = _plus(layer.bias), _kernel(layer, KERNELS, _zeros_like)
+    at_once = BLOCK // len(layer.bias) * len(layer.bias) or len(layer.bias)
 
     def finished(product: Array) -> Array:
-        long = gcd(product.size // n, most) * n
-        rows = product.reshape(-1) if long == product.size else product.reshape(-1, long)
-        for part in (rows,) if product.size <= BLOCK else _slices(rows, BLOCK // long or 1):
-            part += repeated[:long]
+        flat = product.reshape(-1)
+        for part in (flat,) if flat.size <= at_once else np.split(flat, range(at_once, flat.size, at_once)):
+            plus(part)
             kernel(part)
         return product
 
     return finished
 
 
-def _slices(rows: Array, at_once: int) -> Iterator[Array]:
-    return (rows[start : start + at_once] for start in range(0, len(rows), at_once))
+def _plus(bias: Array) -> Callable[[Array], None]:
+    repeated = np.tile(bias, LONG // len(bias) or 1)
+    long = len(repeated)
+
+    def plus(flat: Array) -> None:
+        whole = flat.size - flat.size % long
+        if whole:
+            rows = flat[:whole].reshape(-1, long)
+            rows += repeated
+            flat = flat[whole:]
+        flat += repeated[: flat.size]
+
+    return plus
 
 
 _ZEROS: dict[DType, Array] = {}
