@@ -164,6 +164,15 @@ def test_every_sample_of_every_batch(backend, dtype, name, rows):
         check(found, name, np.broadcast_to(numbers(backend, x), found.shape), dtype)
 
 
+@pytest.mark.parametrize(("rows", "units"), [*((rows, 50) for rows in ROWS), ((7,), 20_000)], ids=str)
+@pytest.mark.dtypes("float32", "float64")
+def test_biases_of_every_batch(backend, dtype, rows, units):
+    x = placed(backend, np.ones((*rows, 1)), dtype)
+    bias = np.arange(units) / 8
+    found = pnn.Network([pnn.Dense(np.ones((1, units)), bias)])(x)
+    np.testing.assert_array_equal(numbers(backend, found), np.broadcast_to(1 + bias, (*rows, units)))
+
+
 @pytest.mark.parametrize("rows", ROWS, ids=str)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_every_row_of_every_batch(backend, dtype, name, rows):
