@@ -51,7 +51,8 @@ WHY = """\
 For each ratio beyond the worst: the steps of the same network, written by hand and timed one by one, beside the
 call itself; on NumPy by blocks of rows that stay in cache, on PyTorch with the whole batch. As in the package, a
 division by 255 is in the weights, and on NumPy a softmax after sigmoid or tanh subtracts no maximum; unlike
-there, hidden layers on NumPy have the network's own units, not a multiple of 4, and biases are added row by row.
+there, biases on NumPy are added row by row, exp is not computed by exp2, and hidden layers have the network's own
+units for one sample too, not a multiple of 4.
 Nothing can be timed inside a program of `jax.jit`: there, what XLA counts in the program of this package and in
 that of the function by hand.\
 """

@@ -16,7 +16,7 @@ __all__ = ["WHOLE", "functions"]
 
 WHOLE = "the call itself"
 
-VALUES, MOST_ROWS = 2**17, 2000
+VALUES, MOST_ROWS = 2**16, 2000
 """What the widest layer has for a block of rows, and how many rows a wide one gets at most."""
 
 Steps: TypeAlias = dict[str, list[float]]
