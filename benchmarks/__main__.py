@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks peers | networks | scale | gpu | report``, from the repository's root.
+"""The command line: ``python -m benchmarks COMMAND``, from the repository's root; ``--help`` lists the commands.
 
 What a contender needs and is not installed, the table says, with the pip command. The terminal needs rich, the
 picture matplotlib.
@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import gpu, peers, scale, suite
+from benchmarks import cluster, gpu, peers, scale, suite
 from benchmarks.contenders import CONTENDERS, NATURAL, PEERS
 from benchmarks.environment import of_workers
 from benchmarks.networks import BATCHES, NETWORKS
@@ -43,12 +43,13 @@ def parser() -> argparse.ArgumentParser:
         ("peers", run_peers, "race against other libraries and the hardware"),
         ("networks", run_networks, "the natural call of every contender, for many networks and batches"),
         ("scale", run_scale, "time and memory as the work grows, dispatch, import"),
+        ("cluster", run_cluster, "lazy arrays, and a Dask cluster on this machine"),
         ("gpu", run_gpu, "the race on a CUDA device"),
         ("report", run_report, "all of it, written to RESULTS.md"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        if name in ("peers", "networks", "scale"):
+        if name in ("peers", "networks", "scale", "cluster"):
             command.add_argument("--quick", action="store_true", help="only see that it runs")
             command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
         if name == "report":
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
                 dest="measured",
                 nargs="+",
                 type=Path,
-                help="what peers, networks and scale wrote with --json",
+                help="what peers, networks, scale and cluster wrote with --json",
             )
         if name == "peers":
             command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
@@ -126,6 +127,13 @@ def run_scale(options: argparse.Namespace) -> None:
     write_json(options.json, found)
 
 
+def run_cluster(options: argparse.Namespace) -> None:
+    """Measure, print, and write what was asked for."""
+    found = measured_cluster(cluster.QUICK if options.quick else cluster.FULL)
+    figures_table("Cluster", cluster.figures(found["results"])).print()
+    write_json(options.json, found)
+
+
 def run_gpu(_: argparse.Namespace) -> None:
     """Measure on CUDA, or say that there is none."""
     found = gpu.devices()
@@ -142,22 +150,24 @@ def run_report(options: argparse.Namespace) -> None:
 
     both = ["one", "all"]
     if options.measured:
-        raced, networks, scaled = measured_before(options.measured)
+        raced, networks, scaled, clustered = measured_before(options.measured)
     else:
         raced = measured_peers(FULL, PEERS, both)
         networks = measured_networks(FULL, NATURAL, [*NETWORKS], BATCHES, both)
-        scaled = measured_scale(scale.FULL)
+        scaled, clustered = measured_scale(scale.FULL), measured_cluster(cluster.FULL)
     found = gpu.devices()
     draw(raced["results"], PICTURE)
-    RESULTS.write_text(results(raced, networks, scaled, gpu.figures(found) if found else [], PICTURE.name))
+    on_gpu = gpu.figures(found) if found else []
+    RESULTS.write_text(results(raced, networks, scaled, clustered, on_gpu, PICTURE.name))
     print(f"written: {RESULTS.name}, {PICTURE.name}")
 
 
-def measured_before(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The races of some files as one, their suites as one, and the scale of another."""
+def measured_before(paths: Sequence[Path]) -> tuple[dict[str, Any], ...]:
+    """The races of some files as one, their suites as one, and the scale and the cluster of others."""
     records = [json.loads(path.read_text()) for path in paths]
     (scaled,) = (record for record in records if record["kind"] == "scale")
-    return merged(records, "peers"), merged(records, "networks"), scaled
+    (clustered,) = (record for record in records if record["kind"] == "cluster")
+    return merged(records, "peers"), merged(records, "networks"), scaled, clustered
 
 
 def merged(records: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -201,6 +211,15 @@ def measured_scale(extent: scale.Extent) -> dict[str, Any]:
         found = scale.measure(extent, status.update)
     return {"kind": "scale", "environment": of_workers(), "results": found} | {
         "figures": [figure.record() for figure in scale.figures(found)]
+    }
+
+
+def measured_cluster(extent: cluster.Extent) -> dict[str, Any]:
+    """Dask on this machine, with the machine it was run on."""
+    with Console(stderr=True).status("") as status:
+        found = cluster.measure(extent, status.update)
+    return {"kind": "cluster", "environment": of_workers(), "results": found} | {
+        "figures": [figure.record() for figure in cluster.figures(found)]
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import scale
+from benchmarks import cluster, scale
 from benchmarks.contenders import CONTENDERS
 from benchmarks.gpu import NO_DEVICE
 from benchmarks.profiles import profile_figures
@@ -77,13 +77,27 @@ bytecode of all modules.\
 """
 
 
+CLUSTER = """\
+Scheduler and workers are processes on this machine, workers of one thread with the environment that
+`--scheduler local` gives them; "Dask's own environment" is that of a nanny. Processor time is that of client,
+scheduler and worker together, over that of `pnn.infer` with one worker in the same round; the first round, which
+imports, is left out. Two workers and one take turns, each on a cluster of its own that is warm. Memory is RssAnon
+of client and scheduler at its peak. What `docs/cluster.md` derives for other machines is arithmetic.\
+"""
+
+
 def results(
-    peers: dict[str, Any], networks: dict[str, Any], scaled: dict[str, Any], gpu: Sequence[Figure], picture: str
+    peers: dict[str, Any],
+    networks: dict[str, Any],
+    scaled: dict[str, Any],
+    clustered: dict[str, Any],
+    gpu: Sequence[Figure],
+    picture: str,
 ) -> str:
-    """The text of the file, from the JSON of the races, the suite and `scale`, and the figures of `gpu`."""
-    by_scale = scale.figures(scaled["results"])
+    """The text of the file, from the JSON of the races, the suite, `scale` and `cluster`, and `gpu`'s figures."""
+    by_scale, on_cluster = scale.figures(scaled["results"]), cluster.figures(clustered["results"])
     ratios = suite_ratios(networks["results"])
-    figures = [*suite_figures(ratios), *by_scale, *goal_figures(peers["results"])]
+    figures = [*suite_figures(ratios), *by_scale, *on_cluster, *goal_figures(peers["results"])]
     beside = [figure for figure in suite_figures(ratios) if figure.at_most is None]
     goals = [figure for figure in figures if figure.at_most is not None]
     met = sum(figure.verdict == "met" for figure in goals)
@@ -107,6 +121,7 @@ def results(
         *races,
         *(["### Not in the races", "\n".join(absent)] if absent else []),
         f"## Scale\n\n{figures_table('Scale', by_scale).markdown()}\n\n{MEMORY}",
+        f"## Cluster\n\n{figures_table('Cluster', on_cluster).markdown()}\n\n{CLUSTER}",
         f"## GPU\n\n{figures_table('GPU', gpu).markdown() if gpu else NO_DEVICE}",
     ]
     return "\n\n".join(sections) + "\n"

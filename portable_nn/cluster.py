@@ -24,7 +24,7 @@ from portable_nn.sources import Source, is_path, reshaped, source_of
 from portable_nn.threads import ONE_THREAD, cores
 from portable_nn.writing import check_output
 
-__all__ = ["compute", "connected", "dashboard", "infer_there"]
+__all__ = ["LOCAL_WORKERS", "compute", "connected", "dashboard", "infer_there"]
 
 WINDOW, SHARE = 64, 4
 """Blocks under way: so many, or so many for each thread of the workers. With fewer, an adaptive cluster does not

@@ -54,6 +54,13 @@ def scale(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cluster") / "cluster.json"
+    printed = run("cluster", "--quick", "--json", str(path))
+    return printed, json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     path = tmp_path_factory.mktemp("networks") / "networks.json"
     chosen = ("--networks", SMALL, FLOAT64, "--batches", "1", "100", "--only", "portable-numpy", "by-hand")
@@ -135,9 +142,9 @@ def test_networks_gives_times_of_every_cell(networks):
 
 
 def test_the_report_has_all_sections(peers, networks, scale):
-    text = results(peers[1], networks[1], scale[1], [], "results.svg")
+    text = results(peers[1], networks[1], scale[1], cluster[1], [], "results.svg")
     assert [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")] == [
-        "## Goals", "## Networks", "## Where the time goes", "## Races", "## Scale", "## GPU",
+        "## Goals", "## Networks", "## Where the time goes", "## Races", "## Scale", "## Cluster", "## GPU",
     ]  # fmt: skip
     assert "No CUDA device" in text
     assert (
@@ -271,19 +278,19 @@ def test_the_number_of_rounds_is_cut_to_the_fewest(monkeypatch):
     assert len(found[SMALL]["1"]["by-hand"]["seconds"]) == suite.FEWEST
 
 
-def test_a_report_is_put_together_from_pieces(tmp_path, peers, networks, scale):
+def test_a_report_is_put_together_from_pieces(tmp_path, peers, networks, scale, cluster):
     pieces = [
         found | {"results": {threads: found["results"][threads]}}
         for found in (peers[1], networks[1])
         for threads in ("all", "one")
     ]
-    paths = [tmp_path / f"{i}.json" for i in range(5)]
-    for path, piece in zip(paths, [scale[1], *pieces], strict=True):
+    paths = [tmp_path / f"{i}.json" for i in range(6)]
+    for path, piece in zip(paths, [scale[1], cluster[1], *pieces], strict=True):
         path.write_text(json.dumps(piece))
-    raced, suited, scaled = measured_before(paths)
+    raced, suited, scaled, clustered = measured_before(paths)
     assert raced["results"] == peers[1]["results"]
     assert suited["results"] == networks[1]["results"]
-    assert scaled == scale[1]
+    assert (scaled, clustered) == (scale[1], cluster[1])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,212 @@
+"""What Dask costs: tasks and time of a lazy call, processor time and memory of a cluster on this machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import portable_nn as pnn
+from benchmarks.labelling import write_images
+from benchmarks.memory import AnonymousMemory
+from benchmarks.processes import ROOT, unforced
+from benchmarks.ratios import Figure, spread
+from portable_nn.cluster import LOCAL_WORKERS, compute
+
+__all__ = ["FULL", "QUICK", "Extent", "figures", "measure"]
+
+MIB = 2**20
+METHODS = ("__call__", "predict", "logits")
+NANNY = {"MALLOC_TRIM_THRESHOLD_": "65536"} | {
+    name: str(value) for name, value in LOCAL_WORKERS.items() if "MALLOC" not in name
+}
+"""The environment of the workers of someone else's cluster."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes
+    ----------
+    chunks : int
+        Of a lazy array.
+    images, block : int
+        Of a file that is labelled, and of a block of it.
+    few, many : int
+        Empty blocks that go through the window.
+    rounds : int
+    """
+
+    chunks: int
+    images: int
+    block: int
+    few: int
+    many: int
+    rounds: int
+
+
+FULL = Extent(chunks=10_000, images=2_000_000, block=100_000, few=10**3, many=10**5, rounds=5)
+QUICK = Extent(chunks=100, images=20_000, block=5_000, few=10, many=100, rounds=1)
+
+Tell = Callable[[str], object]
+
+
+def measure(extent: Extent, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    tell("lazy arrays")
+    found: dict[str, Any] = {"extent": vars(extent).copy(), "lazy": lazy(extent)}
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "images.npy")
+        tell(f"write {extent.images:,} images")
+        write_images(source, extent.images)
+        here = {name: str(value) for name, value in LOCAL_WORKERS.items()}
+        for name, environment in ("here", here), ("nanny", NANNY):
+            tell(f"processor time, {name}")
+            found[name] = processor_time(extent, source, environment)
+        tell("two workers against one")
+        found["wall"] = [wall_time(source, extent, here, workers) for workers in [1, 2] * extent.rounds]
+        tell(f"{extent.many:,} empty blocks")
+        found["window"] = window(extent)
+    return found
+
+
+def lazy(extent: Extent) -> dict[str, Any]:
+    """Tasks a block, and seconds to build and to optimise a graph."""
+    import dask.array
+
+    net = pnn.load("mnist")
+    x = dask.array.zeros((extent.chunks * 10, 784), chunks=(10, 784), dtype="uint8")
+    own = len(dict(x.__dask_graph__()))
+    tasks = {
+        method: (len(dict(getattr(net, method)(x).__dask_graph__())) - own - 1) / extent.chunks
+        for method in METHODS
+    }
+    building, optimising = [], []
+    for _ in range(extent.rounds + 1):
+        start = perf_counter()
+        lazily = net(x)
+        built = perf_counter()
+        dask.optimize(lazily)
+        building.append(built - start)
+        optimising.append(perf_counter() - built)
+    return {"tasks": tasks, "building": building[1:], "optimising": optimising[1:]}
+
+
+@contextmanager
+def cluster(environment: dict[str, str], workers: int = 1) -> Iterator[tuple[Any, list[int]]]:
+    """A client of a scheduler and workers of one thread, in processes of their own, and the ids of those."""
+    import distributed
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "scheduler.json")
+        dask = [sys.executable, "-m", "dask"]
+        rest = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+        commands = [[*dask, "scheduler", "--port", "0", *rest]]
+        commands += [[*dask, "worker", "--nthreads", "1", "--no-nanny", *rest]] * workers
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        processes = [
+            subprocess.Popen(
+                command, cwd=folder, env=unforced(PYTHONPATH=path, **environment),
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            for command in commands
+        ]  # fmt: skip
+        try:
+            with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+                client.wait_for_workers(workers)
+                yield client, [process.pid for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def processor_time(extent: Extent, source: Path, environment: dict[str, str]) -> dict[str, list[float]]:
+    """Seconds of processors for labels, plain with one worker, and on a cluster of one by all its processes."""
+    net = pnn.load("mnist")
+    found: dict[str, list[float]] = {"plain": [], "cluster": []}
+    with cluster(environment) as (client, pids):
+        for i in range(extent.rounds + 1):  # the first warms up
+            start = seconds_of(os.getpid())
+            plain = pnn.infer(net, source, workers=1)
+            middle = seconds_of(os.getpid()), sum(map(seconds_of, pids))
+            labels = pnn.infer(
+                net, source, client=client, out=source.with_name("y.zarr"), block=extent.block, overwrite=True
+            )
+            end = seconds_of(os.getpid()), sum(map(seconds_of, pids))
+            assert (labels[:] == plain).all()
+            if i:
+                found["plain"].append(middle[0] - start)
+                found["cluster"].append(sum(end) - sum(middle))
+    return found
+
+
+def seconds_of(pid: int) -> float:
+    """What a process has had of the processors."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wall_time(source: Path, extent: Extent, environment: dict[str, str], workers: int) -> float:
+    """Seconds until labels are there, of workers that are warm."""
+    net, out = pnn.load("mnist"), source.with_name("y.zarr")
+    with cluster(environment, workers) as (client, _):
+        for _ in range(2):
+            start = perf_counter()
+            pnn.infer(net, source, client=client, out=out, block=extent.block, overwrite=True)
+            seconds = perf_counter() - start
+    return seconds
+
+
+def window(extent: Extent) -> dict[str, Any]:
+    """Milliseconds a block, and bytes that client and scheduler grow by from few blocks to many."""
+    with cluster({}) as (client, (scheduler, _)):
+        for blocks in extent.few, extent.many:
+            with AnonymousMemory(os.getpid()) as here, AnonymousMemory(scheduler) as there:
+                start = perf_counter()
+                compute(client, nothing, range(blocks), check=no_check, progress=nothing)
+                seconds = perf_counter() - start
+            if blocks == extent.few:
+                before = (here.peak or 0) + (there.peak or 0)
+        return {"memory": (here.peak or 0) + (there.peak or 0) - before, "milliseconds": seconds / blocks * 1e3}
+
+
+def nothing(i: int) -> None:
+    """An empty block."""
+
+
+def no_check() -> None:
+    """Any worker can do nothing."""
+
+
+def figures(found: dict[str, Any]) -> list[Figure]:
+    """The figures, those with a goal held against it."""
+    extent = found["extent"]
+    images, block, chunks = (f"{extent[name]:,}" for name in ("images", "block", "chunks"))
+    of_two = [two / one for one, two in zip(found["wall"][::2], found["wall"][1::2], strict=True)]
+    labelled = f"{images} images on a worker, blocks of {block}: processor time / plain"
+    return [
+        spread("tasks a block of net(x), predict and logits on Dask", [max(found["lazy"]["tasks"].values())], 1),
+        spread(f"building a graph of {chunks} chunks", found["lazy"]["building"], 0.1, "s"),
+        spread("optimising it, with an array of as many tasks", found["lazy"]["optimising"], 0.5, "s"),
+        spread(labelled, ratios(found["here"]), 1.25),
+        spread(f"{labelled}, with Dask's own environment", ratios(found["nanny"])),
+        spread("two workers / one, wall", of_two, 0.6),
+        spread(
+            f"memory of client and scheduler, {extent['many']:,} blocks over {extent['few']:,}",
+            [found["window"]["memory"] / MIB], 64, "MiB",
+        ),
+        spread("an empty block through the window", [found["window"]["milliseconds"]], unit="ms"),
+        spread(f"plain labels of {images} images, processor time", found["here"]["plain"], unit="s"),
+    ]  # fmt: skip
+
+
+def ratios(found: dict[str, list[float]]) -> list[float]:
+    """Of the cluster over plain, round by round."""
+    return [ours / plain for ours, plain in zip(found["cluster"], found["plain"], strict=True)]
