@@ -4,20 +4,30 @@ import os
 from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
+from sybil.sybil import SybilCollection
 
 import portable_nn as pnn
 
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # TF32 otherwise, on a GPU
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-pytest_collect_file = (
-    Sybil(parsers=[DocTestParser()], path="portable_nn", pattern="*.py")
-    + Sybil(parsers=[PythonCodeBlockParser()], pattern="README.md")
+pytest_collect_file = SybilCollection(
+    [
+        Sybil(parsers=[DocTestParser()], path="portable_nn", pattern="*.py"),
+        Sybil(parsers=[PythonCodeBlockParser()], pattern="README.md"),
+        Sybil(
+            parsers=[PythonCodeBlockParser(), SkipParser()],
+            path="docs",
+            pattern="*.md",
+            setup=lambda namespace: namespace.update(find_spec=find_spec),
+        ),
+    ]
 ).pytest()
 
 

@@ -141,7 +141,7 @@ def test_networks_gives_times_of_every_cell(networks):
     assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
 
 
-def test_the_report_has_all_sections(peers, networks, scale):
+def test_the_report_has_all_sections(peers, networks, scale, cluster):
     text = results(peers[1], networks[1], scale[1], cluster[1], [], "results.svg")
     assert [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")] == [
         "## Goals", "## Networks", "## Where the time goes", "## Races", "## Scale", "## Cluster", "## GPU",
