@@ -217,7 +217,7 @@ def _order(modules: Modules) -> list[str]:
     while size in taking:
         order.append(taking.pop(size))
         size = shapes[order[-1]][0]
-    if len(order) < len(modules) or len(starts) != 1:
+    if len(order) < len(modules):
         raise NetworkError(
             "neither numbers nor shapes tell in which order the modules run: give "
             f"layers={_suggestion(modules)}, in that order; it holds {_shown(modules)}"
