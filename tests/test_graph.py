@@ -161,12 +161,19 @@ def test_what_else_runs_a_network(net, torch, jax, dask):
     np.testing.assert_array_equal(pnn.infer(net, X, batch_size=2), net.predict(X))
     assert pnn.explain(net, X).weights in ("copied", "cached")
     assert net.verify("torch").share < 1
-    record = pnn.compare(net, X, np.zeros(7, int), backends=["numpy", "torch:cpu", "jax:cpu"], timing=False)
+    backends = ["numpy", "torch:cpu", "jax:cpu"]
+    record = pnn.compare(net, X, np.zeros(7, int), backends=backends, batch_sizes=(1,), budget=0.01)
     assert [row.state for row in record.rows] == ["agrees"] * 3
     np.testing.assert_allclose(jax.vmap(net)(jax.numpy.asarray(X)), net(X), atol=1e-6)
-    np.testing.assert_allclose(torch.compile(net)(torch.from_numpy(X)).numpy(), net(X), atol=1e-6)
-    lazy = dask.array.from_array(X, chunks=(3, 4))
+    lazy = dask.from_array(X, chunks=(3, 4))
     np.testing.assert_allclose(net(lazy).compute(), net(X), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+def test_pytorch_compiles_it_whole(torch, net):
+    torch.compiler.reset()
+    compiled = torch.compile(net.__call__, fullgraph=True, backend="aot_eager")
+    np.testing.assert_allclose(compiled(torch.from_numpy(X)).numpy(), net(X), atol=1e-6)
 
 
 def test_weights_of_another_library_are_trained(torch, net):

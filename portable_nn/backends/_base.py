@@ -45,6 +45,10 @@ def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
     return None
 
 
+def _both(first: Forward, second: Forward, x: Array) -> Array:
+    return second(first(x))
+
+
 def wide(function: Forward) -> Forward:
     """What has 16 bits computed in 32, and rounded once."""
     return lambda x: function(x.astype("float32")).astype(x.dtype) if is_narrow(x) else function(x)
@@ -158,9 +162,18 @@ class Backend:
         for layer in layers:
             if isinstance(layer, Dense) and layer.activation in self.kernels:
                 steps += partial(layer.with_activation("identity"), xp=self.xp), self.kernels[layer.activation]
+            elif isinstance(layer, Graph):
+                steps.append(layer.bound(self.xp, partial(self._dense, like) if like.ndim == 2 else None))
             else:
                 steps.append(partial(layer, xp=self.xp))
         return tuple(steps)
+
+    def _dense(self, like: Array, layer: Dense) -> Forward:
+        """One Dense inside a graph."""
+        first, *others = self.prepared((layer,), like)
+        for step in others:
+            first = partial(_both, first, step)
+        return first
 
     def takes(self, other: "Backend") -> bool:
         """Whether a network that is bound to this one takes arrays of the other."""

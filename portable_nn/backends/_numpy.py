@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
+from math import prod
 from operator import methodcaller
 from types import SimpleNamespace
 from typing import final
@@ -20,7 +21,7 @@ from portable_nn._typing import Array, DType
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW, Kernel, Zeros
-from portable_nn.layers import Dense, Layer
+from portable_nn.layers import Dense, Graph, Layer
 
 BLOCK = 2**16
 """Values that stay in a core's cache: in the widest layer of a block of rows, and in what is finished at once."""
@@ -95,12 +96,12 @@ class NumPy(Backend):
         leading = leading_axes(layers, like)
         if leading is None:
             return forward
-        dense = [layer for layer in layers if isinstance(layer, Dense)]
-        names = {layer.activation for layer in dense}
+        names = {layer.activation for layer in layers if isinstance(layer, Dense)}
+        names = names.union(*(layer.activations for layer in layers if isinstance(layer, Graph)))
         if _is_one(like, leading):
             return _silent(forward) if names & OVERFLOWING - WITHOUT_OVERFLOW.keys() else forward
         overflows = bool(names & OVERFLOWING)
-        widest = max([1, *(len(layer.bias) for layer in dense)])
+        widest = max(1, *map(_width, layers))
         rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
 
         def parted(x: Array) -> Array:
@@ -155,6 +156,16 @@ def _silent(forward: Forward) -> Forward:
             return forward(x)
 
     return silent
+
+
+def _width(layer: Layer) -> int:
+    """Of the widest values that a layer makes of a sample, as far as they count."""
+    match layer:
+        case Dense():
+            return len(layer.bias)
+        case Graph():
+            return max(map(prod, layer.shapes.values()), default=0)
+    return 0
 
 
 def _widened(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -8,9 +8,12 @@ from typing import Any, Self, final
 import numpy as np
 
 from portable_nn._arrays import default_float, namespace
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import Array, DType, Namespace
 from portable_nn.errors import NetworkError, PortableNNError
+from portable_nn.layers._graph_dense import with_dense
+from portable_nn.layers._graph_options import floats, node_of, plain, value_of
 from portable_nn.layers._weights import Shape, replaced, weights
+from portable_nn.layers.dense import Dense
 from portable_nn.operators._common import beside
 from portable_nn.operators.running import Plan, on_numpy, planned, trouble
 from portable_nn.readers.onnx import Node, Value
@@ -83,8 +86,8 @@ class Graph:
         **constants: Array,
     ) -> None:
         record = {
-            "nodes": tuple(_node(node) for node in nodes),
-            "inputs": tuple(_value(value) for value in inputs),
+            "nodes": tuple(node_of(node) for node in nodes),
+            "inputs": tuple(value_of(value) for value in inputs),
             "outputs": tuple(outputs),
             "opsets": dict(opsets),
             "constants": {name: weights("Graph", name, value) for name, value in constants.items()},
@@ -100,23 +103,47 @@ class Graph:
 
     def __call__(self, x: Any, xp: Namespace) -> Any:
         """The outputs for floating `x`, or a dict of inputs, whose namespace is `xp`."""
-        given = x if isinstance(x, dict) else {self.inputs[0].name: x}
-        first = self.inputs[0]
-        like = given[first.name]
-        if first.shape is None or like.ndim == len(first.shape) + 1:
-            found = self._run(given, xp)
-        else:
-            leading = tuple(like.shape[: like.ndim - len(first.shape)])
-            flat = {value.name: _flat(given[value.name], value, xp) for value in self.inputs}
-            found = {name: xp.reshape(y, (*leading, *y.shape[1:])) for name, y in self._run(flat, xp).items()}
-        return found if len(self.outputs) > 1 else found[self.outputs[0]]
+        return self.bound(xp)(x)
 
-    def _run(self, given: Mapping[str, Array], xp: Namespace) -> dict[str, Array]:
-        arrays = (*given.values(), *self.constants.values())
-        floats = (value.dtype for value in arrays if xp.isdtype(value.dtype, "real floating"))
-        floating = next(floats, None) or default_float(xp, arrays[0])
-        values = self._plan.run({**given, **self.constants}, self._placed, xp, floating)
-        return {name: values[name] for name in self.outputs}
+    def bound(self, xp: Namespace, prepared: Callable[[Dense], Callable[[Array], Array]] | None = None) -> Any:
+        """The layer for arrays of one library, as a function of them.
+
+        Parameters
+        ----------
+        xp : namespace
+        prepared : callable, optional
+            What the library runs best for a Dense, if samples come along one axis: products of constants and the
+            activations after them are run so.
+
+        Returns
+        -------
+        callable
+        """
+        first = self.inputs[0]
+        axes = None if first.shape is None else len(first.shape) + 1
+        steps = self._plan.bound(xp)
+        if prepared is not None:
+            steps = with_dense(steps, self.constants, self.shapes, prepared)
+
+        wants_dtype = any(step.places or "floating" in step.operator.context for step in steps)
+
+        def run(given: Mapping[str, Array]) -> dict[str, Array]:
+            floating = _floating(given, self.constants, xp) if wants_dtype else None
+            values = self._plan.run({**given, **self.constants}, self._placed, xp, floating, steps)
+            return {name: values[name] for name in self.outputs}
+
+        def graph(x: Any) -> Any:
+            given = x if isinstance(x, dict) else {first.name: x}
+            like = given[first.name]
+            if axes is None or like.ndim == axes:
+                found = run(given)
+            else:
+                leading = tuple(like.shape[: like.ndim + 1 - axes])
+                flat = {value.name: _flat(given[value.name], value, xp) for value in self.inputs}
+                found = {name: xp.reshape(y, (*leading, *y.shape[1:])) for name, y in run(flat).items()}
+            return found if len(self.outputs) > 1 else found[self.outputs[0]]
+
+        return graph
 
     def _tried(self) -> dict[str, Shape]:
         """The shapes of values of one sample, by running none and then, if it takes little, a few."""
@@ -131,7 +158,7 @@ class Graph:
     def _ran(self, samples: int) -> dict[str, Shape]:
         """The shapes of values of one sample, by running some zeros."""
         given = {
-            value.name: np.zeros((samples, *value.shape), np.float32 if _floats(value) else value.dtype)  # type: ignore[misc]
+            value.name: np.zeros((samples, *value.shape), np.float32 if floats(value) else value.dtype)  # type: ignore[misc]
             for value in self.inputs
         }
         at, shapes = self.nodes[0], dict[str, Shape]()
@@ -139,8 +166,8 @@ class Graph:
         def watch(node: Node, inputs: list[Any]) -> None:
             nonlocal at
             at = node
-            for name, shape in zip(node.inputs, map(np.shape, inputs), strict=True):
-                note(name, shape)
+            for name, value in zip(node.inputs, inputs, strict=True):
+                note(name, getattr(value, "shape", ()))
 
         def note(name: str, shape: Shape) -> None:
             if prod(n for n in shape if n) > LARGEST:
@@ -150,7 +177,9 @@ class Graph:
 
         try:
             with np.errstate(all="ignore"):
-                values = self._plan.run({**given, **self.constants}, {}, on_numpy(), np.dtype(np.float32), watch)
+                xp, floating = on_numpy(), np.dtype(np.float32)
+                steps = self._plan.bound(xp)
+                values = self._plan.run({**given, **self.constants}, {}, xp, floating, steps, watch)
         except PortableNNError as error:
             raise trouble(at, error) from error
         except Exception as error:  # of NumPy, on whatever a file says
@@ -182,7 +211,7 @@ class Graph:
         """All else, in lists, dicts, numbers and strings."""
         return {
             "nodes": [
-                [node.operator, node.inputs, node.outputs, _plain(node.attributes), node.name]
+                [node.operator, node.inputs, node.outputs, plain(node.attributes), node.name]
                 for node in self.nodes
             ],
             "inputs": [[value.name, value.dtype, value.shape] for value in self.inputs],
@@ -209,6 +238,12 @@ class Graph:
         return len(self.inputs) > 1 or len(self.outputs) > 1
 
     @property
+    def activations(self) -> frozenset[str]:
+        """The names of the activations that are among its nodes."""
+        names = (getattr(step.operator.function, "activation", None) for step in self._plan.steps)
+        return frozenset(name for name in names if name)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it takes one array of floating numbers, and gives one."""
         return not (self.has_parts or self.kept)
@@ -216,7 +251,7 @@ class Graph:
     @property
     def kept(self) -> frozenset[str]:
         """The names of inputs that are integers or booleans, and stay such."""
-        return frozenset(value.name for value in self.inputs if not _floats(value))
+        return frozenset(value.name for value in self.inputs if not floats(value))
 
     @property
     def input_shape(self) -> Shape | None:
@@ -231,59 +266,18 @@ class Graph:
         return self.shapes.get(self.outputs[0]) if len(self.outputs) == 1 else None
 
 
+def _floating(given: Mapping[str, Array], constants: Mapping[str, Array], xp: Namespace) -> DType:
+    """The dtype of the computation: that of the first floating input, or else of the constants."""
+    arrays = (*given.values(), *constants.values())
+    dtypes = (value.dtype for value in arrays if xp.isdtype(value.dtype, "real floating"))
+    return next(dtypes, None) or default_float(xp, arrays[0])
+
+
 def _flat(x: Array, value: Value, xp: Namespace) -> Array:
     """The samples of an array with any leading axes, along one."""
     shape = value.shape or ()
     leading = tuple(x.shape[: x.ndim - len(shape)])
     return xp.reshape(x, (prod(leading), *x.shape[len(leading) :]))
-
-
-def _floats(value: Value) -> bool:
-    return value.dtype == "" or "float" in value.dtype
-
-
-def _node(node: Any) -> Node:
-    """A node, or what `options` made of one, as JSON may have changed it."""
-    if isinstance(node, Node):
-        return node
-    operator, inputs, outputs, attributes, name = node
-    found = {key: _attribute(value) for key, value in dict(attributes).items()}
-    return Node(str(operator), _names(inputs), _names(outputs), found, str(name))
-
-
-def _value(value: Any) -> Value:
-    if isinstance(value, Value):
-        return value
-    name, dtype, shape = value
-    if not (isinstance(name, str) and isinstance(dtype, str)):
-        raise NetworkError(f"Graph: an input is a name, a dtype and a shape, got {value!r:.80}")
-    return Value(name, dtype, None if shape is None else tuple(n if n is None else int(n) for n in shape))
-
-
-def _names(names: Any) -> tuple[str, ...]:
-    if not all(isinstance(name, str) for name in names):
-        raise NetworkError(f"Graph: names of values are strings, got {names!r:.80}")
-    return tuple(names)
-
-
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: {"dtype": value.dtype.name, "shape": value.shape, "values": value.ravel().tolist()}
-        if isinstance(value, np.ndarray)
-        else value
-        for key, value in attributes.items()
-    }
-
-
-def _attribute(value: Any) -> Any:
-    match value:
-        case list():
-            return tuple(value)
-        case {"dtype": str(dtype), "shape": shape, "values": values} if dtype != "object":
-            return np.array(values, dtype).reshape(shape)
-        case int() | float() | str() | tuple() | np.ndarray():
-            return value
-    raise NetworkError(f"Graph: an attribute is a number, a text, a list of such, or an array, got {value!r:.80}")
 
 
 def _rebuilt(options: dict[str, Any], constants: dict[str, Array]) -> Graph:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from math import prod
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from portable_nn._typing import Array, Namespace, NumPyArray
 from portable_nn.errors import NetworkError, ShapeError
 
-__all__ = ["Host", "Known", "Operator", "Table", "beside", "check_size", "operator", "shape_of"]
+__all__ = ["Fixed", "Host", "Known", "Operator", "Table", "beside", "check_size", "operator", "shape_of"]
 
 Host: TypeAlias = Annotated[Any, "host"]
-"""An input whose values decide shapes: a NumPy array, whatever library the others are of."""
+"""An input whose values decide shapes: `Fixed` or a NumPy array, whatever library the others are of."""
 
 Known: TypeAlias = Annotated[Any, "known"]
-"""An input that is a NumPy array where its values are known before any data are, else of the others' library."""
+"""An input that is `Fixed` where its values are known before any data are, else of the others' library."""
 
 Table: TypeAlias = Mapping[str, Mapping[int, Callable[..., Any]]]
 """Operators by name, each with its forms by the version of the opset that brought them."""
@@ -51,6 +51,8 @@ class Operator:
         outputs are read.
     on_host : bool
         Whether it gives NumPy arrays whatever it is given.
+    direct : callable or None
+        Of a namespace, what does the same for arrays alone, where there are no attributes.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Operator:
     needed: frozenset[str]
     context: frozenset[str]
     on_host: bool
+    direct: Callable[[Namespace], Callable[..., Any]] | None
 
 
 CONTEXT = frozenset({"xp", "floating", "outputs"})
@@ -90,6 +93,7 @@ def operator(function: Callable[..., Any]) -> Operator:
         needed=frozenset(each.name for each in named if each.default is Parameter.empty) - CONTEXT,
         context=frozenset(each.name for each in named) & CONTEXT - {"xp"},
         on_host=found.return_annotation == NumPyArray,
+        direct=getattr(function, "direct", None),
     )
 
 
@@ -112,6 +116,13 @@ def check_size(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def host_ints(values: NumPyArray) -> tuple[int, ...]:
+class Fixed(NamedTuple):
+    """Integers that are known before any data: Python's own, for compilers take NumPy's arrays for data."""
+
+    values: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def host_ints(values: NumPyArray | Fixed) -> tuple[int, ...]:
     """The numbers of a host array in one dimension."""
-    return tuple(int(value) for value in np.ravel(values))
+    return values.values if isinstance(values, Fixed) else tuple(int(value) for value in np.ravel(values))

@@ -16,6 +16,7 @@ def plain(name: str) -> Callable[..., Array]:
     def function(x: Array, *, xp: Namespace) -> Array:
         return getattr(activations, name)(x, xp=xp)
 
+    function.activation = name  # type: ignore[attr-defined]
     return function
 
 

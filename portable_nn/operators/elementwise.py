@@ -1,7 +1,9 @@
 """Operators on each value: arithmetic, comparisons, logic, and casts."""
 
+import operator
 from collections.abc import Callable
 from functools import reduce
+from operator import attrgetter
 from typing import Any
 
 from portable_nn._typing import Array, DType, Namespace
@@ -12,6 +14,9 @@ from portable_nn.readers.onnx_tensors import DTYPES
 
 __all__ = ["ELEMENTWISE"]
 
+SIGNS = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
+"""What starts sooner than a library's function of the same name."""
+
 FLOATING = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -21,15 +26,18 @@ def of_standard(name: str) -> Callable[..., Array]:
     def function(x: Array, *, xp: Namespace) -> Array:
         return getattr(xp, name)(x)
 
+    function.direct = attrgetter(name)  # type: ignore[attr-defined]
     return function
 
 
 def of_two(name: str) -> Callable[..., Array]:
     """The function of the array API standard of two arrays."""
+    sign = SIGNS.get(name)
 
     def function(a: Array, b: Array, *, xp: Namespace) -> Array:
-        return getattr(xp, name)(a, b)
+        return (sign or getattr(xp, name))(a, b)
 
+    function.direct = (lambda _: sign) if sign else attrgetter(name)  # type: ignore[attr-defined]
     return function
 
 

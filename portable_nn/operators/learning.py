@@ -7,7 +7,7 @@ import numpy as np
 from portable_nn import activations
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.errors import NetworkError
-from portable_nn.operators._common import Known, Table, beside
+from portable_nn.operators._common import Fixed, Known, Table, beside
 from portable_nn.operators.shaping import gather
 
 __all__ = ["LEARNING"]
@@ -60,8 +60,9 @@ def normalizer(x: Array, *, xp: Namespace, floating: DType, norm: str = "MAX") -
 def feature(x: Array, places: Known, *, xp: Namespace) -> Array:
     """Features at places, of the last axis."""
     one = x[None, :] if x.ndim == 1 else x
-    reshaped = (np if isinstance(places, np.ndarray) else xp).reshape(places, (-1,))
-    return gather(one, reshaped, xp=xp, axis=-1)
+    if isinstance(places, Fixed):
+        return gather(one, Fixed(places.values, (len(places.values),)), xp=xp, axis=-1)
+    return gather(one, xp.reshape(places, (-1,)), xp=xp, axis=-1)
 
 
 def vectorizer(*arrays: Array, xp: Namespace, floating: DType, inputdimensions: tuple[int, ...] = ()) -> Array:

@@ -1,24 +1,28 @@
 """Nodes in order, run: what is computed once, what on the host, and what beside the data."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import array_api_compat
 import numpy as np
 
 from portable_nn._arrays import namespace
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.errors import InputError, NetworkError, PortableNNError
 from portable_nn.operators import Operator, find
-from portable_nn.operators._common import beside
+from portable_nn.operators._common import Fixed, beside, host_ints
 from portable_nn.readers.onnx import Node
 
-__all__ = ["Plan", "evaluated", "on_numpy", "planned", "trouble"]
+__all__ = ["Bound", "Plan", "evaluated", "on_numpy", "planned", "trouble"]
 
 Place: TypeAlias = Literal["", "host", "beside"]
 """Where an input is to be brought: nowhere, to the host, or beside the data."""
+
+FIXED = "\0"
+"""What the name of a value begins with where it is `Fixed`."""
 
 TOGETHER = 2**26
 """Of a node whose inputs are all known, the product of their numbers of values: it makes no more than that."""
@@ -32,6 +36,26 @@ class Step(NamedTuple):
     places: tuple[Place, ...]  # of the inputs; none where all are as they should be
     on_host: bool
     dropped: tuple[str, ...]  # what no one reads after it
+
+
+class Bound(NamedTuple):
+    """A step, and what it calls of one library: all is given but arrays, and the dtype of the computation."""
+
+    call: Callable[..., Any]
+    node: Node
+    operator: Operator
+    places: tuple[Place, ...]
+    on_host: bool
+    dropped: tuple[str, ...]
+
+
+def bound(step: Step, xp: Namespace) -> Callable[..., Any]:
+    """What a step calls."""
+    node, operator, *_ = step
+    if operator.direct is not None and not node.attributes:
+        return operator.direct(xp)
+    outputs = {"outputs": len(node.outputs)} if "outputs" in operator.context else {}
+    return partial(operator.function, xp=xp, **outputs, **node.attributes)
 
 
 @dataclass(frozen=True)
@@ -50,7 +74,7 @@ class Plan:
     >>> from portable_nn.operators.running import planned
     >>> from portable_nn.readers.onnx import Node
     >>> plan = planned([Node("Exp", ("x",), ("y",))], {"": 20}, {"x"}, {"y"})
-    >>> plan.run({"x": np.zeros(2)}, {}, np, np.float64)["y"]
+    >>> plan.run({"x": np.zeros(2)}, {}, np, np.float64, plan.bound(np))["y"]
     array([1., 1.])
     """
 
@@ -68,12 +92,17 @@ class Plan:
         }
         return {name: self.known[name] for name in self.known if name in names}
 
+    def bound(self, xp: Namespace) -> tuple[Bound, ...]:
+        """The steps with what they call of one library."""
+        return tuple(Bound(bound(step, on_numpy() if step.on_host else xp), *step) for step in self.steps)
+
     def run(
         self,
         values: dict[str, Array],
         placed: Mapping[str, Array],
         xp: Namespace,
         floating: DType,
+        steps: Iterable[Bound],
         watch: Callable[[Node, list[Any]], None] | None = None,
     ) -> dict[str, Array]:
         """Compute all values from those of the inputs, and of constants.
@@ -87,6 +116,7 @@ class Plan:
         xp : namespace
         floating : dtype
             Of the computation.
+        steps : iterable of Bound
         watch : callable, optional
             It is given each node before it is run, and what it is given.
 
@@ -96,18 +126,28 @@ class Plan:
         """
         like = next(iter(values.values()))
         values.update(self.known)
-        for node, operator, places, on_host, dropped in self.steps:
-            given: list[Any] = [values[name] if name else None for name in node.inputs]
-            for i, place in enumerate(places):
-                if place == "beside":
-                    name = node.inputs[i]
-                    given[i] = placed[name] if name in placed else _beside(like, given[i], xp, floating)
-                elif place == "host":
-                    given[i] = _fetched(given[i])
-            if watch is not None:
-                watch(node, given)
-            outputs = _called(node, operator, given, *((on_numpy(), np.float64) if on_host else (xp, floating)))
-            values.update(zip(node.outputs, outputs, strict=False))
+        values[""] = None
+        get = values.__getitem__
+        for call, node, operator, places, on_host, dropped in steps:
+            wants_dtype = "floating" in operator.context
+            if not (places or wants_dtype or watch):
+                made = call(*map(get, node.inputs))
+            else:
+                given: list[Any] = list(map(get, node.inputs))
+                for i, place in enumerate(places):
+                    if place == "beside":
+                        name = node.inputs[i]
+                        given[i] = placed[name] if name in placed else _beside(like, given[i], xp, floating)
+                    elif place == "host":
+                        given[i] = _fetched(given[i])
+                if watch is not None:
+                    watch(node, given)
+                dtype = {"floating": np.float64 if on_host else floating} if wants_dtype else {}
+                made = call(*given, **dtype)
+            if isinstance(made, tuple):
+                values.update(zip(node.outputs, made, strict=False))
+            else:
+                values[node.outputs[0]] = made
             for name in dropped:
                 del values[name]
         return values
@@ -155,6 +195,8 @@ def planned(
             known.update(zip(node.outputs, evaluated(node, opsets, given_known), strict=False))
             continue
         host = operator.on_host or beside_data.isdisjoint(given)
+        if not host:
+            node = _with_fixed(node, operator, known)
         places = tuple(_place(i, name, operator, host, name in beside_data) for i, name in enumerate(node.inputs))
         steps.append(Step(node, operator, places if any(places) else (), host, ()))
         (on_host if host else beside_data).update(filter(None, node.outputs))
@@ -177,7 +219,9 @@ def evaluated(node: Node, opsets: Mapping[str, int], given: list[NumPyArray | No
     if len(sizes) > 1 and prod(sizes) > TOGETHER:
         raise trouble(node, "it combines constants alone, and large ones: fold them before")
     try:
-        return tuple(map(np.asarray, _called(node, operator, given, on_numpy(), np.float64)))
+        dtype = {"floating": np.float64} if "floating" in operator.context else {}
+        made = bound(Step(node, operator, (), True, ()), on_numpy())(*given, **dtype)
+        return tuple(map(np.asarray, made if isinstance(made, tuple) else (made,)))
     except PortableNNError as error:
         raise trouble(node, error) from error
     except Exception as error:  # of NumPy, on whatever a file says
@@ -186,7 +230,7 @@ def evaluated(node: Node, opsets: Mapping[str, int], given: list[NumPyArray | No
 
 def on_numpy() -> Namespace:
     """Return NumPy's namespace; its import takes too long for a package that may never need it."""
-    return array_api_compat.array_namespace(np.empty(0))
+    return import_module("array_api_compat.numpy")
 
 
 def trouble(node: Node, what: object) -> NetworkError:
@@ -212,22 +256,23 @@ def _checked(node: Node, opsets: Mapping[str, int]) -> Operator:
     return operator
 
 
+def _with_fixed(node: Node, operator: Operator, known: dict[str, NumPyArray]) -> Node:
+    """The node with integers that are known in place of arrays, where it takes such; they join what is known."""
+    inputs = list(node.inputs)
+    for i, name in enumerate(inputs):
+        value = known.get(name)
+        if i in operator.hosts | operator.known and value is not None and value.dtype.kind in "iu":
+            inputs[i] = FIXED + name
+            known[inputs[i]] = Fixed(host_ints(value), value.shape)  # type: ignore[assignment]
+    return replace(node, inputs=tuple(inputs))
+
+
 def _place(i: int, name: str, operator: Operator, host: bool, is_beside: bool) -> Place:
     if not name:
         return ""
     if i in operator.hosts:
         return "host" if is_beside else ""
     return "" if host or is_beside or i in operator.known else "beside"
-
-
-def _called(node: Node, operator: Operator, given: list[Any], xp: Namespace, floating: DType) -> tuple[Any, ...]:
-    context: dict[str, Any] = {"xp": xp}
-    if "floating" in operator.context:
-        context["floating"] = floating
-    if "outputs" in operator.context:
-        context["outputs"] = len(node.outputs)
-    made = operator.function(*given, **node.attributes, **context)
-    return made if isinstance(made, tuple) else (made,)
 
 
 def _with_drops(steps: list[Step], outputs: Collection[str]) -> tuple[Step, ...]:

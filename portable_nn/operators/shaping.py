@@ -8,7 +8,7 @@ import numpy as np
 
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.errors import ShapeError
-from portable_nn.operators._common import Host, Known, Table, beside, check_size, host_ints, shape_of
+from portable_nn.operators._common import Fixed, Host, Known, Table, beside, check_size, host_ints, shape_of
 from portable_nn.operators.elementwise import cast
 
 __all__ = ["SHAPING"]
@@ -126,16 +126,16 @@ def gather(x: Array, indices: Known, *, xp: Namespace, axis: int = 0) -> Array:
     """Values at places along an axis, counted from the end where they are negative."""
     axis %= x.ndim
     before, after, n = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :]), x.shape[axis]
-    if isinstance(indices, np.ndarray):
-        part = _evenly(host_ints(indices), n) if indices.size <= FEW else None
+    shape = tuple(indices.shape)
+    if isinstance(indices, Fixed):
+        part = _evenly(indices.values, n) if len(indices.values) <= FEW else None
         if part is not None:
             found = x[(EVERYTHING,) * axis + (part, ...)]
-            return found if indices.ndim == 1 else xp.reshape(found, (*before, *indices.shape, *after))
-        indices = beside(x, indices % n if n else indices, xp)
+            return found if len(shape) == 1 else xp.reshape(found, (*before, *shape, *after))
+        flat = beside(x, [place % n for place in indices.values], xp)
     else:
-        indices = xp.where(indices < 0, indices + n, indices)
-    shape = tuple(indices.shape)
-    found = xp.take(x, xp.reshape(indices, (-1,)), axis=axis)
+        flat = xp.reshape(xp.where(indices < 0, indices + n, indices), (-1,))
+    found = xp.take(x, flat, axis=axis)
     return found if len(shape) == 1 else xp.reshape(found, (*before, *shape, *after))
 
 
