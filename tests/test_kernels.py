@@ -130,6 +130,7 @@ def test_infinities_and_nan(backend, dtype, name, how):
     np.testing.assert_allclose(found, ORACLES[name](x), rtol=EPSILON[dtype])
 
 
+EXPONENTIAL = ("sigmoid", "silu", "softplus")
 EACH = """
 import sys, numpy as np, portable_nn as pnn
 x = np.load(sys.argv[1])
@@ -144,8 +145,8 @@ def test_processors_without_wide_vectors(tmp_path, dtype):
     x = FINITE.astype(dtype)
     np.save(given, x[:, None])
     environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_SKX"}
-    run_python("-c", EACH, given, found, *ELEMENTWISE, env=environment)
-    for name, values in zip(ELEMENTWISE, np.load(found), strict=True):
+    run_python("-c", EACH, given, found, *EXPONENTIAL, env=environment)
+    for name, values in zip(EXPONENTIAL, np.load(found), strict=True):
         check(values[:, 0].astype(np.float64), name, x.astype(np.float64), dtype)
 
 
