@@ -7,12 +7,15 @@ way, and whatever is lost ends in one clear error instead of a wait without end.
 
 import os
 import pkgutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 from portable_nn import backends
@@ -78,14 +81,26 @@ def connected(scheduler: str) -> Iterator[Any]:
         return
     if number and not (number.isdecimal() and int(number)):
         raise ClusterError(f"local workers are counted, local:4 for instance, got {scheduler}")
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": LOCAL_WORKERS}),
-        distributed.LocalCluster(
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": LOCAL_WORKERS}), _interrupts_held():
+        cluster = distributed.LocalCluster(
             n_workers=int(number or cores()), threads_per_worker=1, memory_limit=0, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+        )
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Threads and processes that start meanwhile never see Ctrl-C, which a terminal sends to all; this does."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # whose own start would end it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_client(client: Any) -> None:
@@ -262,8 +277,8 @@ def _check(client: Any, future: Any, i: int) -> None:
 
 def _lost(client: Any) -> ClusterError:
     return ClusterError(
-        f"the scheduler at {_address(client)} was lost, or dropped the work: what is done is kept, and the same "
-        "goes on with it"
+        f"the scheduler at {_address(client)} was lost, or dropped the work; what is done is kept: begin the "
+        "same again to go on with it"
     )
 
 

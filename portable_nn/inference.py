@@ -132,17 +132,16 @@ def infer(
     if client is not None:
         if out is None or not to_zarr:
             raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
+        if batch_size or workers:
+            raise InputError("a cluster has workers of its own, and takes whole blocks: give block=1_000_000")
         return infer_there(
             client, net, data, str(backend or net.backend or "numpy"), outputs, out, block, overwrite, progress
         )
     source, first = _first(opened(data))
     if is_path(first):
         source = first = source_of(source)
-    origin = source if isinstance(source, Source) else source_of(data) if is_path(data) else None
-    if origin:
+    if is_path(data) or isinstance(source, Source):
         source = first = reshaped(source, net.input_shape)
-    if out is not None:
-        check_output(out, _file_of(source), *(origin.paths if origin else []), overwrite=overwrite)
     target = target_of(net, first, backend)
     check_samples(first, net.input_shape)
     net = net if net.backend == target else net.to_numpy()
@@ -168,6 +167,8 @@ def infer(
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
         return np.concatenate([*results(size)] or [nothing(net, outputs)])
+    origin = source if isinstance(source, Source) else source_of(data) if is_path(data) else None
+    check_output(out, _file_of(source), *(origin.paths if origin else []), overwrite=overwrite)
     size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)
     same = identity(net, origin, str(target), outputs, sizes) if origin else None

@@ -141,6 +141,9 @@ def test_data_are_files(mnist, images, folder, client, tmp_path):
     for data in images, 7, np.load(folder / "x.npy", mmap_mode="r"):
         with pytest.raises(pnn.InputError, match="a cluster reads files"):
             label(mnist, data, client, tmp_path / "y.zarr")
+    for given in {"workers": 2}, {"batch_size": 10}:
+        with pytest.raises(pnn.InputError, match="has workers of its own, and takes whole blocks"):
+            label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", **given)
     with pytest.raises(pnn.InputError, match=r"must be a distributed\.Client, got str"):
         label(mnist, folder / "x.npy", "tcp://127.0.0.1:8786", tmp_path / "y.zarr")
     with pytest.raises(pnn.FormatError, match="no file fits"):
@@ -312,12 +315,12 @@ def test_a_second_client_gets_an_error_and_changes_nothing(mnist, folder, client
     assert contents(out) == wanted
 
 
-def command(folder, out, address):
+def command(folder, out, address, **options):
     """The command that computes what is wanted."""
     return subprocess.Popen(
         [*MODULE, "predict", folder / "x.npy", "--out", out, "--probabilities", "--block-size", str(BLOCK),
          "--scheduler", address],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options,
     )  # fmt: skip
 
 
@@ -375,7 +378,7 @@ def test_a_killed_scheduler(mnist, folder, tmp_path, wanted, kills):
         with Cluster(tmp_path) as cluster, cluster.client() as client, ThreadPoolExecutor(1) as pool:
             killing = pool.submit(kill_scheduler, cluster, n)
             with pytest.raises(
-                pnn.ClusterError, match=r"the scheduler at tcp://.* was lost.*the same goes on with it"
+                pnn.ClusterError, match=r"the scheduler at tcp://.* was lost.*begin the same again to go on"
             ):
                 label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", outputs=True)
             killing.result()
@@ -397,6 +400,12 @@ def test_a_command_that_is_stopped_says_that_it_can_go_on(folder, client, tmp_pa
 
 
 def test_workers_of_the_command_itself(folder, tmp_path, wanted):
+    running = command(folder, tmp_path / "y.zarr", "local:1", start_new_session=True)
+    after(running, tmp_path, 20)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    out, err = running.communicate()
+    assert (running.returncode, out) == (130, "")
+    assert re.fullmatch("portable-nn: interrupted; the same command goes on.*\n", err)
     done = command(folder, tmp_path / "y.zarr", "local:1")
     assert done.communicate() == (f"{COUNT} rows of outputs written to {tmp_path / 'y.zarr'}\n", "")
     assert contents(tmp_path / "y.zarr") == wanted
