@@ -125,8 +125,7 @@ class ZarrWriter:
         self._lock = locked_partial(self.partial / LOCK, self.path)
         with naming(self.path):
             self._lock.write((identity or "").encode())
-            for name in filter(LEFT_OVER.fullmatch, os.listdir(self.partial)):
-                (self.partial / name).unlink(missing_ok=True)
+            self._clean()
         done = self.blocks()
         whole = next(i for i in range(len(done) + 1) if i not in done) * size
         self.rows = whole if total is None else min(whole, total)
@@ -143,6 +142,11 @@ class ZarrWriter:
                 self._finish()
             elif not self.resumable:
                 shutil.rmtree(self.partial)
+
+    def _clean(self) -> None:
+        """Remove what writers that were killed have left."""
+        for name in filter(LEFT_OVER.fullmatch, os.listdir(self.partial)):
+            (self.partial / name).unlink(missing_ok=True)
 
     def blocks(self) -> set[int]:
         """The numbers of the blocks that are there."""
@@ -181,5 +185,6 @@ class ZarrWriter:
         total = self.rows if self._total is None else self._total
         if missing := set(range(-(-total // self.size))) - self.blocks():
             raise FormatError(f"{self.partial} lacks {len(missing)} blocks: the same call computes them")
+        self._clean()
         (self.partial / LOCK).unlink()
         settle(self.partial, self.path, overwrite=self._overwrite)

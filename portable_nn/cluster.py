@@ -162,8 +162,10 @@ def compute(
         with client.as_current():  # where `wait` looks for one
             _ask(client, check)
             _run(client, work, iter(todo), progress)
-    except OSError as error:
-        if isinstance(error, PortableNNError) or client.status == "running":
+    except PortableNNError:
+        raise
+    except Exception as error:  # versions of Dask differ in what they raise then
+        if client.status == "running" and type(error).__name__ != "CommClosedError":
             raise
         raise _lost(client) from error
 

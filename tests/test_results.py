@@ -188,6 +188,13 @@ def test_blocks_are_gone_on_with(tmp_path):
     assert files(path) == files(tmp_path / "whole")
 
 
+def test_what_killed_writers_left_is_removed(tmp_path):
+    with in_blocks(tmp_path / "y.zarr") as writer:
+        writer.append(np.arange(10))
+        (writer.partial / f".{'0' * 32}.tmp").write_bytes(b"left over")
+    assert sorted(files(tmp_path / "y.zarr")) == ["c.0", "c.1", "c.2", "zarr.json"]
+
+
 def test_blocks_that_are_missing_are_told(tmp_path):
     writer = in_blocks(tmp_path / "y.zarr")
     with pytest.raises(pnn.FormatError, match="lacks 2 blocks: the same call computes them"), writer:
