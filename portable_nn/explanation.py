@@ -86,7 +86,7 @@ def explain(net: Network, x: Array) -> Explanation:
     device       cpu
     dtype        float32
     input        cast, uint8 to float32; not moved
-    weights      copied, 184,480 bytes
+    weights      copied, 157,000 bytes
     products     rounded to float32
     """
     given = x

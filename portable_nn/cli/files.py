@@ -22,9 +22,9 @@ def convert(
     given: Given = None,
     force: Force = False,
 ) -> None:
-    """Write a network to a file of another format, with what is known of its inputs and outputs.
+    """Write a network to a file of another format.
 
-    What IN does not say is given by --set. Example:
+    What is known of its inputs and outputs goes along. What IN does not say is given by --set. Example:
     portable-nn convert weights.pt digits.safetensors --set activation=relu --set last=softmax
     """
     if target.suffix.lower() not in WRITERS:
@@ -74,7 +74,9 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
 
 
 def verify(file: ModelFile, backend: BackendSpecs = None, given: Given = None, as_json: Json = False) -> int:
-    """Hold a network to the samples that its file carries, and backends to the network in NumPy float64.
+    """Try a model file, and backends with it.
+
+    The network is held to the samples that the file carries, and each backend to the network in NumPy float64.
 
     The exit status is 1 if one differs. Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
     """
