@@ -305,9 +305,7 @@ class Passes:
         computed = dtype if inside == name else backend.dtype(inside)
         if result == "outputs":
             layers = fused((*layers, *left))
-        steps = backend.prepared(layers, x)
-        if x.dtype != computed:
-            steps = backend.cast_to(computed), *steps
+        steps = backend.prepared(layers, x, computed)
         if result == "labels":
             steps = *steps, partial(labels_of, xp=backend.xp, meaning=self._meaning)
         elif computed != dtype:

@@ -4,7 +4,7 @@ The defaults below are the standard's own calls, so they serve any conforming li
 says where a library needs something else, and why.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,32 +16,45 @@ import numpy as np
 from portable_nn._arrays import float_name, is_narrow
 from portable_nn._typing import Array, Device, DType, Namespace
 from portable_nn.activations import FUNCTIONS
-from portable_nn.layers import Dense, Graph, Layer
+from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer
 
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
 
+Kernel: TypeAlias = Callable[..., Array]
+"""An activation as a function of an array, which it may overwrite, and of parameters by name."""
+
 _ROUNDING = {"float32": 2**-20, "bfloat16x3": 2**-12, "tf32": 2**-9.5, "bfloat16": float("inf")}
 
 
-def by_maximum(xp: Namespace) -> Mapping[str, Forward]:
+def by_maximum(xp: Namespace) -> Mapping[str, Kernel]:
     """Activations without `where` on data, for libraries that take no derivatives: at 0 those would be 1/2."""
+
+    def leaky_relu(x: Array, negative_slope: Any = 0.01) -> Array:
+        if isinstance(negative_slope, float) and 0 <= negative_slope <= 1:
+            return xp.maximum(x, negative_slope * x)
+        return xp.maximum(x, 0) + negative_slope * xp.minimum(x, 0)
+
+    def elu(x: Array, alpha: Any = 1.0) -> Array:
+        below = xp.expm1(xp.minimum(x, 0))
+        if isinstance(alpha, float) and 0 <= alpha <= 1:
+            return xp.maximum(x, below if alpha == 1 else alpha * below)
+        return xp.maximum(x, 0) + alpha * below
+
     return {
         "relu": lambda x: xp.maximum(x, 0),
-        "leaky_relu": wide(lambda x: xp.maximum(x, 0.01 * x)),
-        "elu": wide(lambda x: xp.maximum(x, xp.expm1(xp.minimum(x, 0)))),
+        "leaky_relu": wide(leaky_relu),
+        "elu": wide(elu),
     }
 
 
 def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
-    """How many axes an array has before those of a sample; None where a sample may have any, or many parts."""
-    if any(isinstance(layer, Graph) and layer.has_parts for layer in layers):
-        return None
+    """How many axes an array has before those of a sample; None where a sample may have any."""
     for layer in layers:
-        if isinstance(layer, Graph) and layer.input_shape is None:
-            return None
         if layer.input_shape is not None:
             return int(like.ndim) - len(layer.input_shape)
+        if isinstance(layer, Graph):
+            return None
     return None
 
 
@@ -49,9 +62,22 @@ def _both(first: Forward, second: Forward, x: Array) -> Array:
     return second(first(x))
 
 
-def wide(function: Forward) -> Forward:
+def are_new(layers: Iterable[Layer], is_new: bool) -> Iterator[bool]:
+    """Whether what comes to each layer is an array that nobody else holds."""
+    for layer in layers:
+        yield is_new
+        is_new = not isinstance(layer, Graph) and (is_new or not isinstance(layer, Activation | Flatten))
+
+
+def wide(function: Kernel) -> Kernel:
     """What has 16 bits computed in 32, and rounded once."""
-    return lambda x: function(x.astype("float32")).astype(x.dtype) if is_narrow(x) else function(x)
+
+    def widened(x: Array, **parameters: Any) -> Array:
+        if is_narrow(x):
+            return function(x.astype("float32"), **parameters).astype(x.dtype)
+        return function(x, **parameters)
+
+    return widened
 
 
 @dataclass(frozen=True)
@@ -140,13 +166,14 @@ class Backend:
         return self.xp.asarray(array, device=self.device, copy=None if share else True)
 
     @property
-    def kernels(self) -> Mapping[str, Forward]:
+    def kernels(self) -> Mapping[str, Kernel]:
         """The library's own elementwise activations, where they pay: the same values, tails and derivatives."""
         return {}
 
-    def activation(self, name: str) -> Forward:
-        """An activation of arrays of this library."""
-        return self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
+    def activation(self, name: str, **parameters: Any) -> Forward:
+        """An activation of arrays of this library, which it may overwrite; its parameters as the function's."""
+        kernel = self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
+        return partial(kernel, **parameters) if parameters else kernel
 
     def cast_to(self, dtype: DType) -> Forward:
         """A step that casts."""
@@ -156,21 +183,39 @@ class Backend:
         """Layers of NumPy weights, as they are best placed here."""
         return layers
 
-    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
-        """Layers whose weights were placed here, as the steps that the library runs best on arrays like that."""
+    def prepared(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
+        """Layers whose weights were placed here in a dtype, as what the library runs best on arrays like that.
+
+        The arrays are cast first, and what belongs to the caller is not overwritten.
+        """
+        cast = () if like.dtype == dtype else (self.cast_to(dtype),)
+        return cast + self.steps(layers, like, dtype)
+
+    def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
+        """The same once the arrays are cast."""
         steps: list[Forward] = []
-        for layer in layers:
-            if isinstance(layer, Dense) and layer.activation in self.kernels:
-                steps += partial(layer.with_activation("identity"), xp=self.xp), self.kernels[layer.activation]
-            elif isinstance(layer, Graph):
-                steps.append(layer.bound(self.xp, partial(self._dense, like) if like.ndim == 2 else None))
-            else:
+        for layer, is_new in zip(layers, are_new(layers, like.dtype != dtype), strict=True):
+            if isinstance(layer, Activation) and not is_new:
                 steps.append(partial(layer, xp=self.xp))
+            else:
+                steps += self.steps_of(layer, like, dtype)
         return tuple(steps)
 
-    def _dense(self, like: Array, layer: Dense) -> Forward:
+    def steps_of(self, layer: Layer, like: Array, dtype: DType) -> tuple[Forward, ...]:
+        """One layer; an activation may overwrite its argument."""
+        match layer:
+            case Dense(activation=name) if name in self.kernels:
+                return partial(layer.with_activation("identity"), xp=self.xp), self.activation(name)
+            case Activation(name=name, parameters=parameters):
+                return (self.activation(name, **parameters),)
+            case Graph():
+                dense = partial(self._dense, like, dtype) if like.ndim == 2 else None
+                return (layer.bound(self.xp, dense),)
+        return (partial(layer, xp=self.xp),)
+
+    def _dense(self, like: Array, dtype: DType, layer: Dense) -> Forward:
         """One Dense inside a graph."""
-        first, *others = self.prepared((layer,), like)
+        first, *others = self.steps((layer,), like, dtype)
         for step in others:
             first = partial(_both, first, step)
         return first

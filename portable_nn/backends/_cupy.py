@@ -19,8 +19,8 @@ from typing import Any, final
 
 import numpy as np
 
-from portable_nn._typing import Array, Device
-from portable_nn.backends._base import Backend, Forward, by_maximum
+from portable_nn._typing import Array, Device, DType
+from portable_nn.backends._base import Backend, Forward, Kernel, by_maximum
 from portable_nn.layers import Dense, Layer
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
@@ -72,20 +72,16 @@ class CuPy(Backend):
             return cupy.array(array, blocking=True)
 
     @property
-    def kernels(self) -> Mapping[str, Forward]:
+    def kernels(self) -> Mapping[str, Kernel]:
         """Those that take fewer kernels."""
         return by_maximum(self.xp)
 
-    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
+    def steps_of(self, layer: Layer, like: Array, dtype: DType) -> tuple[Forward, ...]:
         """The bias is added in place, which takes no memory."""
-        steps: list[Forward] = []
-        for layer in layers:
-            if isinstance(layer, Dense):
-                steps += methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
-                steps.append(self.activation(layer.activation))
-            else:
-                steps += super().prepared((layer,), like)
-        return tuple(steps)
+        if not isinstance(layer, Dense):
+            return super().steps_of(layer, like, dtype)
+        product, bias = methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
+        return product, bias, self.activation(layer.activation)
 
     def entered(self, function: Forward) -> Forward:
         """With this GPU the current one, at no cost where it is that already."""

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend, Forward, by_maximum
+from portable_nn.backends._base import Backend, Kernel, by_maximum
 
 
 @final
@@ -52,7 +52,7 @@ class Dpnp(Backend):
         return super().dtype("float32" if name == "float16" else name)
 
     @property
-    def kernels(self) -> Mapping[str, Forward]:
+    def kernels(self) -> Mapping[str, Kernel]:
         """Those that take fewer kernels."""
         return by_maximum(self.xp)
 

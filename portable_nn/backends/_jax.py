@@ -7,14 +7,15 @@ it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence
 from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, partial
+from math import sqrt
 from typing import Any, final
 
 import numpy as np
 
-from portable_nn._typing import Array, Device
+from portable_nn._typing import Array, Device, DType
 from portable_nn.activations.gates import CUBIC, LINEAR
-from portable_nn.backends._base import Backend, Forward, wide
-from portable_nn.layers import Dense, Layer
+from portable_nn.backends._base import Backend, Forward, Kernel, wide
+from portable_nn.layers import Activation, Dense, Layer
 
 
 @final
@@ -62,11 +63,11 @@ class JAX(Backend):
         return x.dtype, getattr(x, "device", None), jax.config.jax_enable_x64
 
     @property
-    def kernels(self) -> Mapping[str, Forward]:
+    def kernels(self) -> Mapping[str, Kernel]:
         """Those that XLA computes in fewer passes."""
         return _kernels()
 
-    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
+    def prepared(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
         """All layers in one call: one compilation for each new shape, where each operation would take its own."""
         import jax
 
@@ -74,11 +75,13 @@ class JAX(Backend):
 
         @jax.jit  # type: ignore[untyped-decorator]
         def run(weights: list[Array], x: Array) -> Array:
-            given = iter(weights)
+            given, x = iter(weights), x.astype(dtype)
             for layer in layers:
                 match layer.map(lambda _: next(given)):
                     case Dense(weight=weight, bias=bias, activation=name):
                         x = self.activation(name)(x @ weight + bias)
+                    case Activation(name=name, parameters=parameters):
+                        x = self.activation(name, **parameters)(x)
                     case other:
                         x = other(x, self.xp)
             return x
@@ -125,16 +128,17 @@ class JAX(Backend):
 
 
 @cache
-def _kernels() -> Mapping[str, Forward]:
+def _kernels() -> Mapping[str, Kernel]:
     import jax
 
-    def gelu(x: Array) -> Array:
+    def gelu_tanh(x: Array) -> Array:
         square = jax.numpy.minimum(x * x, 900)  # beyond, the sigmoid is 0 or 1, and derivatives would overflow
         return x * jax.nn.sigmoid(x * (LINEAR + CUBIC * square))
 
     return {
         "relu": jax.nn.relu,
         "sigmoid": wide(jax.nn.sigmoid),
-        "silu": wide(jax.nn.silu),
-        "gelu_tanh": wide(gelu),
+        "silu": wide(lambda x, beta=1.0: x * jax.nn.sigmoid(beta * x)),
+        "gelu": wide(lambda x: 0.5 * x * jax.lax.erfc(x * -sqrt(0.5))),
+        "gelu_tanh": wide(gelu_tanh),
     }

@@ -1,26 +1,33 @@
-"""Activations of NumPy arrays in as few calls as may be, which overwrite their argument."""
+"""Activations of NumPy arrays in as few calls as may be, which overwrite their argument.
+
+A kernel is made once, of the activation's parameters, and run on many arrays. It rounds its argument once more,
+as a product before it has done already, where the function of `portable_nn.activations` keeps all digits.
+"""
 
 import sys
 from collections.abc import Callable
-from functools import cache
-from math import log
-from typing import TypeAlias
+from functools import cache, partial
+from math import inf, log, sqrt
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.introspect import opt_func_info
 
 from portable_nn._typing import Array
 from portable_nn.activations.gates import CUBIC, LINEAR
+from portable_nn.activations.normal import TAIL32, TAIL64
+from portable_nn.activations.rectifiers import SELU_ALPHA, SELU_SCALE
 from portable_nn.backends._base import Forward
 
-Number: TypeAlias = Callable[[float], Array]
-"""Makes a constant an array without axes: NumPy starts on that in 0.3 µs, on a number of Python in 0.6."""
+Number: TypeAlias = Callable[[Any], Array]
+"""Makes a number an array without axes, and of one value a feature what stands beside rows: NumPy starts on an
+array without axes in 0.3 µs, on a number of Python in 0.6."""
 
 Zeros: TypeAlias = Callable[[Array], Array]
 """Makes zeros like an array: NumPy's maximum of an array and a number takes five times as long as that of two."""
 
-Kernel: TypeAlias = Callable[[Number, Zeros], Forward]
-"""Makes an activation of an array that it may overwrite."""
+Maker: TypeAlias = Callable[..., Forward]
+"""Makes an activation of an array that it may overwrite, of a `Number`, a `Zeros` and parameters by name."""
 
 
 @cache
@@ -32,6 +39,75 @@ def _power() -> tuple[np.ufunc, float]:
     kinds = opt_func_info("^exp2$", "float32").get("exp2", {}).values()
     is_wide = any(kind["current"] in ("X86_V4", "AVX512_SKX") for kind in kinds) and sys.platform == "linux"
     return (np.exp2, 1 / log(2)) if is_wide else (np.exp, 1.0)
+
+
+def _exp10(number: Number, zeros: Zeros) -> Forward:
+    power, unit = _power()
+    rate = number(log(10) * unit)
+
+    def exp10(x: Array) -> Array:
+        x *= rate
+        return power(x, x)
+
+    return exp10
+
+
+def _clip(number: Number, zeros: Zeros, low: Any = -1.0, high: Any = 1.0) -> Forward:
+    low, high = number(low), number(high)
+    return lambda x: x.clip(low, high, x)
+
+
+def _leaky_relu(number: Number, zeros: Zeros, negative_slope: Any = 0.01) -> Forward:
+    slope = number(negative_slope)
+    if np.all((slope > 0) & (slope <= 1)):
+        return lambda x: np.maximum(x, slope * x, out=x)
+
+    def leaky_relu(x: Array) -> Array:
+        below = np.minimum(x, zeros(x))
+        below *= slope
+        np.maximum(x, zeros(x), out=x)
+        x += below
+        return x
+
+    return leaky_relu
+
+
+def _prelu(number: Number, zeros: Zeros, slope: Any) -> Forward:
+    return _leaky_relu(number, zeros, slope)
+
+
+def _exponential_below(number: Number, zeros: Zeros, rate: Any, below: Any, above: Any) -> Forward:
+    """``above * x`` where `x` is positive, ``below * (exp(rate * x) - 1)`` elsewhere."""
+    inner, outer, scale = (None if np.all(factor == 1) else number(factor) for factor in (rate, below, above))
+
+    def exponential_below(x: Array) -> Array:
+        e = np.minimum(x, zeros(x))
+        if inner is not None:
+            e *= inner
+        np.expm1(e, e)
+        if outer is None and scale is None:
+            return np.maximum(x, e, out=x)
+        if outer is not None:
+            e *= outer
+        np.maximum(x, zeros(x), out=x)
+        if scale is not None:
+            x *= scale
+        x += e
+        return x
+
+    return exponential_below
+
+
+def _elu(number: Number, zeros: Zeros, alpha: Any = 1.0) -> Forward:
+    return _exponential_below(number, zeros, 1.0, alpha, 1.0)
+
+
+def _celu(number: Number, zeros: Zeros, alpha: Any = 1.0) -> Forward:
+    return _exponential_below(number, zeros, np.divide(1.0, alpha), alpha, 1.0)
+
+
+def _selu(number: Number, zeros: Zeros) -> Forward:
+    return _exponential_below(number, zeros, 1.0, SELU_SCALE * SELU_ALPHA, SELU_SCALE)
 
 
 def _sigmoid(number: Number, zeros: Zeros) -> Forward:
@@ -47,9 +123,52 @@ def _sigmoid(number: Number, zeros: Zeros) -> Forward:
     return sigmoid
 
 
-def _silu(number: Number, zeros: Zeros) -> Forward:
+def _log_sigmoid(number: Number, zeros: Zeros) -> Forward:
+    softplus = _softplus(number, zeros)
+
+    def log_sigmoid(x: Array) -> Array:
+        np.negative(x, x)
+        return np.negative(softplus(x), x)
+
+    return log_sigmoid
+
+
+def _hard_sigmoid(number: Number, zeros: Zeros, slope: Any = 1 / 6, offset: Any = 0.5) -> Forward:
+    factor, term, low, high = number(slope), number(offset), number(0), number(1)
+
+    def hard_sigmoid(x: Array) -> Array:
+        x *= factor
+        x += term
+        return x.clip(low, high, x)
+
+    return hard_sigmoid
+
+
+def _hard_swish(number: Number, zeros: Zeros) -> Forward:
+    hard_sigmoid = _hard_sigmoid(number, zeros)
+
+    def hard_swish(x: Array) -> Array:
+        x *= hard_sigmoid(x.copy())
+        return x
+
+    return hard_swish
+
+
+def _softsign(number: Number, zeros: Zeros) -> Forward:
+    one = number(1)
+
+    def softsign(x: Array) -> Array:
+        size = np.abs(x)
+        size += one
+        x /= size
+        return x
+
+    return softsign
+
+
+def _silu(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
     power, unit = _power()
-    one, rate = number(1), number(-unit)
+    one, rate = number(1), number(-unit * beta)
 
     def silu(x: Array) -> Array:
         e = x * rate
@@ -61,11 +180,27 @@ def _silu(number: Number, zeros: Zeros) -> Forward:
     return silu
 
 
+def _learned_swish(number: Number, zeros: Zeros, alpha: Any, beta: Any) -> Forward:
+    power, unit = _power()
+    one, rate, least, rest = number(1), number(-unit * alpha), number(beta), number(1 - beta)
+
+    def learned_swish(x: Array) -> Array:
+        gate = x * rate
+        power(gate, gate)
+        gate += one
+        np.divide(rest, gate, gate)
+        gate += least
+        x *= gate
+        return x
+
+    return learned_swish
+
+
 def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
     power, unit = _power()
     one, linear, cubic = number(1), number(-LINEAR * unit), number(-CUBIC * unit)
 
-    def gelu(x: Array) -> Array:
+    def gelu_tanh(x: Array) -> Array:
         e = x * x
         e *= cubic
         e += linear
@@ -75,53 +210,114 @@ def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
         x /= e
         return x
 
+    return gelu_tanh
+
+
+def _gelu(number: Number, zeros: Zeros) -> Forward:
+    """``max(x, 0)`` less ``|x| * erfc(|x| / sqrt(2)) / 2``, which is a polynomial times an exponential."""
+    power, unit = _power()
+    half, zero, largest = number(0.5), number(0), number(40)
+    table = TAIL64 if half.dtype == np.float64 else TAIL32
+    lowest, *middle, highest = (number(sqrt(0.5) * value) for value in table)
+    above, below, rate = number(2.25 * sqrt(2)), number(sqrt(2)), number(-unit / 2)
+
+    def gelu(x: Array) -> Array:
+        x *= half
+        size = np.abs(x)
+        x += size  # nan of minus infinity, as gelu is
+        size += size
+        size.clip(zero, largest, size)  # beyond, the tail is 0, and the square would overflow
+        sum_ = size + above
+        u = size - below
+        u /= sum_
+        tail = u * highest
+        for coefficient in reversed(middle):
+            tail += coefficient
+            tail *= u
+        tail += lowest
+        tail /= sum_
+        tail *= size
+        size *= size
+        size *= rate
+        tail *= power(size, size)
+        x -= tail
+        return x
+
     return gelu
 
 
-def _leaky_relu(number: Number, zeros: Zeros) -> Forward:
-    hundredth = number(0.01)
-    return lambda x: np.maximum(x, hundredth * x, out=x)
+def _mish(number: Number, zeros: Zeros) -> Forward:
+    power, unit = _power()
+    two, rate, largest = number(2), number(unit), number(20 * unit)  # from where it is x in every dtype
+
+    def mish(x: Array) -> Array:
+        e = x * rate
+        power(np.minimum(e, largest, out=e), e)
+        gate = e + two
+        gate *= e
+        np.add(gate, two, e)
+        gate /= e
+        x *= gate
+        return x
+
+    return mish
 
 
-def _elu(number: Number, zeros: Zeros) -> Forward:
-    def elu(x: Array) -> Array:
-        below = np.minimum(x, zeros(x))
-        np.expm1(below, below)
-        return np.maximum(x, below, out=x)
-
-    return elu
-
-
-def _softplus(number: Number, zeros: Zeros) -> Forward:
+def _softplus(number: Number, zeros: Zeros, beta: Any = 1.0, threshold: Any = inf) -> Forward:
     power, unit = _power()
     rate = number(-unit)
+    factor = None if np.all(beta == 1) else number(beta)
+    limit = None if np.all(threshold == inf) else number(threshold)
 
     def softplus(x: Array) -> Array:
+        given = None if limit is None else x.copy()
+        if factor is not None:
+            x *= factor
+        linear = None if limit is None else x > limit
         e = np.abs(x)
         e *= rate
         power(e, e)
         np.log1p(e, e)
         np.maximum(x, zeros(x), out=x)
         x += e
+        if factor is not None:
+            x /= factor
+        if given is not None:
+            np.copyto(x, given, where=linear)
         return x
 
     return softplus
 
 
-KERNELS: dict[str, Kernel] = {
+KERNELS: dict[str, Maker] = {
     "identity": lambda number, zeros: lambda x: x,
-    "tanh": lambda number, zeros: lambda x: np.tanh(x, x),
     "step": lambda number, zeros: lambda x: np.greater_equal(x, zeros(x), out=x),
+    "tanh": lambda number, zeros: lambda x: np.tanh(x, x),
+    "exp": lambda number, zeros: lambda x: np.exp(x, x),
+    "exp10": _exp10,
     "relu": lambda number, zeros: lambda x: np.maximum(x, zeros(x), out=x),
+    "relu6": partial(_clip, low=0.0, high=6.0),
+    "clip": _clip,
+    "hard_tanh": _clip,
     "leaky_relu": _leaky_relu,
-    "sigmoid": _sigmoid,
-    "silu": _silu,
-    "gelu_tanh": _gelu_tanh,
+    "prelu": _prelu,
     "elu": _elu,
+    "celu": _celu,
+    "selu": _selu,
+    "sigmoid": _sigmoid,
+    "log_sigmoid": _log_sigmoid,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_swish": _hard_swish,
+    "softsign": _softsign,
+    "silu": _silu,
+    "learned_swish": _learned_swish,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "mish": _mish,
     "softplus": _softplus,
 }
 
-OVERFLOWING = {"sigmoid", "silu", "gelu_tanh"}
+OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh"}
 """Those that divide by an exponential, which is infinite where they are 0."""
 
 
@@ -135,5 +331,20 @@ def _sigmoid_of_one(number: Number, zeros: Zeros) -> Forward:
     return sigmoid
 
 
-WITHOUT_OVERFLOW = {"sigmoid": _sigmoid_of_one}
-"""It saves one sample the 0.7 µs of `errstate`."""
+def _silu_of_one(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
+    sigmoid, factor = _sigmoid_of_one(number, zeros), number(beta)
+    return lambda x: x * sigmoid(x * factor)
+
+
+def _learned_swish_of_one(number: Number, zeros: Zeros, alpha: Any, beta: Any) -> Forward:
+    sigmoid = _sigmoid_of_one(number, zeros)
+    factor, least, rest = number(alpha), number(beta), number(1 - beta)
+    return lambda x: (least + rest * sigmoid(x * factor)) * x
+
+
+WITHOUT_OVERFLOW: dict[str, Maker] = {
+    "sigmoid": _sigmoid_of_one,
+    "silu": _silu_of_one,
+    "learned_swish": _learned_swish_of_one,
+}
+"""They save one sample the 0.7 µs of `errstate`."""

@@ -6,17 +6,18 @@ What `torch.compile` or a function transform makes is not kept: it dies with the
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from math import inf, sqrt
 from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._arrays import is_narrow
-from portable_nn._typing import Array, Device
+from portable_nn._typing import Array, Device, DType
 from portable_nn.activations import FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
-from portable_nn.backends._base import Backend, Forward, leading_axes
+from portable_nn.backends._base import Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
 from portable_nn.layers import Dense, Layer
 
@@ -97,7 +98,7 @@ class Torch(Backend):
         return x.dtype, x.device, x.layout, x.is_nested
 
     @property
-    def kernels(self) -> Mapping[str, Forward]:
+    def kernels(self) -> Mapping[str, Kernel]:
         """PyTorch's own, each one pass over the values."""
         return _kernels()
 
@@ -105,21 +106,17 @@ class Torch(Backend):
         """Weights by columns, as `torch.nn.Linear` has them: products take up to a seventh less time."""
         return tuple(layer.map(np.asfortranarray) for layer in layers)
 
-    def prepared(self, layers: tuple[Layer, ...], like: Array) -> tuple[Forward, ...]:
+    def steps_of(self, layer: Layer, like: Array, dtype: DType) -> tuple[Forward, ...]:
         """Product and bias in one call."""
         import torch
 
-        steps: list[Forward] = []
-        for layer in layers:
-            if isinstance(layer, Dense):
-                steps.append(partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias))
-                if layer.activation == "gelu_tanh":
-                    steps.append(partial(_gelu_tanh, layer.weight.new_full((), LINEAR)))
-                elif layer.activation != "identity":
-                    steps.append(self.activation(layer.activation))
-            else:
-                steps += super().prepared((layer,), like)
-        return tuple(steps)
+        if not isinstance(layer, Dense):
+            return super().steps_of(layer, like, dtype)
+        name = layer.activation
+        product = partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias)
+        if name == "gelu_tanh":
+            return product, partial(_gelu_tanh, layer.weight.new_full((), LINEAR))
+        return (product,) if name == "identity" else (product, self.activation(name))
 
     def extent(self, x: Array, rows: int) -> tuple[float, float] | None:
         """Of the values alone, without their history; there are none on `meta`."""
@@ -193,25 +190,99 @@ class Torch(Backend):
                 setting.fp32_precision = precision
 
 
-def _kernels() -> Mapping[str, Forward]:
+@cache
+def _kernels() -> Mapping[str, Kernel]:
     import torch
 
     functional = torch.nn.functional
+
+    def leaky_relu(x: Array, negative_slope: Any = 0.01) -> Array:
+        if not isinstance(negative_slope, float):
+            return FUNCTIONS["leaky_relu"](x, negative_slope=negative_slope)
+        return functional.leaky_relu(x, negative_slope, inplace=negative_slope > 0)
+
+    def prelu(x: Array, slope: Any) -> Array:
+        return leaky_relu(x, slope)
+
+    def elu(x: Array, alpha: Any = 1.0) -> Array:
+        return functional.elu(x, alpha) if isinstance(alpha, float) else FUNCTIONS["elu"](x, alpha=alpha)
+
+    def celu(x: Array, alpha: Any = 1.0) -> Array:
+        return functional.celu(x, alpha) if isinstance(alpha, float) else FUNCTIONS["celu"](x, alpha=alpha)
+
+    def clip(x: Array, low: Any = -1.0, high: Any = 1.0) -> Array:
+        if isinstance(low, float) and isinstance(high, float):
+            return torch.clamp(x, low, high)
+        return FUNCTIONS["clip"](x, low=low, high=high)
+
+    def silu(x: Array, beta: Any = 1.0) -> Array:
+        if isinstance(beta, float) and beta == 1:
+            return functional.silu(x)
+        return FUNCTIONS["silu"](x, beta=beta) if is_narrow(x) else torch.sigmoid(beta * x) * x
+
+    def log_sigmoid(x: Array) -> Array:  # PyTorch's second derivative loses its upper tail
+        return FUNCTIONS["log_sigmoid"](x) if _derived(x) else functional.logsigmoid(x)
+
+    def mish(x: Array) -> Array:  # PyTorch's second derivative is nan where exp overflows
+        return FUNCTIONS["mish"](x) if _derived(x) else functional.mish(x)
+
+    def learned_swish(x: Array, alpha: Any, beta: Any) -> Array:
+        if is_narrow(x):
+            return FUNCTIONS["learned_swish"](x, alpha=alpha, beta=beta)
+        gate = torch.sigmoid_(alpha * x)
+        if _derived(x):
+            return (beta + (1 - beta) * gate) * x
+        return gate.mul_(1 - beta).add_(beta).mul_(x)
+
+    def softplus(x: Array, beta: Any = 1.0, threshold: Any = inf) -> Array:
+        if isinstance(beta, float) and isinstance(threshold, float):
+            return functional.softplus(x, beta, min(threshold, 40))  # beyond, it is x in every dtype
+        return FUNCTIONS["softplus"](x, beta=beta, threshold=threshold)
+
     return {  # in place where derivatives are taken from the result
         "sigmoid": torch.sigmoid_,
         "tanh": torch.tanh_,
+        "exp": torch.exp_,
         "relu": torch.relu_,
-        "leaky_relu": functional.leaky_relu_,
-        "elu": functional.elu,
-        "silu": functional.silu,
-        "softplus": partial(functional.softplus, threshold=40),  # beyond, it is x in every dtype
+        "relu6": functional.relu6,
+        "clip": clip,
+        "hard_tanh": clip,
+        "leaky_relu": leaky_relu,
+        "prelu": prelu,
+        "elu": elu,
+        "celu": celu,
+        "selu": functional.selu,
+        "gelu": _gelu,
+        "gelu_tanh": lambda x: _gelu_tanh(x.new_full((), LINEAR), x),
+        "silu": silu,
+        "learned_swish": learned_swish,
+        "mish": mish,
+        "hard_swish": functional.hardswish,
+        "log_sigmoid": log_sigmoid,
+        "softplus": softplus,
     }
 
 
-def _gelu_tanh(linear: Array, x: Array) -> Array:
-    """With one temporary; PyTorch's own is 0 below -5, where gelu is not, and takes longer for a batch."""
+def _derived(x: Array) -> bool:
+    """Whether derivatives may be taken, to which writing in place is an error."""
     import torch
 
-    if x.requires_grad or is_narrow(x) or torch._C._functorch.is_functorch_wrapped_tensor(x):
+    return bool(x.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def _gelu(x: Array) -> Array:
+    """By the complementary error function; PyTorch's own is 0 below -5, where gelu is not."""
+    import torch
+
+    if is_narrow(x) or _derived(x):
+        return FUNCTIONS["gelu"](x)
+    return torch.erfc(x * -sqrt(0.5)).mul_(x).mul_(0.5)
+
+
+def _gelu_tanh(linear: Array, x: Array) -> Array:
+    """With one temporary; PyTorch's own is 0 below -5, where gelu_tanh is not, and takes longer for a batch."""
+    import torch
+
+    if is_narrow(x) or _derived(x):
         return FUNCTIONS["gelu_tanh"](x)
     return torch.addcmul(linear, x, x, value=CUBIC).mul_(x).sigmoid_().mul_(x)
