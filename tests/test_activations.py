@@ -101,7 +101,7 @@ def test_the_largest_numbers_neither_warn_nor_give_nan(backend, dtype, name):
     assert not np.isnan(rounded(backend, ACTIVATIONS[name](x))).any()
 
 
-@names
+@pytest.mark.parametrize("name", [*ALONG_AN_AXIS, "gelu", "relu", "sigmoid", "softplus", "step"])
 def test_shapes(backend, name):
     for shape in SHAPES if name in ALONG_AN_AXIS else [(), (0,), *SHAPES]:
         x = placed(backend, np.linspace(-3, 3, num=prod(shape)).reshape(shape), "float32")
@@ -160,7 +160,7 @@ def test_big_endian_numbers_give_native_ones(name, dtype):
 @names
 def test_integers_become_the_default_float_of_the_device(backend, name):
     dtype = default_float(backend)
-    for integer in ("int8", "uint8", "int32", "bool"):
+    for integer in ("int8", "bool"):
         x = backend.place(np.array([[100, 1], [0, 3]]).astype(integer))
         result = ACTIVATIONS[name](x)
         check_beside(result, x, dtype, (2, 2))

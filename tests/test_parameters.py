@@ -104,6 +104,36 @@ def test_arrays_of_one_value_a_feature(backend, dtype, name):
         check(numbers(backend, found)[:, column], exact, numbers(backend, wanted), dtype)
 
 
+def test_networks_give_the_same(backend, dtype):
+    """By a library's own kernels: after a Dense, after another layer and alone, of one sample and of many."""
+    eager = backend.name in ("numpy", "torch", "cupy")
+    for name, cases in CASES.items():
+        several = [{key: float(value) for key, value in given.items()} for given, _ in cases]
+        n = len(several)
+        arrays = {key: np.array([case[key] for case in several]) for key in several[0]}
+        values = np.broadcast_to(X[:, None], (len(X), n))
+        x, half = placed(backend, values, dtype), placed(backend, values / 2, dtype)
+        exact = numbers(backend, x)
+        for given in [*several, arrays] if eager else [arrays]:
+            last = pnn.Activation(name, **given)
+            wanted = numbers(backend, last.map(lambda array: placed(backend, array, dtype))(x, backend.xp))
+            nets = [(pnn.Network([pnn.Dense(np.eye(n)), last]), x)]
+            if eager:
+                nets += (pnn.Network([last]), x), (pnn.Network([pnn.Rescaling(2.0), last]), half)
+            for net, inputs in nets:
+                before = numbers(backend, inputs)
+                found = net(inputs)
+                check_beside(found, x, x.dtype, x.shape)
+                check(numbers(backend, found), exact, wanted, dtype)
+                check(numbers(backend, net(inputs[5, :])), exact[5], wanted[5], dtype)
+                if eager:
+                    tall = backend.xp.concat([inputs] * 1001, axis=0)
+                    check(
+                        numbers(backend, net(tall)), np.tile(exact, (1001, 1)), np.tile(wanted, (1001, 1)), dtype
+                    )
+                np.testing.assert_array_equal(numbers(backend, inputs), before)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_integers_and_numbers_of_numpy_are_numbers(dtype):
     x = np.array([-2, 3], dtype=dtype)
