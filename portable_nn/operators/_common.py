@@ -98,8 +98,13 @@ def operator(function: Callable[..., Any]) -> Operator:
 
 
 def beside(x: Array, values: Any, xp: Namespace, dtype: Any = None) -> Array:
-    """Numbers as an array of the library and on the device of `x`."""
-    return xp.asarray(np.array(values), dtype=dtype, device=array_api_compat.device(x), copy=True)
+    """Numbers as an array of the library and on the device of `x`, cast on the host: devices may lack dtypes."""
+    host = np.array(values)
+    name = str(dtype).rpartition(".")[2]
+    if dtype is not None:
+        host = host.astype(name if hasattr(np, name) else np.float32)
+    found = xp.asarray(host, device=array_api_compat.device(x), copy=True)
+    return found if dtype is None or found.dtype == dtype else xp.astype(found, dtype)
 
 
 def shape_of(x: Array) -> tuple[int, ...]:

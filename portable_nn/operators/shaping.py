@@ -152,10 +152,14 @@ def _evenly(places: tuple[int, ...], n: int) -> slice | None:
 
 
 def gather_elements(x: Array, indices: Array, *, xp: Namespace, axis: int = 0) -> Array:
-    """Values at a place of their own each, along an axis."""
-    indices = xp.where(indices < 0, indices + x.shape[axis], indices)
-    others = tuple(slice(0, k) if i != axis % x.ndim else EVERYTHING for i, k in enumerate(indices.shape))
-    return xp.take_along_axis(x[others], indices, axis=axis)
+    """Values at a place of their own each, along an axis: places are counted through the whole array."""
+    axis %= x.ndim
+    shape, wanted = shape_of(x), shape_of(indices)
+    steps = [prod(shape[i + 1 :]) for i in range(x.ndim)]
+    others = sum(np.indices(wanted)[i] * steps[i] for i in range(x.ndim) if i != axis)
+    places = xp.where(indices < 0, indices + shape[axis], indices) * steps[axis]
+    places = places + beside(indices, others, xp, indices.dtype)
+    return xp.reshape(xp.take(xp.reshape(x, (-1,)), xp.reshape(places, (-1,)), axis=0), wanted)
 
 
 def expand(x: Array, shape: Host, *, xp: Namespace) -> Array:
