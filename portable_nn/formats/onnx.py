@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 from portable_nn.errors import FormatError, NetworkError
+from portable_nn.formats.onnx_gemms import with_gemms
 from portable_nn.formats.onnx_graph import Body, cleared, pruned
 from portable_nn.formats.onnx_labels import labelled
 from portable_nn.formats.onnx_lowering import chain
@@ -69,12 +70,12 @@ def _layers(body: Body) -> tuple[Layer, ...]:
     if head.end in ends and len(ends) == 1:
         return head.layers or (Activation("identity"),)
     rest = _from(body, Value(head.end, first.dtype, head.shape if head.layers else shape))
-    graph = _graph(rest, rest.inputs)
-    tail = _tail(rest, graph.shapes)
+    shapes = _graph(rest, rest.inputs).shapes
+    tail = _tail(rest, shapes)
     if tail is None:
-        return *head.layers, graph
+        return *head.layers, _graph(with_gemms(rest, shapes), rest.inputs)
     middle = pruned(replace(rest, outputs={tail[0]: tail[0]}))
-    return (*head.layers, _graph(middle, rest.inputs), *tail[1])
+    return (*head.layers, _graph(with_gemms(middle, shapes), rest.inputs), *tail[1])
 
 
 def _from(body: Body, value: Value) -> Body:

@@ -1,10 +1,13 @@
 """Networks in ONNX files: ONNX Runtime and the frameworks that exported them are the oracles."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from helpers import EPSILON, check_beside, placed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn.errors import FormatError
@@ -162,8 +165,8 @@ def test_a_graph_on_every_library(backend, dtype, residual_net):
     net, wanted = residual_net
     x = placed(backend, SAMPLES, dtype)
     for shape in ((7, 6), (1, 7, 6), (6,), (0, 6)):
-        given = x[0, ...] if shape == (6,) else x[:0, ...] if shape == (0, 6) else backend.xp.reshape(x, shape)
-        check_beside(net(given), given, x.dtype, (*shape[:-1], 3))
+        some = x[0, ...] if shape == (6,) else x[:0, ...] if shape == (0, 6) else backend.xp.reshape(x, shape)
+        check_beside(net(some), some, x.dtype, (*shape[:-1], 3))
     found = backend.to_numpy(net(x)).astype(np.float64)
     np.testing.assert_allclose(found, wanted, atol=8 * max(EPSILON[dtype], EPSILON["float32"]))
     bound = net.to(backend)
@@ -275,6 +278,40 @@ def test_refusals_name_the_file_and_the_node(write, nodes, constants, shape, mat
         read_onnx(path)
 
 
+def test_a_product_that_a_chain_ends_in_stays(write):
+    nodes = [
+        helper.make_node("Sin", ["x"], ["s"]),
+        helper.make_node("Add", ["x", "s"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["k"]),
+        helper.make_node("Mul", ["k", "k"], ["y"]),
+    ]
+    path = write(nodes, {"w": f(6, 3), "b": f(3)})
+    net = read_onnx(path)
+    np.testing.assert_allclose(net(SAMPLES), run(path, SAMPLES)["y"], rtol=1e-5, atol=1e-5)
+
+
+def test_outputs_by_name_and_several_inputs(write, tmp_path):
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"]),
+        helper.make_node("Gather", ["table", "i"], ["e"]),
+        helper.make_node("Add", ["h", "e"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["p"]),
+        helper.make_node("Gather", ["s", "two"], ["g"], axis=1),
+    ]
+    constants = {"w": f(6, 3), "b": f(3), "table": f(5, 3), "two": np.array([2, 0])}
+    model = model_of(nodes, constants, outputs=("p", "g"))
+    model.graph.input.append(helper.make_tensor_value_info("i", onnx.TensorProto.INT64, ["n"]))
+    (tmp_path / "two.onnx").write_bytes(model.SerializeToString())
+    inputs = {"x": SAMPLES, "i": RNG.integers(0, 5, 7)}
+    net = read_onnx(tmp_path / "two.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "two.onnx")
+    found = net(inputs)
+    assert list(found) == ["p", "g"]
+    for name, wanted in zip(found, session.run(None, inputs), strict=True):
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-5)
+
+
 def test_chains_that_double_take_no_memory(write):
     names = ["x", *(f"h{i}" for i in range(60))]
     nodes = [helper.make_node("Concat", [a, a], [b], axis=1) for a, b in pairwise(names)]
@@ -287,3 +324,41 @@ def test_format_is_told_by_content(write, tmp_path):
     path = write([helper.make_node("Relu", ["x"], ["y"])], {})
     path.rename(tmp_path / "model.bin")
     assert pnn.load(tmp_path / "model.bin").layers[0].name == "relu"
+
+
+def honest():
+    """Files that use what the reader has: chains, branches, classical operators, subgraphs."""
+    keys = {"keys_int64s": [0, 1, 2], "values_int64s": [5, 6, 7]}
+    scaled = helper.make_node("Scaler", ["x"], ["a"], domain="ai.onnx.ml", offset=[0.5] * 6, scale=[2.0] * 6)
+    label = helper.make_node("LabelEncoder", ["i"], ["y"], domain="ai.onnx.ml", **keys)
+    zipped = helper.make_node("ZipMap", ["p"], ["y"], domain="ai.onnx.ml", classlabels_strings=["a", "b", "c"])
+    gemm = helper.make_node("Gemm", ["a", "w", "b"], ["h"], transB=1)
+    softmax = helper.make_node("Softmax", ["h"], ["p"])
+    weights = {"w": f(3, 6), "b": f(3)}
+    yield model_of([scaled, gemm, softmax, zipped], weights)
+    yield model_of([scaled, gemm, helper.make_node("ArgMax", ["h"], ["i"], axis=1), label], weights)
+    shape = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["r"]),
+        helper.make_node("ReduceMean", ["r"], ["m"], keepdims=0, noop_with_empty_axes=0),
+        helper.make_node("Expand", ["m", "s"], ["e"]),
+        helper.make_node("Concat", ["x", "e"], ["y"], axis=1),
+    ]
+    yield model_of(shape, {"zero": np.array([0]), "rest": np.array([2, 3])})
+
+
+HONEST = [model.SerializeToString() for model in honest()]
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mutations_raise_only_errors_of_this_package(tmp_path, data):
+    mutated = bytearray(data.draw(st.sampled_from(HONEST)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(mutated)
+    with suppress(FormatError):
+        assert isinstance(read_onnx(path), pnn.Network)

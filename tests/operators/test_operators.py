@@ -88,7 +88,8 @@ def test_node_tests(backend, folder):
     if backend.name == "array_api_strict" and str(backend) != "array_api_strict:device1":
         pytest.skip("one device of it is enough: the others differ in dtypes")
     passed, applying, wrong = 0, 0, []
-    for name, model, sets, rtol, atol in cases(folder):
+    every = 5 if backend.name == "jax" else 1  # XLA compiles each operator for each shape
+    for name, model, sets, rtol, atol in cases(folder)[::every]:
         dtypes = {value.dtype for value in (*model.graph.inputs, *model.graph.outputs)}
         if backend.name == "torch" and dtypes & UNSIGNED:
             continue
@@ -110,7 +111,7 @@ def test_node_tests(backend, folder):
         if entry is not None:
             wrong.append(f"{name} passes: take it from the list")
     assert wrong == []
-    assert applying > 800
+    assert applying > 800 // every
     assert passed >= 0.98 * applying
 
 

@@ -1,0 +1,89 @@
+"""Products of constants inside a graph in one form, ``x @ weight + bias``, which runs as a `Dense` does."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from portable_nn._typing import NumPyArray
+from portable_nn.formats.onnx_graph import Body, pruned
+from portable_nn.layers import Shape
+from portable_nn.readers.onnx import Node
+
+__all__ = ["with_gemms"]
+
+
+def with_gemms(body: Body, shapes: Mapping[str, Shape]) -> Body:
+    """The graph with each product of constants as a Gemm without attributes.
+
+    Parameters
+    ----------
+    body : Body
+    shapes : mapping of str to tuple of int
+        Of one sample, of the values that are known.
+
+    Returns
+    -------
+    Body
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.onnx_gemms import with_gemms
+    >>> from portable_nn.formats.onnx_graph import Body
+    >>> from portable_nn.readers.onnx import Node, Value
+    >>> nodes = Node("MatMul", ("x", "w"), ("h",)), Node("Add", ("h", "b"), ("y",))
+    >>> body = Body(nodes, {"w": np.ones((3, 2)), "b": np.ones(2)}, (Value("x"),), {"y": "y"}, {"": 20})
+    >>> [node.operator for node in with_gemms(body, {"x": (3,)}).nodes]
+    ['Gemm']
+    """
+    nodes, constants, joined = list[Node](), dict(body.constants), set[str]()
+    for node in body.nodes:
+        flat = len(shapes.get(node.inputs[0], ())) == 1 if node.inputs else False
+        weight = body.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        if joined.intersection(node.inputs) and node.operator == "Add":
+            continue
+        if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or not flat:
+            nodes.append(node)
+        elif node.operator == "Gemm" and (parts := _parts(node, weight, body.constants)):
+            names = tuple(f"{node.outputs[0]}.{name}" for name in ("weight", "bias"))
+            constants.update(zip(names, parts, strict=True))
+            nodes.append(replace(node, inputs=(node.inputs[0], *names), attributes={}))
+        elif node.operator == "MatMul" and (after := _sum_after(body, node, weight.shape[1])):
+            add, bias = after
+            name = f"{add.outputs[0]}.bias"
+            constants[name] = bias
+            joined.add(node.outputs[0])
+            nodes.append(Node("Gemm", (*node.inputs, name), add.outputs, {}, node.name))
+        else:
+            nodes.append(node)
+    return pruned(replace(body, nodes=tuple(nodes), constants=constants))
+
+
+def _parts(
+    node: Node, weight: NumPyArray, constants: Mapping[str, NumPyArray]
+) -> tuple[NumPyArray, NumPyArray] | None:
+    """Weight and bias of a Gemm, without what it does to them; None where they are no constants."""
+    given = node.attributes
+    if given.get("transA", 0) or (len(node.inputs) > 2 and node.inputs[2] not in constants):
+        return None
+    weight = (weight.T if given.get("transB", 0) else weight) * weight.dtype.type(given.get("alpha", 1.0))
+    n = weight.shape[1]
+    if len(node.inputs) < 3:
+        return weight, np.zeros(n, weight.dtype)
+    bias = constants[node.inputs[2]]
+    if bias.size not in (1, n):
+        return None
+    return weight, np.broadcast_to(bias.reshape(-1) * bias.dtype.type(given.get("beta", 1.0)), (n,))
+
+
+def _sum_after(body: Body, node: Node, n: int) -> tuple[Node, NumPyArray] | None:
+    """The node that alone reads a product and adds one constant a feature, and that."""
+    name = node.outputs[0]
+    match body.readers.get(name):
+        case [Node("Add") as add] if name not in body.outputs.values():
+            (other,) = [each for each in add.inputs if each != name] or [""]
+            bias = body.constants.get(other)
+            if bias is not None and bias.dtype.kind == "f" and bias.shape in ((n,), (1, n)):
+                return add, bias.reshape(n)
+    return None
