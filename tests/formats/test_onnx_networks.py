@@ -353,7 +353,7 @@ HONEST = [model.SerializeToString() for model in honest()]
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutations_raise_only_errors_of_this_package(tmp_path, data):
     mutated = bytearray(data.draw(st.sampled_from(HONEST)))
     for _ in range(data.draw(st.integers(1, 4))):
