@@ -291,8 +291,13 @@ class Passes:
     def _by_blocks(self, x: Array, backend: Backend, result: Result) -> Forward:
         bound = None if self.backend is None else backend.of_blocks
         network = Passes(self._layers, bound, self._dtype, self._shapes, self._compiled, self._meaning)
-        sample = self._shape or tuple(x.shape[-1:] if result == "labels" else ())
+        unknown = not self._shape and any(isinstance(layer, Graph) for layer in self._layers)
+        sample = (
+            tuple(x.shape[1:]) if unknown else self._shape or tuple(x.shape[-1:] if result == "labels" else ())
+        )
         forward = backend.by_blocks(network, result, sample, x)
+        if unknown:  # made for samples of this shape
+            return forward
         self._keys[type(x)] = backend.key
         self._passes[result, type(x), backend.key(x)] = forward
         return forward

@@ -9,6 +9,8 @@ import pytest
 from helpers import TOLERANCE, forward
 
 import portable_nn as pnn
+from portable_nn.layers import Graph
+from portable_nn.readers.onnx import Node, Value
 
 COUNT = 64
 METHODS = ["__call__", "predict", "logits"]
@@ -132,6 +134,18 @@ def test_a_network_that_takes_samples_of_any_shape(dask, net):
     np.testing.assert_array_equal(net(x), 2 * numbers + 1)
     assert net(x).chunks == x.chunks
     np.testing.assert_array_equal(net.predict(x), [5, 5, 5, 5])
+
+
+@pytest.mark.parametrize("operator", ["Tanh", "Softmax", "Flatten"])
+def test_a_graph_that_takes_samples_of_any_shape(dask, operator):
+    graph = Graph([Node(operator, ("x",), ("y",))], [Value("x", "float32", None)], ["y"], {"": 20})
+    net = pnn.Network([graph])
+    for shape in (4, 6), (4, 2, 3), (5, 3):
+        numbers = np.arange(np.prod(shape), dtype=float).reshape(shape)
+        for method in METHODS:
+            wanted, found = (getattr(net, method)(x) for x in (numbers, dask.from_array(numbers, chunks=2)))
+            assert found.shape == wanted.shape
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_several_axes_of_features_become_one_or_more(dask):
