@@ -13,8 +13,9 @@ from portable_nn._typing import Array
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
 from portable_nn.inference import infer
+from portable_nn.labels import label_indices
 from portable_nn.network import Network
-from portable_nn.running import placed, runner, target_of
+from portable_nn.running import blank, placed, runner, target_of, warn_of_blank
 from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]
@@ -80,8 +81,8 @@ def evaluate(
     net : Network
     images : array of shape (N, ...)
         Of any library.
-    labels : array of shape (N,), integer
-        The true ones.
+    labels : array of shape (N,), integer or str
+        The true ones: the classes of the network where it names them, else the indices of its outputs.
     backend : str or Backend, optional
         Where to compute; by default where `images` are, or where the network is bound.
     batch_size : int, optional
@@ -120,15 +121,19 @@ def evaluate(
     truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
         raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
+    if net.task == "multilabel":
+        raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")
     target = target_of(net, images, backend)
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = runner(net, target, outputs=False)
         logits = net.logits(placed(images[:1, ...], target))
         run(images[:1, ...])  # places the weights
-        metrics.check_labels(truth, (total,), max(2, logits.shape[-1]))
+        indices = label_indices(truth, (total,), max(2, logits.shape[-1]), net.classes)
+        truth = net.meaning.class_of(indices, np)
         start = perf_counter()
         if per_sample:
+            warn_of_blank(blank(images, net.input_shape))
             predicted = np.empty(total, dtype=np.int64)
             for i in range(total):
                 predicted[i] = run(images[i, ...])

@@ -19,7 +19,7 @@ from portable_nn.errors import BackendError, FormatError, InputError
 from portable_nn.layers import Dense
 from portable_nn.network import Network
 from portable_nn.results import NpyWriter
-from portable_nn.running import check_samples, identity, nothing, placed, runner, target_of
+from portable_nn.running import blank, check_samples, identity, nothing, placed, runner, target_of, warn_of_blank
 from portable_nn.sources import Source, is_path, opened, reshaped, source_of
 from portable_nn.streams import batches, number_of_samples
 from portable_nn.threads import ONE_THREAD, blas, given, in_order
@@ -134,9 +134,9 @@ def infer(
             raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
         if batch_size or workers:
             raise InputError("a cluster has workers of its own, and takes whole blocks: give block=1_000_000")
-        return infer_there(
-            client, net, data, str(backend or net.backend or "numpy"), outputs, out, block, overwrite, progress
-        )
+        spec = backend or net.backend or "numpy"
+        spec = spec if isinstance(spec, str) else backends.spec_of(spec)
+        return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
     source, first = _first(opened(data))
     if is_path(first):
         source = first = source_of(source)
@@ -144,6 +144,9 @@ def infer(
         source = first = reshaped(source, net.input_shape)
     target = target_of(net, first, backend)
     check_samples(first, net.input_shape)
+    if not outputs:
+        shape = net.output_shape or tuple(getattr(first, "shape", ())[-1:])
+        net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if hasattr(source, "shape") else None
@@ -151,9 +154,18 @@ def infer(
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" else workers or _threads(net, samples)
 
+    without_values = 0
+
+    def looked_at(parts: Iterator[Array]) -> Iterator[Array]:
+        nonlocal without_values
+        for part in parts:
+            without_values += blank(part, net.input_shape)
+            yield part
+
     def results(size: int, start: int = 0, block: int | None = None) -> Iterator[NumPyArray]:
         threads = threads_for(None if total is None else total - start)
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
+        parts = parts if outputs else looked_at(parts)
         done = start
         alone = 0 if workers or total is not None else _paying(net)
         one = (workers or given()) == 1 and (total is None or total > ROWS)
@@ -163,6 +175,7 @@ def infer(
                 if progress is not None:
                     progress(done)
                 yield part
+        warn_of_blank(without_values)
 
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))

@@ -117,16 +117,16 @@ class Meaning:
         table = xp.asarray(list(self.classes), dtype=label.dtype, device=getattr(label, "device", None))
         return xp.reshape(xp.take(table, xp.reshape(label, (-1,))), label.shape)
 
-    def check_labels(self, layers: Layers, outputs: Shape) -> None:
-        """Raise a `NetworkError` if outputs of that shape mean no labels."""
+    def check_labels(self, layers: Layers, outputs: Shape, instead: str = "net(x)") -> None:
+        """Raise a `NetworkError` if outputs of that shape mean no labels; it says what to call instead."""
         if self.task == "regression":
-            raise NetworkError("the network does regression, which has no labels: call net(x) for its values")
+            raise NetworkError(f"the network does regression, which has no labels: call {instead} for its values")
         if outputs != (1,) or self.task is not None or self.classes is not None:
             return
         if _name(without_identities(layers)[-1]) != "sigmoid":
             raise NetworkError(
-                "one output without a sigmoid is regression, which has no labels: call net(x) for its values, "
-                'or, if it is a logit, say task="classification"'
+                f"one output without a sigmoid is regression, which has no labels: call {instead} for its "
+                'values, or, if it is a logit, say task="classification"'
             )
 
     def task_of(self, layers: Layers) -> Task | None:

@@ -13,7 +13,6 @@ __all__ = [
     "Disagreement",
     "LabelParity",
     "Parity",
-    "check_labels",
     "confidence",
     "confusion",
     "count_correct",
@@ -47,7 +46,7 @@ def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
     Raises
     ------
     ShapeError
-        If the shapes differ.
+        If the shapes differ, or labels are no integers.
 
     Examples
     --------
@@ -57,6 +56,8 @@ def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
     2
     """
     _check_one_each(predicted, labels)
+    _check_integers(predicted)
+    _check_integers(labels)
     return int(np.count_nonzero(predicted == labels))
 
 
@@ -98,10 +99,16 @@ def _check_one_each(predicted: NumPyArray, labels: NumPyArray) -> None:
         )
 
 
+def _check_integers(labels: NumPyArray) -> None:
+    if labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"labels are integers, got dtype {labels.dtype}: portable_nn.labels.label_indices makes them of names"
+        )
+
+
 def _as_indices(labels: NumPyArray) -> NumPyArray:
     """Labels as integers wide enough to compute with."""
-    if labels.dtype.kind not in "iu":
-        raise ShapeError(f"labels are integers, got dtype {labels.dtype}")
+    _check_integers(labels)
     indices = labels.astype(np.int64)
     if indices.min(initial=0) < 0:
         raise ShapeError(f"labels are not negative, got {labels.min()}")
@@ -140,11 +147,11 @@ class Disagreement:
     index : int
         Its place among the samples, counted along all leading axes.
     expected, label : int
-        The reference's label, and the one in question.
+        The reference's label, and the one in question, as places among the classes.
     probability : float
         The largest output in question.
     truth : int or None
-        The true label, if known.
+        The true one, if known.
     """
 
     index: int
@@ -245,7 +252,7 @@ class LabelParity:
     Attributes
     ----------
     total : int
-        Samples.
+        Samples; of a network with several labels for each, labels.
     correct : int or None
         Those whose label is the true one; None where the truth is not known.
     differ : int
@@ -278,6 +285,8 @@ def label_parity(
     outputs: NumPyArray,
     reference: NumPyArray,
     truth: NumPyArray | None = None,
+    *,
+    per_sample: int = 1,
 ) -> LabelParity:
     """Compare labels with those of a reference.
 
@@ -288,6 +297,8 @@ def label_parity(
         The outputs that the labels were taken from.
     truth : array of shape (N,), integer, optional
         The true labels.
+    per_sample : int
+        How many successive labels are of one sample.
 
     Returns
     -------
@@ -311,7 +322,7 @@ def label_parity(
     changed = np.flatnonzero(predicted != expected)
     disagreements = [
         Disagreement(
-            index=i,
+            index=i // per_sample,
             expected=int(expected[i]),
             label=int(predicted[i]),
             probability=float(outputs[i].max()),
@@ -354,28 +365,3 @@ def confidence(outputs: NumPyArray) -> NumPyArray:
 def _by_class(outputs: NumPyArray) -> NumPyArray:
     """A column for each class, two where outputs are the probability of the second alone."""
     return outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
-
-
-def check_labels(truth: NumPyArray, shape: tuple[int, ...], classes: int) -> None:
-    """Raise a `ShapeError` unless there is one label for each sample, among those that the network gives.
-
-    Parameters
-    ----------
-    truth : array
-    shape : tuple of int
-        That of the labels which the network gives: one for each sample.
-    classes : int
-        How many labels there are, 0 for a regression.
-    """
-    if classes == 0:
-        raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
-    if truth.shape != shape or truth.dtype.kind not in "iu":
-        raise ShapeError(
-            f"{' x '.join(map(str, shape))} samples, labels of shape {truth.shape} and dtype {truth.dtype}: "
-            "give one integer for each"
-        )
-    if truth.size and (truth.min() < 0 or truth.max() >= classes):
-        raise ShapeError(
-            f"labels run from {truth.min()} to {truth.max()}, the network gives 0 to {classes - 1}: "
-            "give the labels that it was trained on"
-        )

@@ -423,7 +423,7 @@ class Network:
         return f"Network([{', '.join(map(repr, self.layers))}]{where}{how})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = str(self.backend) if self.backend and self.backend.name else None
+        spec = backends.spec_of(self.backend) if self.backend and self.backend.name else None
         keeps = self.backend is None or self.backend.pickles
         layers = self.layers if keeps else self._numpy_layers()
         return _rebuilt, (layers, spec, self.compiled, self.dtype, self.meaning.given())

@@ -162,7 +162,7 @@ class Passes:
         self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = None if self.backend is None else str(self.backend)
+        spec = None if self.backend is None else backends.spec_of(self.backend)
         return _made_anew, (self._layers, spec, self._dtype, self._shapes, self._compiled, self._meaning)
 
     def digest(self) -> str:

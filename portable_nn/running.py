@@ -10,14 +10,23 @@ from portable_nn import backends
 from portable_nn._arrays import check_real, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
-from portable_nn.errors import ShapeError
+from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.layers import Shape, check_input
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
 from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches
 
-__all__ = ["check_samples", "identity", "nothing", "placed", "runner", "target_of"]
+__all__ = [
+    "blank",
+    "check_samples",
+    "identity",
+    "nothing",
+    "placed",
+    "runner",
+    "target_of",
+    "warn_of_blank",
+]
 
 
 def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
@@ -78,6 +87,29 @@ def placed(batch: Array, target: Backend) -> Array:
         return batch
     check_real(batch, np)
     return target.place(batch, share=True)
+
+
+def blank(batch: Array, sample: Shape | None) -> int:
+    """How many samples of a batch hold nothing but nan; of a library that computes late, none are looked at."""
+    xp = namespace(batch)
+    home, axes = backends.of(batch, xp), len(sample or (1,))
+    if not check_real(batch, xp) or home.lazy or not home.keeps(batch) or 0 in batch.shape:
+        return 0
+    is_nan = home.entered(xp.isnan)
+    first = batch[(..., *(0,) * axes)]  # of each sample, which tells nearly always that there are none
+    if not home.to_numpy(is_nan(first)).any():
+        return 0
+    return int(home.to_numpy(is_nan(batch)).all(axis=tuple(range(-axes, 0))).sum())
+
+
+def warn_of_blank(samples: int) -> None:
+    """Warn that samples got labels which mean nothing."""
+    if samples:
+        warnings.warn(
+            f"{samples:,} samples hold nothing but nan: their labels mean nothing, leave them out",
+            InputWarning,
+            stacklevel=4,
+        )
 
 
 def check_samples(first: Any, shape: Shape | None) -> None:

@@ -21,6 +21,7 @@ def cli(monkeypatch, capsys, tmp_path):
     np.savez("negative.npz", images=images[:9], labels=-labels[:9])
     np.savez("floats.npz", images=images[:9], labels=labels[:9] / 2)
     np.save("number.npy", np.array(3.0))
+    pnn.save(pnn.Network([pnn.Dense(np.ones((784, 1)))]), "regression.safetensors")
     (tmp_path / "really.npz").write_bytes((tmp_path / "number.npy").read_bytes())
     (tmp_path / "latin1.json").write_bytes(b"\xff\xfe")
 
@@ -50,6 +51,20 @@ def cli(monkeypatch, capsys, tmp_path):
         ("predict number.npy", "samples along their first axis"),
         ("predict short.npz", "give a .npy or IDX file"),
         ("evaluate --explain --json", "leave --json out"),
+        ("evaluate -b jax -b torch", "--backend is taken once here: give one"),
+        ("evaluate --model mnist -m book", "--model is taken once here: give one"),
+        ("predict x.npy --backend numpy -b torch", "--backend is taken once here"),
+        ("predict x.npy --out a.npy --out b.npy", "--out is taken once here"),
+        ("compare --json a.json --json b.json", "--json is taken once here"),
+        ("plot sweep --out a.png -o b.png", "--out is taken once here"),
+        ("convert a.npz b.npz --set last=softmax --set last=tanh", "--set gives last twice"),
+        ("summary -m mnist -m book", "--model is taken once here"),
+        ("evaluate --model regression.safetensors", "predict --outputs gives its values"),
+        ("predict number.npy --model regression.safetensors", "predict --outputs gives its values"),
+        (
+            "plot confusion -o c.png --model regression.safetensors",
+            "portable-nn predict --outputs gives its values",
+        ),
         ("evaluate --backend cuda:0", "did you mean torch:cuda:0?"),
     ],
 )

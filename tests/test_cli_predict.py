@@ -34,9 +34,22 @@ def test_a_line_for_each_sample(predict):
 
 def test_probabilities_are_those_of_the_network(predict):
     status, out, _ = predict("images.npy", "--probabilities")
+    assert predict("images.npy", "--outputs") == (status, out, "")
     found = np.array([line.split() for line in out.splitlines()], dtype=float)
     assert status == 0
     np.testing.assert_allclose(found, pnn.load("mnist")(np.load("images.npy")), atol=1e-7)
+
+
+def test_a_regression_has_outputs(predict):
+    pnn.save(pnn.Network([pnn.Dense(np.full((784, 1), 1 / 784))]), "mean.safetensors")
+    status, out, _ = predict("images.npy", "--outputs", "--model", "mean.safetensors")
+    assert status == 0
+    np.testing.assert_allclose(
+        [float(line) for line in out.split()], np.load("images.npy").mean(axis=1), rtol=1e-6
+    )
+    status, out, error = predict("images.npy", "--model", "mean.safetensors")
+    assert (status, out) == (2, "")
+    assert "portable-nn predict --outputs gives its values" in error
 
 
 def test_out_writes_a_file(predict):

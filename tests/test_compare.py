@@ -407,7 +407,7 @@ def test_batch_sizes_of_numpy_are_written_as_json(mnist):
         (np.arange(3), "500 samples"),
         (np.full(500, 10), "10 to 10"),
         (np.zeros(500), "float64"),
-        (np.full(500, "7", "T"), "String"),
+        (np.full(500, "7", "T"), "labels are strings such as '7'"),
     ],
 )
 def test_labels_that_do_not_fit(mnist, labels, words):
@@ -422,6 +422,42 @@ def test_no_images(mnist):
         pnn.compare(net, images[:0], backends=["numpy"], **QUICK)
 
 
+SCORES = np.random.default_rng(1).normal(size=(40, 3))
+
+
+def scored(*, task=None, classes=None, activation="softmax"):
+    return pnn.Network([pnn.Dense(np.eye(3), None, activation)], task=task, classes=classes)
+
+
+@pytest.mark.parametrize("classes", [None, [1, 2, 3], ["a", "b", "c"], [40, -1, 2]])
+def test_labels_are_the_classes_of_the_network(classes):
+    labels = SCORES.argmax(axis=1)
+    labels[0] = (labels[0] + 1) % 3
+    truth = labels if classes is None else np.array(classes)[labels]
+    options = {"backends": ["numpy", faulty.REVERSING], "in_process": True, **QUICK}
+    right, wrong = pnn.compare(scored(classes=classes), SCORES, truth, **options).rows
+    assert (right.state, right.labels.correct, right.labels.differ) == ("agrees", 39, 0)
+    assert np.shape(right.labels.confusion) == (3, 3)
+    middle = int(np.sum(SCORES.argmax(axis=1) == 1))
+    assert (wrong.state, wrong.labels.differ) == ("differs", 40 - middle)
+    shown = wrong.labels.disagreements[0]
+    assert shown.expected == SCORES[shown.index].argmax() == 2 - shown.label
+    with pytest.raises(pnn.ShapeError):
+        pnn.compare(scored(classes=classes), SCORES, np.full(40, 99), **options)
+
+
+def test_several_labels_of_a_sample():
+    net, truth = scored(task="multilabel", activation="sigmoid"), (SCORES >= 0).astype(int)
+    options = {"backends": ["numpy", faulty.REVERSING], "in_process": True, **QUICK}
+    right, wrong = pnn.compare(net, SCORES, truth, **options).rows
+    assert (right.labels.total, right.labels.correct, right.labels.differ) == (120, 120, 0)
+    turned = truth != truth[:, ::-1]
+    assert (wrong.state, wrong.labels.differ) == ("differs", turned.sum())
+    assert {shown.index for shown in wrong.labels.disagreements} <= set(np.flatnonzero(turned.any(axis=1)))
+    with pytest.raises(pnn.ShapeError, match="40 x 3 samples, labels of shape"):
+        pnn.compare(net, SCORES, truth[:, 0], **options)
+
+
 def a_row(backend, speeds, state="agrees"):
     measured = Measured(
         device="cpu",
@@ -430,7 +466,10 @@ def a_row(backend, speeds, state="agrees"):
         stale=False,
         batch_effect=0.0,
         cold_start=ColdStart(0.0, 0.0, 0.0),
-        speeds=tuple(Speed(size, False, size / rate, size / rate, 1) for size, rate in speeds.items()),
+        speeds=tuple(
+            Speed(size, False, *(size / rate * noise for noise in (0.98, 1, 1.05)), 9)
+            for size, rate in speeds.items()
+        ),
         host_memory=None,
         device_memory=None,
         threads=(),
@@ -450,3 +489,36 @@ def test_crossover_names_the_winner_from_each_batch_size_on_by_a_clear_lead():
         (4, "large float32"),
     ]
     assert found.crossover(transfers=True) == ()
+
+
+def crossover(*rows):
+    found = Comparison("m", "n", 1, (1, 2, 4, 8), rows, environment())
+    return [(winner.batch_size, winner.name, winner.ties) for winner in found.crossover()]
+
+
+def test_a_verdict_changes_only_where_intervals_are_apart():
+    """Two that take turns by a twentieth, then by a fifth of which the calls of a tenth overlap."""
+    one = a_row("one", {1: 100.0, 2: 105.0, 4: 100.0, 8: 105.0})
+    two = a_row("two", {1: 105.0, 2: 100.0, 4: 105.0, 8: 100.0})
+    assert crossover(one, two) == [(1, "two float32", ("one float32",))]
+    slow = a_row("slow", {1: 10.0, 2: 10.0, 4: 10.0, 8: 10.0})
+    assert crossover(one, two, slow) == crossover(one, two)
+    winning = a_row("winning", {1: 1.0, 2: 1.0, 4: 1.0, 8: 300.0})
+    assert crossover(one, two, winning) == [
+        (1, "two float32", ("one float32",)),
+        (8, "winning float32", ()),
+    ]
+    settling = a_row("two", {1: 105.0, 2: 100.0, 4: 150.0, 8: 150.0})
+    assert crossover(one, settling) == [(1, "two float32", ())]
+
+
+@pytest.mark.parametrize(("p90", "apart"), [(0.94, True), (1.0, False)])
+def test_a_few_slow_calls_leave_it_open(p90, apart):
+    speeds = Speed(1, False, 0.7, 0.8, p90, 9), Speed(1, False, 0.95, 1.0, 1.05, 9)
+    assert speeds[0].beats(speeds[1]) is apart
+    assert not speeds[1].beats(speeds[0])
+
+
+def test_a_lead_of_less_than_a_tenth_is_noise_of_one_call():
+    assert not Speed(1, False, 1.0, 1.0, 1.0, 1).beats(Speed(1, False, 1.05, 1.05, 1.05, 1))
+    assert Speed(1, False, 1.0, 1.0, 1.0, 1).beats(Speed(1, False, 1.2, 1.2, 1.2, 1))

@@ -137,13 +137,42 @@ def test_a_record_is_frozen(mnist, mnist_test):
         (lambda images, labels: (images, labels + 1), "labels run from 1 to 10, the network gives 0 to 9"),
         (lambda images, labels: (images, -labels), "labels run from -9 to 0"),
         (lambda images, labels: (images, labels / 2), "dtype float64: give one integer for each"),
-        (lambda images, labels: (images, labels.astype(str)), "give one integer for each"),
+        (lambda images, labels: (images, labels.astype(str)), "labels are strings such as '0'.*described"),
     ],
 )
 def test_images_and_labels_that_do_not_fit(backend, mnist, mnist_test, change, message):
     images, labels = change(*(array[:FEW] for array in mnist_test))
     with pytest.raises(pnn.ShapeError, match=message):
         pnn.evaluate(mnist, images, labels, backend=backend)
+
+
+LOGITS = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+NUMBERED, NAMED = [1, 2, 3], ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("classes", [NUMBERED, NAMED, [30, -7, 2]])
+def test_labels_are_the_classes_of_the_network(backend, classes):
+    net = pnn.Network([pnn.Dense(np.eye(3, dtype=np.float32), None, "softmax")], classes=classes)
+    labels = np.array(classes)[LOGITS.argmax(axis=1)]
+    labels[:3] = labels[2::-1]
+    correct = int(np.sum(labels == np.array(classes)[LOGITS.argmax(axis=1)]))
+    for options in ({}, {"per_sample": True}):
+        assert pnn.evaluate(net, LOGITS, labels, backend=backend, **options).correct == correct
+
+
+def test_several_labels_of_a_sample_have_no_one_accuracy():
+    net = pnn.Network([pnn.Dense(np.eye(3), None, "sigmoid")], task="multilabel")
+    with pytest.raises(pnn.ShapeError, match=r"compare them with net.predict\(x\)"):
+        pnn.evaluate(net, LOGITS, np.zeros(30, int))
+
+
+@pytest.mark.parametrize("options", [{}, {"per_sample": True}])
+def test_samples_of_nothing_but_nan_are_told_of(options):
+    net = pnn.Network([pnn.Dense(np.eye(3), None, "softmax")])
+    x = LOGITS.copy()
+    x[[4, 9]], x[5, 0] = np.nan, np.nan
+    with pytest.warns(pnn.InputWarning, match="^2 samples hold nothing but nan"):
+        pnn.evaluate(net, x, np.zeros(30, int), **options)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -691,3 +692,27 @@ def test_memory_stays_bounded(mnist):
 
     assert pnn.infer(mnist, stream(), workers=2).shape == (64 * 200,)
     assert most <= 16
+
+
+def test_regression_names_what_gives_its_values():
+    net = pnn.Network([pnn.Dense(np.ones((3, 1)))])
+    with pytest.raises(pnn.NetworkError, match=r"call infer\(net, data, outputs=True\) for its values"):
+        pnn.infer(net, np.ones((2, 3)))
+    assert pnn.infer(net, np.ones((2, 3)), outputs=True).tolist() == [[3.0], [3.0]]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_samples_of_nothing_but_nan_are_told_of(backend, size):
+    """Once, with their number, however batches lie; a sample with some values is not among them."""
+    net = pnn.Network([pnn.Flatten((2, 2)), pnn.Dense(np.eye(4)[:, :3], None, "softmax")])
+    x = np.random.default_rng(0).normal(size=(8, 2, 2)).astype(np.float32)
+    x[[1, 6]] = np.nan
+    x[2, 0, 0] = x[3, 1, 1] = np.nan
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pnn.infer(net, backend.place(x) if backend.name != "dask" else x, backend=backend, batch_size=size)
+    told = [str(warning.message) for warning in caught if "nothing but nan" in str(warning.message)]
+    assert told == ["2 samples hold nothing but nan: their labels mean nothing, leave them out"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pnn.infer(net, x, outputs=True)

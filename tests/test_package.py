@@ -55,7 +55,7 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_arrays", "_options", "_typing", "activations", "errors", "metrics", "readers", "writing"},
+    {"_arrays", "_options", "_typing", "activations", "errors", "labels", "metrics", "readers", "writing"},
     {"layers", "operators"},
     {"backends", "rewriting"},
     {"meaning", "network", "placing", "verification"},
@@ -68,6 +68,7 @@ FLOORS = (
         "inference",
         "results",
         "running",
+        "sklearn",
         "sources",
         "streams",
         "threads",

@@ -33,6 +33,7 @@ def test_percentiles_are_those_of_numpy(durations):
     timing = measure(clock.call, warm_up=0, iterations=len(durations), clock=clock)
     assert timing.iterations == len(durations)
     np.testing.assert_allclose(timing.median, np.median(durations), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(timing.p10, np.quantile(durations, 0.1), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(timing.p90, np.quantile(durations, 0.9), rtol=1e-6, atol=1e-12)
 
 

@@ -1,17 +1,14 @@
 """Array libraries and their devices: which are here, and what each needs that the standard does not say.
 
 A new library is one file here and its class in `BACKENDS`. A conforming library without a file works too,
-through the defaults of `Backend`.
+through the defaults of `Backend`; so do backends that are made elsewhere, by an entry point or ``module:name``.
 """
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
-from typing import Literal
+from importlib.metadata import EntryPoint
 
 import array_api_compat
-import numpy as np
 
 from portable_nn._arrays import FLOATS
 from portable_nn._typing import Array, Device, Namespace
@@ -21,17 +18,70 @@ from portable_nn.backends._dask import Dask
 from portable_nn.backends._dpnp import Dpnp
 from portable_nn.backends._jax import JAX
 from portable_nn.backends._numpy import NumPy
+from portable_nn.backends._others import announced, load, own
 from portable_nn.backends._strict import ArrayAPIStrict
 from portable_nn.backends._torch import Torch
+from portable_nn.backends._trying import Status, first_line, import_problem, is_missing, probe, status_of
 from portable_nn.errors import BackendError
 
-__all__ = ["BACKENDS", "FLOATS", "Backend", "Forward", "Status", "device_of", "get", "of", "ready", "status"]
+__all__ = [
+    "BACKENDS",
+    "FLOATS",
+    "Backend",
+    "Forward",
+    "Status",
+    "device_of",
+    "get",
+    "is_own",
+    "names",
+    "of",
+    "ready",
+    "spec_of",
+    "status",
+]
 
 BACKENDS: dict[str, type[Backend]] = {
     backend.name: backend for backend in (NumPy, Torch, CuPy, JAX, Dask, Dpnp, ArrayAPIStrict)
 }
 
 _BY_NAMESPACE = {backend.namespace: backend for backend in BACKENDS.values()}
+
+
+def names() -> list[str]:
+    """The libraries that a spec may name: those of this package, and those that installed packages announce.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> pnn.backends.names()[:3]
+    ['numpy', 'torch', 'cupy']
+    """
+    return list(dict.fromkeys([*BACKENDS, *(entry.name for entry in announced())]))
+
+
+def is_own(spec: str) -> bool:
+    """Whether a spec is ``module:name`` of a backend of one's own.
+
+    Parameters
+    ----------
+    spec : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> pnn.backends.is_own("mine:BACKEND"), pnn.backends.is_own("torch:cpu")
+    (True, False)
+    """
+    library, colon, _ = spec.partition(":")
+    return bool(colon) and library not in BACKENDS and library not in names()
 
 
 def device_of(x: Array) -> Device:
@@ -83,6 +133,9 @@ def of(x: Array, xp: Namespace) -> Backend:
     >>> str(pnn.backends.of(x, array_namespace(x)))
     'numpy'
     """
+    if xp.__name__ not in _BY_NAMESPACE:
+        found = (library for entry in announced() if isinstance(library := load(entry), type))
+        _BY_NAMESPACE.update({library.namespace: library for library in found} | _BY_NAMESPACE)
     return _BY_NAMESPACE.get(xp.__name__, Backend)(xp, device_of(x))
 
 
@@ -93,7 +146,8 @@ def get(spec: str | Backend) -> Backend:
     ----------
     spec : str or Backend
         A library and, after a colon, its device: ``"torch"``, ``"torch:cuda:1"``, ``"cupy:0"``,
-        ``"array_api_strict:device1"``. A `Backend` is returned as it is.
+        ``"array_api_strict:device1"``. Or ``"module:name"`` of a backend of your own, ``"module:Class:device"``
+        of a subclass of `Backend`. A `Backend` is returned as it is, and so is one of your own.
 
     Returns
     -------
@@ -114,68 +168,95 @@ def get(spec: str | Backend) -> Backend:
         return spec
     if not isinstance(spec, str):
         raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {spec!r}")
-    name, _, device = spec.partition(":")
-    if name not in BACKENDS:
-        hint = f"; did you mean torch:{spec}?" if name in ("cpu", "cuda", "gpu", "mps") else ""
-        raise BackendError(f"unknown backend {spec!r}: choose one of {', '.join(BACKENDS)}{hint}")
-    if problem := _import_problem(name):
-        others = ", ".join(other for other, backend in BACKENDS.items() if not _missing(backend))
+    library, device = _named(spec)
+    if isinstance(library, Backend):
+        return library
+    if problem := import_problem(library):  # type: ignore[arg-type]
+        others = ", ".join(other for other, backend in BACKENDS.items() if not is_missing(backend))
         raise BackendError(f"backend {spec!r}: {problem.describe()}; installed here: {others}")
     try:
-        backend = BACKENDS[name].on(device)
+        backend = library.on(device)
     except ValueError as error:
-        raise BackendError(f"backend {name!r} has no device {device!r}: {error}") from error
+        raise BackendError(f"backend {library.name!r} has no device {device!r}: {error}") from error
     except Exception as error:
-        raise BackendError(f"backend {spec!r} has no device: {_first_line(error)}") from error
-    if str(backend) not in _RAN:
-        if reason := _probe(backend):
+        raise BackendError(f"backend {spec!r} has no device: {first_line(error)}") from error
+    if (library, str(backend)) not in _RAN:
+        if reason := probe(backend):
             raise BackendError(f"backend {spec!r} is installed, but no matrix product ran on it: {reason}")
-        _RAN.add(str(backend))
+        _RAN.add((library, str(backend)))
     return backend
 
 
-_RAN: set[str] = set()
-"""Backends on which a product ran; which one a library alone means may change with every call."""
+def spec_of(backend: Backend) -> str:
+    """What names a backend to another process: its library and device, or ``module:name`` of one of your own.
 
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of one library on this machine.
-
-    Attributes
+    Parameters
     ----------
-    name : str
-        The library, as specs name it.
-    state : {"ready", "no device", "import failed", "not installed"}
-    version : str or None
-        None where it could not be imported.
-    devices : tuple of str
-        Those on which a small matrix product ran, the default one first.
-    reason : str
-        Why it is not ready, with the pip command where it is not installed; "" where it is.
+    backend : Backend
+
+    Returns
+    -------
+    str
+        As `get` takes it.
+
+    Raises
+    ------
+    BackendError
+        If nothing names it.
 
     Examples
     --------
     >>> import portable_nn as pnn
-    >>> pnn.backends.Status("cupy", "not installed", reason="pip install cupy-cuda12x").describe()
-    'not installed (pip install cupy-cuda12x)'
+    >>> pnn.backends.spec_of(pnn.backends.get("numpy"))
+    'numpy'
     """
+    kind = type(backend)
+    if kind is BACKENDS.get(backend.name) or kind in map(load, announced()):
+        return str(backend)
+    module = sys.modules[kind.__module__]
+    for name, value in vars(module).items():
+        if value is backend:
+            return f"{kind.__module__}:{name}"
+    if kind.namespace and getattr(module, kind.__name__, None) is kind:
+        device = backend.device_name()
+        return f"{kind.__module__}:{kind.__name__}" + (f":{device}" if device else "")
+    raise BackendError(
+        f"{backend} has no name that another process can import: assign it at the top of {module.__name__}"
+    )
 
-    name: str
-    state: Literal["ready", "no device", "import failed", "not installed"]
-    version: str | None = None
-    devices: tuple[str, ...] = ()
-    reason: str = ""
 
-    def describe(self) -> str:
-        """State and reason in one phrase."""
-        return f"{self.state} ({self.reason})" if self.reason else self.state
+def _named(spec: str) -> tuple[Backend | type[Backend], str]:
+    """The library of a spec and its device, or a backend of one's own."""
+    name, _, device = spec.partition(":")
+    if name in BACKENDS:
+        return BACKENDS[name], device
+    for entry in announced():
+        if entry.name == name:
+            library = load(entry)
+            if isinstance(library, BackendError):
+                raise BackendError(f"backend {spec!r}: import failed ({library})")
+            return library, device
+    found = own(spec)
+    if found is None:
+        hint = f"; did you mean torch:{spec}?" if name in ("cpu", "cuda", "gpu", "mps") else ""
+        raise BackendError(
+            f"unknown backend {spec!r}: choose one of {', '.join(names())}, or name a backend of your own as "
+            f"module:name{hint}"
+        )
+    if isinstance(found[0], type):
+        _BY_NAMESPACE.setdefault(found[0].namespace, found[0])
+    return found
+
+
+_RAN: set[tuple[type[Backend], str]] = set()
+"""Backends on which a product ran; which one a library alone means may change with every call."""
 
 
 def status() -> tuple[Status, ...]:
-    """What each library of `BACKENDS` can do on this machine.
+    """What each library can do on this machine, of `BACKENDS` and of those that installed packages announce.
 
-    Every library that is installed is imported, which may take seconds.
+    Every library that is installed is imported, which may take seconds. An announcement that cannot be kept is
+    "import failed".
 
     Returns
     -------
@@ -187,7 +268,11 @@ def status() -> tuple[Status, ...]:
     >>> pnn.backends.status()[0].state
     'ready'
     """
-    return tuple(_status(library) for library in BACKENDS.values())
+    taken, found = set(BACKENDS), [status_of(library) for library in BACKENDS.values()]
+    for entry in announced():
+        found.append(_status_announced(entry, entry.name in taken))
+        taken.add(entry.name)
+    return tuple(found)
 
 
 def ready() -> Iterator[Backend]:
@@ -208,56 +293,10 @@ def ready() -> Iterator[Backend]:
             yield get(f"{found.name}:{device}")
 
 
-def _status(library: type[Backend]) -> Status:
-    if problem := _import_problem(library.name):
-        return problem
-    version = library.version()
-    try:
-        devices = library.devices()
-    except Exception as error:  # each library has errors of its own for a missing driver
-        return Status(library.name, "no device", version, reason=_first_line(error))
-    reasons = {device: _probe_named(library, device) for device in devices}
-    working = tuple(device for device, reason in reasons.items() if not reason)
-    if working:
-        return Status(library.name, "ready", version, working)
-    reason = "; ".join(f"{device}: {reason}" for device, reason in reasons.items())
-    return Status(library.name, "no device", version, reason=reason or "it reports none")
-
-
-def _missing(library: type[Backend]) -> bool:
-    spec = find_spec(library.package.partition(".")[0])
-    return spec is None or spec.origin is None  # a mere folder of that name is found too, without an origin
-
-
-@cache
-def _import_problem(name: str) -> Status | None:
-    library = BACKENDS[name]
-    if _missing(library):
-        return Status(name, "not installed", reason=f"pip install {library.install}")
-    try:
-        library.version()
-        __import__(library.namespace)
-    except Exception as error:  # a broken installation raises anything
-        return Status(name, "import failed", reason=_first_line(error))
-    return None
-
-
-def _probe_named(library: type[Backend], device: str) -> str:
-    try:
-        return _probe(library.on(device))
-    except Exception as error:
-        return _first_line(error)
-
-
-def _probe(backend: Backend) -> str:
-    """Run a small matrix product: why it failed, "" if it did not."""
-    try:
-        x = backend.place(np.ones((2, 2), dtype=np.float32))
-        backend.synchronize(backend.entered(lambda x: x @ x)(x))
-    except Exception as error:
-        return _first_line(error)
-    return ""
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+def _status_announced(entry: EntryPoint, taken: bool) -> Status:
+    if taken:
+        return Status(entry.value, "import failed", reason=f"another library has its name, {entry.name}")
+    library = load(entry)
+    if isinstance(library, BackendError):
+        return Status(entry.name, "import failed", reason=str(library))
+    return status_of(library)

@@ -222,7 +222,9 @@ class Backend:
 
     def takes(self, other: "Backend") -> bool:
         """Whether a network that is bound to this one takes arrays of the other."""
-        return self == other or (self.xp is other.xp and None in (self.device, other.device))
+        if self.xp is not other.xp:
+            return False
+        return self.device == other.device or None in (self.device, other.device)
 
     @property
     def of_blocks(self) -> "Backend":

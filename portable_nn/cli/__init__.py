@@ -17,7 +17,7 @@ from rich.text import Text
 import portable_nn as pnn
 from portable_nn.cli.comparing import compare
 from portable_nn.cli.files import convert, inspect, verify
-from portable_nn.cli.options import BackendSpec, Model, progress_bar, read_data
+from portable_nn.cli.options import BackendSpec, Command, Model, check_means_labels, progress_bar, read_data
 from portable_nn.cli.plotting import plot
 from portable_nn.cli.predicting import predict
 from portable_nn.explanation import explain
@@ -87,7 +87,7 @@ def options(
         print(context.get_help())
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(
     model: Model = "mnist",
     backend: BackendSpec = "numpy",
@@ -112,6 +112,7 @@ def evaluate(
     if per_sample and batch_size is not None:
         raise typer.BadParameter("--per-sample takes images one at a time: leave --batch-size out")
     net = pnn.load(model)
+    check_means_labels(net)
     images, labels = read_data(None, net)
     with progress_bar("images", len(images)) as progress:
         result = pnn.evaluate(
@@ -138,7 +139,7 @@ def evaluate(
         print(f"\n{explain(pnn.load(model), pnn.backends.get(backend).place(images[:1]))}")
 
 
-@app.command()
+@app.command(cls=Command)
 def backends(as_json: Json = False) -> None:
     """List the array libraries: ready or not, and why.
 
@@ -161,15 +162,15 @@ def backends(as_json: Json = False) -> None:
     Console(markup=False, width=width).print(table)  # no markup: a reason may hold brackets
 
 
-app.command()(compare)
-app.command()(plot)
-app.command()(predict)
-app.command()(convert)
-app.command()(inspect)
-app.command()(verify)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(plot)
+app.command(cls=Command)(predict)
+app.command(cls=Command)(convert)
+app.command(cls=Command)(inspect)
+app.command(cls=Command)(verify)
 
 
-@app.command()
+@app.command(cls=Command)
 def summary(model: Model = "mnist") -> None:
     """Print the layers of a network: shapes, parameters and bytes."""
     print(pnn.load(model).summary())

@@ -1,6 +1,7 @@
 """What several commands share: options, data from files, and modules of an extra."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,6 +21,32 @@ from portable_nn.sources import opened
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor
+
+
+class Command(typer.core.TyperCommand):
+    """A command that refuses what is given twice and can be meant once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for option in order:
+                if order.count(option) > 1 and not (option.multiple or option.nargs == -1 or _is_flag(option)):
+                    raise typer.BadParameter(f"{option.opts[0]} is taken once here: give one", ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+def _is_flag(option: Any) -> bool:
+    return bool(getattr(option, "is_flag", False))
+
+
+def found_here(given: str | list[str] | None) -> str | list[str] | None:
+    """A spec or several: a backend of one's own is looked for in the current folder too, after other places."""
+    specs = [given] if isinstance(given, str) else given or []
+    if any(map(pnn.backends.is_own, specs)) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return given
+
 
 GIVEN: dict[str, Callable[[str], Any]] = {
     "activation": str,
@@ -47,8 +74,9 @@ BackendSpec = Annotated[
         "--backend",
         "-b",
         metavar="SPEC",
-        help="A library and, after a colon, its device: torch, torch:cuda:1, cupy:0, array_api_strict:device1.",
-        autocompletion=lambda: list(pnn.backends.BACKENDS),
+        help="A library and, after a colon, its device: torch, torch:cuda:1, cupy:0; or module:name of your own.",
+        autocompletion=lambda: pnn.backends.names(),
+        callback=found_here,
     ),
 ]
 BackendSpecs = Annotated[
@@ -58,7 +86,8 @@ BackendSpecs = Annotated[
         "-b",
         metavar="SPEC",
         help="A library and its device, or module:name of your own; repeatable. By default all that are ready.",
-        autocompletion=lambda: list(pnn.backends.BACKENDS),
+        autocompletion=lambda: pnn.backends.names(),
+        callback=found_here,
     ),
 ]
 Data = Annotated[
@@ -82,6 +111,17 @@ Given = Annotated[
 ]
 
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
+
+
+def check_means_labels(net: pnn.Network) -> None:
+    """Refuse a network without labels, and say which command gives its values."""
+    try:
+        net.meaning.check_labels(net.layers, net.output_shape or ())
+    except pnn.NetworkError as error:
+        raise typer.BadParameter(
+            "the network does regression, which has no labels: portable-nn predict --outputs gives its values; "
+            "if they are logits, portable-nn convert --set task=classification writes a file that says so"
+        ) from error
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None], *, force: bool) -> None:

@@ -9,9 +9,19 @@ import portable_nn as pnn
 from portable_nn import metrics
 from portable_nn._typing import NumPyArray
 from portable_nn.cli.comparing import progress_bars
-from portable_nn.cli.options import BackendSpecs, Data, Force, Model, check_outputs, read_data, report
+from portable_nn.cli.options import (
+    BackendSpecs,
+    Data,
+    Force,
+    Model,
+    check_means_labels,
+    check_outputs,
+    read_data,
+    report,
+)
 from portable_nn.comparison import SWEEP
 from portable_nn.comparison.records import Comparison
+from portable_nn.labels import label_indices
 
 
 def plot(
@@ -53,7 +63,7 @@ def plot(
     elif picture in ("confusion", "mistakes"):
         net = pnn.load(model)
         images, labels = read_labelled(data, net)
-        predicted = pnn.infer(net, images)
+        predicted = places(pnn.infer(net, images), net, len(images))
         if picture == "mistakes":
             figure = pictures.mistakes(images, labels, predicted, metrics.confidence(net(images)))
         else:
@@ -68,12 +78,17 @@ def plot(
 
 
 def read_labelled(data: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray]:
-    """Images, and their true labels, which are checked."""
+    """Images, and the indices of their true labels."""
+    check_means_labels(net)
     images, labels = read_data(data, net)
     if labels is None:
         raise typer.BadParameter("this picture needs true labels: give a .npz with images and labels")
-    metrics.check_labels(labels, (len(images),), max(2, (net.output_shape or (2,))[-1]))
-    return images, labels
+    return images, places(labels, net, len(images))
+
+
+def places(labels: NumPyArray, net: pnn.Network, samples: int) -> NumPyArray:
+    """The place of each label among the classes of a network."""
+    return label_indices(labels, (samples,), max(2, (net.output_shape or (2,))[-1]), net.classes)
 
 
 def compared(

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpec, Force, Model, check_outputs, progress_bar
+from portable_nn.cli.options import BackendSpec, Force, Model, check_means_labels, check_outputs, progress_bar
 from portable_nn.cluster import connected, dashboard
 from portable_nn.sources import opened
 
@@ -34,8 +34,13 @@ def predict(
             "--out", "-o", metavar="FILE", help="Write a .npy or .zarr; the same command completes a killed one."
         ),
     ] = None,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Give the network's outputs instead of labels.")
+    outputs: Annotated[
+        bool,
+        typer.Option(
+            "--outputs",
+            "--probabilities",
+            help="Give the network's outputs instead of labels: probabilities, or the values of a regression.",
+        ),
     ] = False,
     batch_size: Annotated[
         int | None,
@@ -74,6 +79,8 @@ def predict(
         raise typer.BadParameter("a cluster has workers of its own, and takes blocks: give --block-size alone")
     check_outputs([out], [Path(data), Path(model)], force=force)
     net = pnn.load(model)
+    if not outputs:
+        check_means_labels(net)
     with going_on(out), ExitStack() as stack:
         total, client, what = len(opened(data)), None, "samples"
         if scheduler:
@@ -88,14 +95,14 @@ def predict(
             batch_size=batch_size,
             workers=workers,
             client=client,
-            outputs=probabilities,
+            outputs=outputs,
             out=out,
             block=block_size,
             overwrite=force,
             progress=progress,
         )
     if out is not None:
-        print(f"{found.shape[0]} {'rows of outputs' if probabilities else 'labels'} written to {os.fspath(out)}")
+        print(f"{found.shape[0]} {'rows of outputs' if outputs else 'labels'} written to {os.fspath(out)}")
         return
     for row in found:
         print(*np.atleast_1d(row))

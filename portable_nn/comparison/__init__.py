@@ -16,7 +16,7 @@ from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
 from portable_nn.comparison.measuring import Finding, Task, find
-from portable_nn.comparison.naming import spec_of
+from portable_nn.comparison.naming import spec_for
 from portable_nn.comparison.records import Comparison
 from portable_nn.comparison.verdicts import reference, verdict
 from portable_nn.errors import BackendError, InputError, NetworkError
@@ -63,8 +63,9 @@ def compare(
     images : array of shape (N, ...)
         Of any library; samples may lie along more leading axes than one. A floating dtype is cast to each of
         `dtypes`; integers stay what they are.
-    labels : array of shape (N,), integer, optional
-        The true ones, one for each sample.
+    labels : array of shape (N,), integer or str, optional
+        The true ones, one for each sample: the classes of the network where it names them, else the indices of
+        its outputs. 0 or 1 for each output, of shape (N, n), where it is multilabel.
     backends : iterable of str or Backend, optional
         Specs such as ``"torch:cuda:0"``, ``"module:name"`` of a backend of your own, or the object itself; by
         default every library that is ready, on its default device.
@@ -122,7 +123,7 @@ def compare(
     for name, tolerance in (("atol", atol), ("rtol", rtol)):
         if tolerance is not None:
             check_number(name, tolerance)
-    specs = list(libraries.BACKENDS) if backends is None else [spec_of(each, in_process) for each in backends]
+    specs = libraries.names() if backends is None else [spec_for(each, in_process) for each in backends]
     tasks = [
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in dtypes
     ]

@@ -24,8 +24,8 @@ from typing import TextIO
 
 import numpy as np
 
+from portable_nn import backends
 from portable_nn.comparison.measuring import Finding, Task, find
-from portable_nn.comparison.naming import of_ones_own
 from portable_nn.comparison.records import Measured, rebuilt
 from portable_nn.formats import load
 
@@ -129,7 +129,7 @@ def main(name: str) -> None:
     """The measuring process: read the folder of that name, measure, leave the finding there."""
     folder = Path(name)
     task = rebuilt(Task, json.loads((folder / "task.json").read_text()))
-    if of_ones_own(str(task.backend)):
+    if backends.is_own(str(task.backend)):
         sys.path.append(os.getcwd())
     images = np.load(folder / "images.npy", mmap_mode="r")
     net = load(folder / "network.safetensors", verify=False)

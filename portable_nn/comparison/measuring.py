@@ -1,16 +1,16 @@
 """A network measured on one backend."""
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
+from portable_nn import backends
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
-from portable_nn.comparison.naming import resolve
 from portable_nn.comparison.records import ColdStart, Measured, Speed
 from portable_nn.comparison.timing import measure, peak_memory
 from portable_nn.errors import BackendError, NetworkError
@@ -96,7 +96,7 @@ def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str],
     progress("importing it")
     start = perf_counter()
     try:
-        target = resolve(task.backend)
+        target = backends.get(task.backend)
     except BackendError as error:
         return Finding("not ready", str(error))
     imported = perf_counter() - start
@@ -175,13 +175,13 @@ def _outputs(
 
 
 def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
-    """The labels, taken in NumPy, for a device may lack the integers of argmax; None for a regression."""
+    """Places of labels among the classes, taken in NumPy, for a device may lack argmax's integers; or None."""
     try:
         logits = bound.logits(x)
     except NetworkError:
         return None
     target.synchronize(logits)
-    return np.asarray(labels_of(target.to_numpy(logits), np, bound.meaning))
+    return np.asarray(labels_of(target.to_numpy(logits), np, replace(bound.meaning, classes=None)))
 
 
 def _changes(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> NumPyArray:

@@ -9,8 +9,9 @@ from portable_nn.metrics import LabelParity, Parity
 
 __all__ = ["ColdStart", "Comparison", "Crossover", "Measured", "Row", "Speed", "rebuilt"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LEAD = 1.1
+"""A median that is less than a tenth ahead is within the noise, however few calls were timed."""
 
 T = TypeVar("T")
 
@@ -25,14 +26,15 @@ class Speed:
         Images per call.
     transfers : bool
         Whether moving images to the device and outputs back is counted.
-    median, p90 : float
-        Seconds per call: half of the calls took at most `median`, nine of ten at most `p90`.
+    p10, median, p90 : float
+        Seconds per call: one of ten took at most `p10`, half of them at most `median`, nine of ten at most `p90`.
     iterations : int
         Calls that were timed.
     """
 
     batch_size: int
     transfers: bool
+    p10: float
     median: float
     p90: float
     iterations: int
@@ -41,6 +43,10 @@ class Speed:
     def images_per_second(self) -> float:
         """At the median."""
         return self.batch_size / self.median
+
+    def beats(self, other: "Speed") -> bool:
+        """Whether it is faster beyond doubt: nine calls of ten than nine of ten, and by a tenth at the median."""
+        return self.p90 < other.p10 and self.median * LEAD < other.median
 
 
 @dataclass(frozen=True)
@@ -130,11 +136,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Crossover:
-    """The fastest row from a batch size on, until the next one."""
+    """The fastest row from a batch size on, until the next one.
+
+    Attributes
+    ----------
+    batch_size : int
+    name : str
+        Of the row.
+    images_per_second : float
+        At that batch size.
+    ties : tuple of str
+        Other rows that it beats at none of its batch sizes.
+    """
 
     batch_size: int
     name: str
     images_per_second: float
+    ties: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,19 +191,33 @@ class Comparison:
     def crossover(self, transfers: bool = False) -> tuple[Crossover, ...]:
         """Which row is fastest from which batch size on; rows that differ from the reference do not compete.
 
-        A lead of less than a tenth is within the noise, and takes nobody's place.
+        A row stays the fastest until another beats it beyond doubt, as `Speed.beats` says: these are the fewest
+        changes that the times allow.
         """
         found: list[Crossover] = []
         for size in self.batch_sizes:
-            speeds = {
-                row.name: speed.images_per_second
-                for row in self.rows
-                if row.state == "agrees" and row.measured and (speed := row.measured.speed(size, transfers))
-            }
-            best = max(speeds, key=speeds.__getitem__, default=None)
-            if best is not None and (not found or speeds.get(found[-1].name, 0) * LEAD < speeds[best]):
-                found.append(Crossover(size, best, speeds[best]))
+            unbeaten = self._unbeaten(size, transfers)
+            stay = [name for name in (found[-1].name, *found[-1].ties) if name in unbeaten] if found else []
+            if stay:
+                start = found.pop()
+                unbeaten = self._unbeaten(start.batch_size, transfers)
+                found.append(Crossover(start.batch_size, stay[0], unbeaten[stay[0]], tuple(stay[1:])))
+            elif unbeaten:
+                first, *ties = unbeaten
+                found.append(Crossover(size, first, unbeaten[first], tuple(ties)))
         return tuple(found)
+
+    def _unbeaten(self, size: int, transfers: bool) -> dict[str, float]:
+        """Images per second of the rows that the fastest one does not beat at a batch size, it before all."""
+        speeds = {
+            row.name: speed
+            for row in self.rows
+            if row.state == "agrees" and row.measured and (speed := row.measured.speed(size, transfers))
+        }
+        order = sorted(speeds, key=lambda name: speeds[name].median)
+        return {
+            name: speeds[name].images_per_second for name in order if not speeds[order[0]].beats(speeds[name])
+        }
 
 
 def rebuilt(cls: type[T], data: Any) -> T:

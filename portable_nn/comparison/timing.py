@@ -19,12 +19,13 @@ class Timing:
 
     Attributes
     ----------
-    median, p90 : float
-        Half of the calls took at most `median` seconds, nine of ten at most `p90`.
+    p10, median, p90 : float
+        One call of ten took at most `p10` seconds, half of them at most `median`, nine of ten at most `p90`.
     iterations : int
         Calls that were timed.
     """
 
+    p10: float
     median: float
     p90: float
     iterations: int
@@ -70,8 +71,8 @@ def measure(
     for start in _rounds(iterations or MOST, seconds, clock):
         call()
         samples.append(clock() - start)
-    median, p90 = np.percentile(samples, [50, 90]).tolist()
-    return Timing(median, p90, len(samples))
+    p10, median, p90 = np.percentile(samples, [10, 50, 90]).tolist()
+    return Timing(p10, median, p90, len(samples))
 
 
 def _rounds(most: int, seconds: float, clock: Callable[[], float]) -> Iterator[float]:

@@ -4,7 +4,7 @@ How far an output may be off is a matter of its scale, as `portable_nn.verificat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from portable_nn._typing import NumPyArray
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, check_labels, label_parity, parity
+from portable_nn.labels import label_indices
+from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, label_parity, parity
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
 from portable_nn.rewriting import parted
@@ -34,7 +35,8 @@ class Reference:
     bounded : bool
         Whether a last activation bounds the outputs, as those of probabilities do.
     labels : array of shape (N,), or None
-        Those that the outputs mean; None where they mean none (regression).
+        Those that the outputs mean, as places among the classes; N * n where each output has one (multilabel);
+        None where they mean none (regression).
     logits, logits_scale : array of shape (N, m)
         What labels are taken from, one column for each.
     truth : array of shape (N,), or None
@@ -68,16 +70,20 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     outputs, scale = summed(net.layers, images)
     to_logits, _ = parted(net.layers)
     logits, logits_scale = (outputs, scale) if to_logits is net.layers else summed(to_logits, images)
+    each = net.task == "multilabel"  # output has a label
     if truth is not None:
-        check_labels(truth, outputs.shape[:-1], max(2, outputs.shape[-1]) if means_labels else 0)
+        n = max(2, 1 if each else outputs.shape[-1]) if means_labels else 0
+        shape = outputs.shape if each else outputs.shape[:-1]
+        truth = label_indices(truth, shape, n, None if each else net.classes).ravel()
+    per_label = 1 if each else logits.shape[-1]
     return Reference(
         outputs=_rows(outputs),
         scale=_rows(scale),
         bounded=is_bounded(net.layers),
-        labels=np.ravel(labels_of(logits, np, net.meaning)) if means_labels else None,
-        logits=_by_label(_rows(logits)),
-        logits_scale=_by_label(_rows(logits_scale)),
-        truth=None if truth is None else truth.ravel(),
+        labels=np.ravel(labels_of(logits, np, replace(net.meaning, classes=None))) if means_labels else None,
+        logits=_by_label(logits.reshape(-1, per_label)),
+        logits_scale=_by_label(logits_scale.reshape(-1, per_label)),
+        truth=truth,
     )
 
 
@@ -113,7 +119,15 @@ def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None,
     try:
         found = parity(outputs, wanted.outputs, atol=atol, rtol=rtol, scale=wanted.scale)
         if finding.labels is not None and wanted.labels is not None:
-            labels = label_parity(finding.labels.ravel(), wanted.labels, outputs, wanted.outputs, wanted.truth)
+            total = len(wanted.labels)
+            labels = label_parity(
+                finding.labels.ravel(),
+                wanted.labels,
+                outputs.reshape(total, -1),
+                wanted.outputs.reshape(total, -1),
+                wanted.truth,
+                per_sample=total // len(outputs),
+            )
     except ShapeError as error:
         return Row(backend, dtype, "failed", str(error), measured=measured)
     mixed = bool((changes > 2 * (atol + rtol * wanted.scale[: len(changes)])).any())

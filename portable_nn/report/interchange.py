@@ -40,6 +40,9 @@ def to_json(comparison: Comparison) -> str:
         "with_transfers": [asdict(winner) for winner in comparison.crossover(transfers=True)],
     }
     record = {**asdict(comparison), "holds": comparison.holds, "crossover": crossover}
+    for row, written in zip(comparison.rows, record["rows"], strict=True):
+        if row.labels is not None:
+            written["labels"]["accuracy"] = row.labels.accuracy
     return json.dumps(_finite(record), indent=2, allow_nan=False)
 
 

@@ -59,9 +59,11 @@ def share(part: int, total: int) -> str:
 
 def name(comparison: Comparison, row: Row | Crossover) -> str:
     """What to call a row: its dtype is left out where all have the same."""
-    if len({other.dtype for other in comparison.rows}) > 1:
-        return row.name
-    return row.name.rpartition(" ")[0]
+    return _named(comparison, row.name)
+
+
+def _named(comparison: Comparison, name: str) -> str:
+    return name if len({row.dtype for row in comparison.rows}) > 1 else name.rpartition(" ")[0]
 
 
 def sentences(comparison: Comparison) -> Iterator[str]:
@@ -82,8 +84,8 @@ def _agreement(comparison: Comparison) -> Iterator[str]:
     wrong = [row for row in comparison.rows if row.state != "agrees"]
     if agreeing:
         worst = max(row.parity.max_abs_error for row in agreeing if row.parity)
-        risk = [row.labels.at_risk for row in agreeing if row.labels]
-        flips = f"; {share(max(risk), comparison.samples)} labels could flip (an empirical bound)" if risk else ""
+        risk = max(((row.labels.at_risk, row.labels.total) for row in agreeing if row.labels), default=None)
+        flips = f"; {share(*risk)} labels could flip (an empirical bound)" if risk else ""
         who = "All agree" if not wrong else f"{many(len(agreeing), 'row')} of {len(comparison.rows)} agree"
         yield f"{who} with NumPy in float64: max error {worst:.1e}{flips}."
     for row in wrong:
@@ -96,11 +98,17 @@ def _winners(comparison: Comparison, transfers: bool) -> Iterator[str]:
     if not found:
         return
     if len(found) == 1:
-        yield f"Fastest{with_moves}, for one image and for many: {name(comparison, found[0])}."
+        yield f"Fastest{with_moves}, for one image and for many: {_winner(comparison, found[0])}."
         return
     parts = [
-        f"{name(comparison, winner)} "
+        f"{_winner(comparison, winner)} "
         + ("for one image" if winner.batch_size == 1 else f"from {winner.batch_size:,} images at once")
         for winner in found
     ]
     yield f"Fastest{with_moves}: {', '.join(parts)}."
+
+
+def _winner(comparison: Comparison, winner: Crossover) -> str:
+    """The fastest row, and those that are as fast as far as can be told."""
+    *others, last = [_named(comparison, one) for one in (winner.name, *winner.ties)]
+    return f"{', '.join(others)} or {last} (too close to tell)" if others else last

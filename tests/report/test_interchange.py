@@ -23,6 +23,8 @@ def test_it_validates(comparison, validator):
     validator.validate(record)
     assert record["holds"] is False
     assert [row["state"] for row in record["rows"]] == ["agrees", "agrees", "differs", "differs", "failed"]
+    labels = record["rows"][0]["labels"]
+    assert labels["accuracy"] == labels["correct"] / labels["total"] == comparison.rows[0].labels.accuracy
 
 
 def test_the_schema_is_strict(comparison, validator):

@@ -48,6 +48,13 @@ def test_sentences_name_each_fault_and_the_fastest(comparison):
     assert "faulty" not in said[4] + said[5]
 
 
+def test_a_tie_is_told(comparison):
+    """Two rows of the same times."""
+    one, two, *_ = comparison.rows
+    told = list(sentences(replace(comparison, rows=(one, replace(two, measured=one.measured)))))
+    assert told[1] == "Fastest, for one image and for many: numpy or array_api_strict (too close to tell)."
+
+
 @pytest.mark.parametrize(("load", "warned"), [(None, False), (0.9, False), (1.1, True)])
 def test_a_busy_machine_is_told_of(comparison, load, warned):
     here = replace(comparison.environment, cores=2, load=load)
