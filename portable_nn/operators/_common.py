@@ -1,6 +1,6 @@
 """What an operator is: a function of arrays, and what its signature says of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from math import prod
@@ -20,7 +20,7 @@ Host: TypeAlias = Annotated[Any, "host"]
 Known: TypeAlias = Annotated[Any, "known"]
 """An input that is `Fixed` where its values are known before any data are, else of the others' library."""
 
-Table: TypeAlias = Mapping[str, Mapping[int, Callable[..., Any]]]
+Table: TypeAlias = dict[str, dict[int, Callable[..., Any]]]
 """Operators by name, each with its forms by the version of the opset that brought them."""
 
 MANY = 10**6
