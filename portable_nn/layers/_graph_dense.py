@@ -1,7 +1,6 @@
 """Products of constants inside a graph, run as a Dense is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -25,22 +24,18 @@ def with_dense(
 ) -> tuple[Bound, ...]:
     """The steps with each product of constants, and the activation after it, as one."""
     done: list[Bound] = []
+    dense: dict[str, Dense] = {}  # by the name of what it makes
     for step in steps:
-        before = done[-1] if done else None
-        if step.node.operator == "Gemm" and _is_dense(step.node, constants, shapes):
-            x, weight, bias = step.node.inputs
-            dense = replaced(ANY, weight=constants[weight], bias=constants[bias])
-            done.append(
-                step._replace(call=prepared(dense), node=replace(step.node, operator="Dense", inputs=(x,)))
-            )
-        elif before and before.node.operator == "Dense" and (name := _follows(before, step)):
-            gemm = next(each for each in steps if each.node.outputs == before.node.outputs)
-            _, weight, bias = gemm.node.inputs
-            dense = replaced(ANY, weight=constants[weight], bias=constants[bias], activation=name)
-            node = replace(before.node, operator="Activated", outputs=step.node.outputs)
-            done[-1] = before._replace(
-                call=prepared(dense), node=node, dropped=(*before.dropped, *step.dropped[1:])
-            )
+        node = step.step.node
+        if node.operator == "Gemm" and _is_dense(node, constants, shapes):
+            x, weight, bias = node.inputs
+            dense[node.outputs[0]] = replaced(ANY, weight=constants[weight], bias=constants[bias])
+            done.append(step._replace(call=prepared(dense[node.outputs[0]]), inputs=(x,)))
+        elif done and done[-1].outputs[0] in dense and (name := _follows(done[-1], step)):
+            before = done.pop()
+            activated = dense[before.outputs[0]].with_activation(name)
+            dropped = (*before.dropped, *step.dropped[1:])
+            done.append(before._replace(call=prepared(activated), outputs=step.outputs, dropped=dropped))
         else:
             done.append(step)
     return tuple(done)
@@ -57,6 +52,6 @@ def _is_dense(node: Node, constants: Mapping[str, Array], shapes: Mapping[str, S
 
 def _follows(before: Bound, step: Bound) -> str | None:
     """The activation that a step is, if it alone reads what is before it."""
-    name: str | None = getattr(step.operator.function, "activation", None)
-    read = step.node.inputs == before.node.outputs and before.node.outputs[0] in step.dropped
-    return name if read and not step.node.attributes else None
+    name: str | None = getattr(step.step.operator.function, "activation", None)
+    alone = step.inputs == before.outputs and before.outputs[0] in step.dropped
+    return name if alone and not step.step.node.attributes else None

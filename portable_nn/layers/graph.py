@@ -125,7 +125,7 @@ class Graph:
         if prepared is not None:
             steps = with_dense(steps, self.constants, self.shapes, prepared)
 
-        wants_dtype = any(step.places or "floating" in step.operator.context for step in steps)
+        wants_dtype = any(step.is_special for step in steps)
 
         def run(given: Mapping[str, Array]) -> dict[str, Array]:
             floating = _floating(given, self.constants, xp) if wants_dtype else None

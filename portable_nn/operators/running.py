@@ -42,11 +42,11 @@ class Bound(NamedTuple):
     """A step, and what it calls of one library: all is given but arrays, and the dtype of the computation."""
 
     call: Callable[..., Any]
-    node: Node
-    operator: Operator
-    places: tuple[Place, ...]
-    on_host: bool
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     dropped: tuple[str, ...]
+    is_special: bool  # whether more than arrays that are as they should be is to be given
+    step: Step
 
 
 def bound(step: Step, xp: Namespace) -> Callable[..., Any]:
@@ -94,7 +94,17 @@ class Plan:
 
     def bound(self, xp: Namespace) -> tuple[Bound, ...]:
         """The steps with what they call of one library."""
-        return tuple(Bound(bound(step, on_numpy() if step.on_host else xp), *step) for step in self.steps)
+        return tuple(
+            Bound(
+                call=bound(step, on_numpy() if step.on_host else xp),
+                inputs=step.node.inputs,
+                outputs=step.node.outputs,
+                dropped=step.dropped,
+                is_special=bool(step.places) or "floating" in step.operator.context,
+                step=step,
+            )
+            for step in self.steps
+        )
 
     def run(
         self,
@@ -128,26 +138,25 @@ class Plan:
         values.update(self.known)
         values[""] = None
         get = values.__getitem__
-        for call, node, operator, places, on_host, dropped in steps:
-            wants_dtype = "floating" in operator.context
-            if not (places or wants_dtype or watch):
-                made = call(*map(get, node.inputs))
+        for call, inputs, outputs, dropped, is_special, step in steps:
+            if not (is_special or watch):
+                made = call(*map(get, inputs))
             else:
-                given: list[Any] = list(map(get, node.inputs))
-                for i, place in enumerate(places):
+                given: list[Any] = list(map(get, inputs))
+                for i, place in enumerate(step.places):
                     if place == "beside":
-                        name = node.inputs[i]
+                        name = inputs[i]
                         given[i] = placed[name] if name in placed else _beside(like, given[i], xp, floating)
                     elif place == "host":
                         given[i] = _fetched(given[i])
                 if watch is not None:
-                    watch(node, given)
-                dtype = {"floating": np.float64 if on_host else floating} if wants_dtype else {}
-                made = call(*given, **dtype)
+                    watch(step.node, given)
+                wanted = "floating" in step.operator.context
+                made = call(*given, **({"floating": np.float64 if step.on_host else floating} if wanted else {}))
             if isinstance(made, tuple):
-                values.update(zip(node.outputs, made, strict=False))
+                values.update(zip(outputs, made, strict=False))
             else:
-                values[node.outputs[0]] = made
+                values[outputs[0]] = made
             for name in dropped:
                 del values[name]
         return values
