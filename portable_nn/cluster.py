@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing import resource_tracker
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from portable_nn import backends
@@ -159,9 +160,8 @@ def compute(
         If there are no workers, one lacks what it needs, or the cluster is lost. What is done is done.
     """
     try:
-        with client.as_current():  # where `wait` looks for one
-            _ask(client, check)
-            _run(client, work, iter(todo), progress)
+        _ask(client, check)
+        _run(client, work, iter(todo), progress)
     except PortableNNError:
         raise
     except Exception as error:  # versions of Dask differ in what they raise then
@@ -213,6 +213,7 @@ def _run(
 
     key = client.compute(dask.delayed(work, traverse=False, pure=False))
     pending: dict[Any, int] = {}
+    ended: SimpleQueue[Any] = SimpleQueue()
     window, looked = WINDOW, float("-inf")
     try:
         while True:
@@ -220,10 +221,13 @@ def _run(
                 window, looked = max(WINDOW, SHARE * _threads(client)), time.monotonic()
             if len(pending) <= window * 3 // 4:
                 new = list(islice(todo, window - len(pending)))
-                pending |= zip(client.map(_call, [key] * len(new), new, pure=False), new, strict=True)
+                futures = client.map(_call, [key] * len(new), new, pure=False)
+                pending |= zip(futures, new, strict=True)
+                for future in futures:
+                    future.add_done_callback(ended.put)
             if not pending:
                 return
-            for future in _done(client, pending):
+            for future in _done(client, ended):
                 _check(client, future, pending[future])
                 progress(pending.pop(future))
     finally:
@@ -244,20 +248,13 @@ def _threads(client: Any) -> int:
     return found or WINDOW
 
 
-def _done(client: Any, pending: Iterable[Any]) -> list[Any]:
-    """Those that are done, after a tick at most."""
-    from concurrent.futures import CancelledError
-
-    from distributed import wait
-
+def _done(client: Any, ended: SimpleQueue[Any]) -> list[Any]:
+    """Those that have ended, after a tick at most."""
     if client.status != "running":
         raise _lost(client)
-    try:
-        return list(wait(list(pending), timeout=TICK, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
-    except CancelledError as error:
-        raise _lost(client) from error
+    with suppress(Empty):
+        return [ended.get(timeout=TICK), *(ended.get() for _ in range(ended.qsize()))]
+    return []
 
 
 def _check(client: Any, future: Any, i: int) -> None:
