@@ -4,16 +4,123 @@ The oldest version of the array API standard that is supported is 2023.12, the f
 `clip`, which activations need, and the first that tells the dtypes of a device, which weights and integers need.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import array_api_compat
 import numpy as np
 
-from portable_nn._typing import Array, DType, Namespace
-from portable_nn.errors import InputError
+from portable_nn._typing import Array, DType, Namespace, NumPyArray
+from portable_nn.errors import InputError, ShapeError
 
-__all__ = ["FLOATS", "check_real", "default_float", "float_name", "is_narrow", "namespace", "native"]
+__all__ = [
+    "FLOATS",
+    "as_array",
+    "as_labels",
+    "check_real",
+    "default_float",
+    "dtype_named",
+    "float_name",
+    "is_narrow",
+    "namespace",
+    "native",
+]
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """The floating dtypes that a network computes in, with the bytes of each."""
+
+MOST_AXES = 64
+"""Of an array of NumPy."""
+
+
+def as_array(x: Any, names: Sequence[str] | None = None) -> Any:
+    """Numbers, lists of them and tables as arrays of NumPy; what is none of these as it is.
+
+    Parameters
+    ----------
+    x : object
+        What has a `to_numpy` is a table or a column of one: of pandas, Polars, Arrow. A DataArray of xarray is
+        the array that it holds, of whatever library.
+    names : sequence of str, optional
+        The features: from a table whose columns have names, these are taken, in this order.
+
+    Raises
+    ------
+    InputError
+        If a table lacks one of the names, or a column holds no numbers.
+    ShapeError
+        If rows of a list differ in length.
+
+    Examples
+    --------
+    >>> from portable_nn._arrays import as_array
+    >>> as_array([[1, 2], [3, 4.5]])
+    array([[1. , 2. ],
+           [3. , 4.5]])
+    """
+    if isinstance(x, (list, tuple, int, float, complex)):
+        return _of_numbers(x)
+    if not hasattr(x, "to_numpy"):
+        return x
+    return x.data if hasattr(x, "dims") and hasattr(x, "data") else _of_table(x, names)
+
+
+def as_labels(x: Any) -> Any:
+    """A list, or a column of a table, of integers or strings as an array of NumPy; all else as it is."""
+    if isinstance(x, (list, tuple)) and isinstance(_innermost(x), str):
+        return np.asarray(x)
+    if hasattr(x, "to_numpy") and not hasattr(x, "dims"):
+        return x.to_numpy()
+    return as_array(x)
+
+
+def _of_numbers(x: Any) -> Any:
+    if not isinstance(_innermost(x), (int, float, complex, np.number, np.bool_)):
+        return x
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise ShapeError("a list of rows that differ in length is no array: make them of one length") from error
+
+
+def _innermost(x: Any) -> Any:
+    """The first of the first of … a list."""
+    for _ in range(MOST_AXES):
+        if not isinstance(x, (list, tuple)) or not x:
+            break
+        x = x[0]
+    return x
+
+
+def _of_table(x: Any, names: Sequence[str] | None) -> NumPyArray:
+    kind = type(x).__name__
+    if names is not None:
+        labels = [*getattr(x, "columns", getattr(x, "index", ()))]
+        if labels and all(isinstance(label, str) for label in labels):
+            if missing := [name for name in names if name not in labels]:
+                raise InputError(
+                    f"{kind} lacks {', '.join(missing)}: name its columns as the network's inputs are, or call "
+                    "x.to_numpy() to give them in order"
+                )
+            x = x[list(names)]
+    try:
+        found: NumPyArray = x.to_numpy()
+        if found.dtype.kind == "O" and hasattr(x, "columns"):  # columns of several kinds
+            columns = {str(name): x[name].to_numpy() for name in x.columns}
+            if wrong := [name for name, column in columns.items() if column.dtype.kind not in "biuf"]:
+                raise InputError(
+                    f"{kind} holds no numbers in {', '.join(wrong)}: drop these columns, or code them"
+                )
+            found = np.stack(list(columns.values()), axis=-1)
+        if found.dtype.kind not in "biufc":
+            raise InputError(f"{kind} holds no numbers, but {found.dtype}: code them as numbers first")
+    except InputError:
+        raise
+    except Exception as error:  # whatever the table's own library raises
+        raise InputError(
+            f"{kind} gives no array ({type(error).__name__}: {error}): make one of it first"
+        ) from error
+    return found
 
 
 def namespace(x: object) -> Namespace:
@@ -37,6 +144,11 @@ def namespace(x: object) -> Namespace:
     try:
         return array_api_compat.array_namespace(x)
     except TypeError as error:
+        if hasattr(inner := _innermost(x), "shape"):
+            raise InputError(
+                f"expected an array, got a {type(x).__name__} of several, of {type(inner).__name__}: make one "
+                "of them first, with numpy.stack(x) or their library's own stack"
+            ) from error
         raise InputError(
             f"expected an array of a library that follows the array API standard, got {type(x).__name__}: "
             "convert it first, with numpy.asarray(x) for instance"
@@ -65,6 +177,17 @@ def float_name(dtype: DType, xp: Namespace) -> str:
     if found in FLOATS:
         return found
     raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
+
+
+def dtype_named(dtype: object) -> str | None:
+    """The name of a floating dtype, which may be of NumPy, PyTorch, JAX; None if no network computes in it."""
+    name = dtype
+    if not isinstance(dtype, str):
+        try:
+            name = np.dtype(dtype).name if dtype is not None else ""  # type: ignore[call-overload]
+        except (TypeError, ValueError):  # of PyTorch: torch.float16
+            name = str(dtype).rpartition(".")[2]
+    return str(name) if name in tuple(FLOATS) else None
 
 
 def native(dtype: DType) -> DType:

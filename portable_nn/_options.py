@@ -2,11 +2,15 @@
 
 import operator
 from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Real
 
 from portable_nn.errors import InputError, ShapeError
 
-__all__ = ["check_count", "check_integer", "check_list", "check_number"]
+__all__ = ["check_count", "check_integer", "check_list", "check_number", "unknown"]
+
+ALIKE = 0.75
+"""Of two names, from where on one may be meant by the other: difflib's ratio."""
 
 
 def check_integer(name: str, value: object) -> int:
@@ -38,3 +42,36 @@ def check_list(name: str, values: object) -> None:
     """Raise an `InputError` unless an option can be gone through."""
     if not isinstance(values, Iterable):
         raise InputError(f"{name} must be a list, got {values!r}: give {name}=[{values!r}]")
+
+
+def unknown(what: str, given: object, names: Iterable[str], meant: str | None = None) -> str:
+    """The words for what is none of the names: the one that may be meant, and all of them.
+
+    Parameters
+    ----------
+    what : str
+        What is named: ``"activation"``.
+    given : object
+        No name, or another object: a function or a class is known by its own.
+    names : iterable of str
+        Those that there are.
+    meant : str, optional
+        The one that is meant, where that is known.
+
+    Examples
+    --------
+    >>> from portable_nn._options import unknown
+    >>> unknown("activation", "ReLU", ["relu", "tanh"])
+    "unknown activation 'ReLU' (did you mean 'relu'?): choose one of relu, tanh"
+    """
+    names = tuple(names)
+    plain = {_plain(name): name for name in names}
+    near = get_close_matches(_plain(getattr(given, "__name__", given)), plain, n=1, cutoff=ALIKE)
+    meant = meant or (plain[near[0]] if near else None)
+    hint = f" (did you mean {meant!r}?)" if meant else ""
+    return f"unknown {what} {given!r:.80}{hint}: choose one of {', '.join(names)}"
+
+
+def _plain(name: object) -> str:
+    """A name without what is written in several ways: ``LeakyReLU`` and ``leaky_relu`` are one."""
+    return "".join(sign for sign in str(name)[:80].lower() if sign.isalnum())

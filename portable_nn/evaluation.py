@@ -7,7 +7,8 @@ from time import perf_counter
 import numpy as np
 
 from portable_nn import backends, metrics
-from portable_nn._arrays import namespace
+from portable_nn._arrays import as_array, as_labels, namespace
+from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
 from portable_nn._typing import Array
 from portable_nn.backends import Backend
@@ -15,7 +16,7 @@ from portable_nn.errors import ShapeError
 from portable_nn.inference import infer
 from portable_nn.labels import label_indices
 from portable_nn.network import Network
-from portable_nn.running import blank, placed, runner, target_of, warn_of_blank
+from portable_nn.running import blank, check_samples, placed, runner, target_of, warn_of_blank
 from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]
@@ -45,6 +46,8 @@ class Evaluation:
     >>> result = pnn.evaluate(pnn.load("mnist"), images, labels)
     >>> result.correct, result.total, result.dtype
     (9352, 10000, 'float32')
+    >>> print(str(result).splitlines()[-1])
+    accuracy  0.9352
     """
 
     accuracy: float
@@ -60,6 +63,23 @@ class Evaluation:
     def images_per_second(self) -> float:
         """Samples per second, moving them to the device and the results back included."""
         return self.total / self.seconds
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<8}  {value}" for name, value in self._rows()[1:])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows())
+
+    def _rows(self) -> Rows:
+        return [
+            ("evaluation", ""),
+            ("backend", self.backend),
+            ("device", self.device),
+            ("dtype", self.dtype),
+            ("speed", f"{self.images_per_second:,.0f} images/s"),
+            ("correct", f"{self.correct}/{self.total}"),
+            ("accuracy", f"{self.accuracy:.4f}"),
+        ]
 
 
 def evaluate(
@@ -79,9 +99,9 @@ def evaluate(
     Parameters
     ----------
     net : Network
-    images : array of shape (N, ...)
+    images : array of shape (N, ...), list or table
         Of any library.
-    labels : array of shape (N,), integer or str
+    labels : array of shape (N,), integer or str; list or column
         The true ones: the classes of the network where it names them, else the indices of its outputs.
     backend : str or Backend, optional
         Where to compute; by default where `images` are, or where the network is bound.
@@ -115,8 +135,11 @@ def evaluate(
     """
     if batch_size is not None:
         check_count("batch_size", batch_size)
+    images, labels = as_array(images, net.inputs), as_labels(labels)
     for array in (images, labels):
         namespace(array)
+    check_samples(images, net.input_shape)
+    images = net.passes.taken(images)
     total = number_of_samples(images)
     truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):

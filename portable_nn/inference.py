@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from math import prod
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn import backends
+from portable_nn._arrays import as_array
 from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
@@ -71,7 +73,8 @@ def infer(
     ----------
     net : Network
     data : array, path, or iterable of arrays or paths
-        With samples along the first axis: an array of any library, a memory map, a zarr array; the path of a
+        With samples along the first axis: an array of any library, a list of rows, a table of pandas or Polars,
+        a memory map, a zarr array; the path of a
         .npy or IDX file, which is mapped into memory, or of a zarr array; a pattern such as ``"images-*.npy"``,
         or several paths, for files that are read as one; or an iterable of batches, which may fill one buffer
         again and again.
@@ -134,10 +137,11 @@ def infer(
             raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
         if batch_size or workers:
             raise InputError("a cluster has workers of its own, and takes whole blocks: give block=1_000_000")
-        spec = backend or net.backend or "numpy"
+        spec = backends.named(backend or net.backend or "numpy")
         spec = spec if isinstance(spec, str) else backends.spec_of(spec)
         return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
-    source, first = _first(opened(data))
+    data = as_array(data, net.inputs)
+    source, first = _first(opened(data), partial(as_array, names=net.inputs))
     if is_path(first):
         source = first = source_of(source)
     if is_path(data) or isinstance(source, Source):
@@ -165,6 +169,7 @@ def infer(
     def results(size: int, start: int = 0, block: int | None = None) -> Iterator[NumPyArray]:
         threads = threads_for(None if total is None else total - start)
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
+        parts = _fitting(parts, net)
         parts = parts if outputs else looked_at(parts)
         done = start
         alone = 0 if workers or total is not None else _paying(net)
@@ -206,6 +211,12 @@ def _ending_with_blocks(source: Any, size: int, start: int, block: int) -> Itera
         yield from batches(source[first : first + block, ...], size)
 
 
+def _fitting(parts: Iterator[Array], net: Network) -> Iterator[Array]:
+    for part in parts:
+        check_samples(part, net.input_shape)
+        yield net.passes.taken(part)
+
+
 def _file_of(data: Any) -> str | os.PathLike[str] | None:
     """The file that an array lies in, or an array that it is a view of."""
     while isinstance(data, np.ndarray):
@@ -232,13 +243,13 @@ def _mapped(
         yield run(part) if kept else np.array(run(part))
 
 
-def _first(source: Any) -> tuple[Any, Any]:
-    """The source again, and its first array: itself, or the first batch of an iterable."""
+def _first(source: Any, taken: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The source again, and its first array: itself, or the first batch of an iterable, as it is taken."""
     if hasattr(type(source), "shape") or hasattr(source, "shape"):  # nested tensors have one, and raise
         return source, source
     if not isinstance(source, Iterable):
         raise InputError(f"data must be an array, a path, or an iterable of batches, got {type(source).__name__}")
-    rest = iter(source)
+    rest = map(taken, source)
     first = next(rest, None)
     return (source, None) if first is None else (chain([first], rest), first)
 

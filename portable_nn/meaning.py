@@ -1,14 +1,17 @@
 """What the inputs and outputs of a network mean: names, classes, the range that values come in."""
 
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from math import isfinite, prod
 from operator import index
+from types import FrameType
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
+from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, NetworkError
@@ -73,7 +76,7 @@ class Meaning:
         classes = _classes(given.pop("classes", None))
         task = given.pop("task", None)
         if task not in (None, *get_args(Task)):
-            raise NetworkError(f"unknown task {task!r}: choose one of {', '.join(get_args(Task))}")
+            raise NetworkError(unknown("task", task, get_args(Task)))
         if task == "regression" and classes is not None:
             raise NetworkError("regression has no classes: leave them out, or the task")
         wanted = n_out if n_out != 1 or task == "multilabel" else 2
@@ -157,7 +160,16 @@ def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, InputWarning, stacklevel=6)  # the caller of the network
+    warnings.warn(text, InputWarning, stacklevel=_frames_of_this_package() + 1)
+
+
+def _frames_of_this_package() -> int:
+    """How many lie between the warning and who called the network."""
+    frame: FrameType | None = sys._getframe(1)
+    count = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "portable_nn":
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def implied_range(layers: Layers) -> tuple[float, float] | None:

@@ -1,14 +1,16 @@
 """`Network`: layers in order, run on the arrays of any library."""
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import FrozenInstanceError, fields
 from functools import partial
-from typing import Any, Self, final, get_args
+from typing import Any, Self, final, get_args, overload
 
 import numpy as np
 
 from portable_nn import backends
+from portable_nn._arrays import dtype_named
+from portable_nn._display import html_table, layer_table, text_table
+from portable_nn._options import unknown
 from portable_nn._typing import A, NumPyArray
 from portable_nn.backends import FLOATS, Backend, Forward
 from portable_nn.errors import AccuracyError, NetworkError
@@ -21,7 +23,6 @@ __all__ = ["Network"]
 
 
 @final
-@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Network:
     """Layers in order: one source of the forward pass for every array library.
 
@@ -31,7 +32,8 @@ class Network:
     the same at once and for one device, and refuses other arrays. Weights of another library are the caller's
     own: they are used as they are, never copied or rewritten, so that they can be trained.
 
-    Networks are immutable and may be shared by threads. ``==`` is identity.
+    Networks are immutable and may be shared by threads. ``==`` is identity. ``net[0]`` is a layer, ``net[:2]``
+    the network of the first two; `len` and iteration are those of the layers.
 
     Parameters
     ----------
@@ -62,8 +64,6 @@ class Network:
     compiled : bool
     meaning : Meaning
         What was given of classes, names, task, range and dtype.
-    passes : Passes
-        Its forward passes.
 
     Raises
     ------
@@ -82,14 +82,6 @@ class Network:
     array([1, 0])
     """
 
-    layers: tuple[Layer, ...]
-    backend: Backend | None
-    compiled: bool
-    meaning: Meaning
-    passes: Passes
-    _shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
-    _dtype: str
-
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -102,8 +94,28 @@ class Network:
         input_dtype: str | None = None,
         backend: Backend | None = None,
         compiled: bool = False,
-        _dtype: str | None = None,
     ) -> None:
+        self._fill(
+            layers,
+            backend=backend,
+            compiled=compiled,
+            classes=classes,
+            inputs=inputs,
+            outputs=outputs,
+            task=task,
+            input_range=input_range,
+            input_dtype=input_dtype,
+        )
+
+    def _fill(
+        self,
+        layers: Iterable[Layer],
+        *,
+        backend: Backend | None = None,
+        compiled: bool = False,
+        dtype: str | None = None,
+        **meaning: Any,
+    ) -> Self:
         if isinstance(layers, Layer):
             raise NetworkError(f"a network takes its layers in a list, got {layers!r} alone")
         layers = tuple(layers)
@@ -118,30 +130,38 @@ class Network:
         of_weights = common_backend(layers)
         layers = tuple(layer.map(partial(beside, of_weights)) for layer in layers)
         shapes = sample_shapes(layers)
-        dtype = _dtype or common_dtype(layers, of_weights or backends.get("numpy"))
+        dtype = dtype or common_dtype(layers, of_weights or backends.get("numpy"))
         backend = backend or of_weights
-        meaning = Meaning.of(
-            layers,
-            shapes[0],
-            shapes[-1],
-            classes=classes,
-            inputs=inputs,
-            outputs=outputs,
-            task=task,
-            input_range=input_range,
-            input_dtype=input_dtype,
-        )
+        known = Meaning.of(layers, shapes[0], shapes[-1], **meaning)
         if of_weights is None and backend is not None:
             dtype = backend.dtype_name(backend.dtype(dtype))
-        object.__setattr__(self, "layers", layers)
-        object.__setattr__(self, "backend", backend)
-        object.__setattr__(self, "compiled", compiled)
-        object.__setattr__(self, "meaning", meaning)
-        object.__setattr__(self, "passes", Passes(layers, backend, dtype, shapes, compiled, meaning))
-        object.__setattr__(self, "_shapes", shapes)
-        object.__setattr__(self, "_dtype", dtype)
+        self.layers: tuple[Layer, ...]  # declared here, where help() does not list what is for this package alone
+        self.backend: Backend | None
+        self.compiled: bool
+        self.meaning: Meaning
+        self.passes: Passes
+        self._shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
+        self._dtype: str
+        self.__dict__.update(
+            layers=layers,
+            backend=backend,
+            compiled=compiled,
+            meaning=known,
+            passes=Passes(layers, backend, dtype, shapes, compiled, known),
+            _shapes=shapes,
+            _dtype=dtype,
+        )
         if backend is not None and self.passes.follows:
             self.passes.place(backend, backend.computed_in(dtype))
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(
+            f"networks are immutable, {name} stays: make another by net.described({name}=…)"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"networks are immutable, {name} stays")
 
     def __call__(self, x: A) -> A:
         """The outputs of the last layer.
@@ -153,6 +173,10 @@ class Network:
             computation; integers and booleans are cast to the weights' dtype first, or to the device's default
             float where the device lacks it.
 
+            Images of shape (N, 28, 28), or one of shape (28, 28), are taken where the network takes 784 values.
+            Lists of numbers and tables, of pandas or Polars, are taken as NumPy's arrays: of a table whose
+            columns have names those that `inputs` names, in that order; others are left out.
+
         Returns
         -------
         array
@@ -161,7 +185,7 @@ class Network:
         Raises
         ------
         InputError
-            If `x` is no array, or not real.
+            If `x` is no array, or not real, or a table that lacks an input.
         ShapeError
             If samples have another shape than the first layer takes.
         PlacementError
@@ -215,14 +239,14 @@ class Network:
         """
         return self.passes.find("logits", x)(x)  # type: ignore[no-any-return]
 
-    def to(self, spec: str | Backend) -> Self:
+    def to(self, spec: Any) -> Self:
         """The same network for arrays of one backend alone, its weights placed there now.
 
         So nothing moves when it is called, and arrays of another library or device are an error.
 
         Parameters
         ----------
-        spec : str or Backend
+        spec : str, Backend, or device of PyTorch, JAX or CuPy
             As in `portable_nn.backends.get`: ``"torch:cuda:0"``, ``"cupy"``.
 
         Returns
@@ -243,7 +267,7 @@ class Network:
         'numpy'
         """
         backend = backends.get(spec)
-        return self._remade(self._numpy_layers(), backend=backend, compiled=self.compiled, _dtype=self.dtype)
+        return self._remade(self._numpy_layers(), backend=backend, compiled=self.compiled, dtype=self.dtype)
 
     def to_numpy(self) -> Self:
         """The same network with weights in NumPy, which follows its input again; bfloat16 becomes float32."""
@@ -251,13 +275,13 @@ class Network:
             return self
         return self._remade(self._numpy_layers(), compiled=self.compiled)
 
-    def astype(self, dtype: str) -> Self:
+    def astype(self, dtype: Any) -> Self:
         """The same network with its weights in another dtype, where it is.
 
         Parameters
         ----------
         dtype : {"float16", "bfloat16", "float32", "float64"}
-            bfloat16 needs a bound network: NumPy has none.
+            Or the dtype itself, of NumPy, PyTorch or JAX. bfloat16 needs a bound network: NumPy has none.
 
         Returns
         -------
@@ -268,17 +292,18 @@ class Network:
         NetworkError
             If the dtype is unknown, or the library or device has none such.
         """
-        if dtype not in FLOATS:
-            raise NetworkError(f"unknown dtype {dtype!r}: choose one of {', '.join(FLOATS)}")
+        name = dtype_named(dtype)
+        if name is None:
+            raise NetworkError(unknown("dtype", dtype, FLOATS))
         backend = self.backend or backends.get("numpy")
-        if backend.dtype_name(backend.dtype(dtype)) != dtype:
-            raise NetworkError(f"{backend} has no {dtype}: place the network elsewhere first, net.to('torch')")
+        if backend.dtype_name(backend.dtype(name)) != name:
+            raise NetworkError(f"{backend} has no {name}: place the network elsewhere first, net.to('torch')")
         if self.backend is None or self.backend != common_backend(self.layers):
-            cast: Forward = _to_bfloat16 if dtype == "bfloat16" else partial(np.asarray, dtype=dtype)
+            cast: Forward = _to_bfloat16 if name == "bfloat16" else partial(np.asarray, dtype=name)
         else:
-            cast = backend.entered(backend.cast_to(backend.dtype(dtype)))
+            cast = backend.entered(backend.cast_to(backend.dtype(name)))
         layers = (layer.map(cast) for layer in self.layers)
-        return self._remade(layers, backend=self.backend, compiled=self.compiled, _dtype=dtype)
+        return self._remade(layers, backend=self.backend, compiled=self.compiled, dtype=name)
 
     def compile(self) -> Self:
         """The same network, compiled by the library that it runs on: `jax.jit`, `torch.compile`.
@@ -297,7 +322,7 @@ class Network:
         >>> int((pnn.load("mnist").compile().predict(images) == labels).sum())
         9352
         """
-        return self._remade(self._numpy_layers(), backend=self.backend, compiled=True, _dtype=self.dtype)
+        return self._remade(self._numpy_layers(), backend=self.backend, compiled=True, dtype=self.dtype)
 
     def described(self, **meaning: Any) -> Self:
         """The same network with what its inputs and outputs mean; what is not given stays.
@@ -326,15 +351,15 @@ class Network:
         np.int64(2)
         """
         known = {field.name for field in fields(Meaning)}
-        if unknown := meaning.keys() - known:
-            raise NetworkError(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(sorted(known))}")
+        if others := meaning.keys() - known:
+            raise NetworkError(f"unknown {', '.join(sorted(others))}: choose from {', '.join(sorted(known))}")
         return self._remade(
-            self.layers, backend=self.backend, compiled=self.compiled, _dtype=self._dtype, **meaning
+            self.layers, backend=self.backend, compiled=self.compiled, dtype=self._dtype, **meaning
         )
 
     def _remade(self, layers: Iterable[Layer], **changes: Any) -> Self:
         """Another network of the same meaning."""
-        return type(self)(layers, **self.meaning.given() | changes)
+        return object.__new__(type(self))._fill(layers, **self.meaning.given() | changes)
 
     def verify(self, backend: str | Backend = "numpy") -> Verification:
         """Try the network on a backend: its outputs for a few samples against the plain loop in NumPy float64.
@@ -395,27 +420,55 @@ class Network:
         --------
         >>> import portable_nn as pnn
         >>> print(pnn.load("mnist").summary())
-        layer                        output  parameters    bytes
-        Rescaling(0.00392157, 0)     (784,)           0        0
-        Dense(784, 50, 'sigmoid')     (50,)       39250   157000
-        Dense(50, 100, 'sigmoid')    (100,)        5100    20400
-        Dense(100, 10, 'softmax')     (10,)        1010     4040
-        total (float32)                           45360   181440
+        layer                      output  parameters   bytes
+        Rescaling(0.00392157, 0)   (784,)           0       0
+        Dense(784, 50, 'sigmoid')   (50,)       39250  157000
+        Dense(50, 100, 'sigmoid')  (100,)        5100   20400
+        Dense(100, 10, 'softmax')   (10,)        1010    4040
+        total (float32)                         45360  181440
         """
-        width = FLOATS[self.dtype]
-        sizes = [sum(math.prod(array.shape) for array in layer.arrays.values()) for layer in self.layers]
-        rows = [
-            (repr(layer), "any" if shape is None else str(shape), str(size), str(size * width))
-            for layer, shape, size in zip(self.layers, self._shapes[1:], sizes, strict=True)
+        return text_table(layer_table(self.layers, self._shapes[1:], self.dtype))
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return html_table(layer_table(self.layers, self._shapes[1:], self.dtype))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, key: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Self: ...
+
+    def __getitem__(self, key: int | slice) -> Layer | Self:
+        """A layer; or the network of several, with what is known of the inputs or outputs that stay the same."""
+        if not isinstance(key, slice):
+            return self.layers[key]
+        places = range(len(self))[key]
+        lost: tuple[str, ...] = ()
+        if 0 not in places[:1]:
+            lost += "inputs", "input_range", "input_dtype"
+        if len(self) - 1 not in places[-1:]:
+            lost += "outputs", "classes", "task"
+        return self._remade(
+            self.layers[key],
+            backend=self.backend,
+            compiled=self.compiled,
+            dtype=None if self.backend is None else self.dtype,
+            **dict.fromkeys(lost),
+        )
+
+    def __dir__(self) -> list[str]:
+        return [
+            name for name in object.__dir__(self) if name.endswith("__") or (name[0] != "_" and name != "passes")
         ]
-        rows = [
-            ("layer", "output", "parameters", "bytes"),
-            *rows,
-            (f"total ({self.dtype})", "", str(sum(sizes)), str(sum(sizes) * width)),
-        ]
-        first = max(len(row[0]) for row in rows)
-        second = max(len(row[1]) for row in rows)
-        return "\n".join(f"{a:<{first}}  {b:>{second + 2}}  {c:>10}  {d:>7}" for a, b, c, d in rows)
 
     def __repr__(self) -> str:
         where = f", bound to {self.backend}" if self.backend else ""
@@ -489,7 +542,7 @@ def _architecture(layer: Layer) -> tuple[Any, ...]:
 def _rebuilt(
     layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: str, meaning: dict[str, Any]
 ) -> Network:
-    net = Network(layers, compiled=compiled, _dtype=dtype, **meaning)
+    net = object.__new__(Network)._fill(layers, compiled=compiled, dtype=dtype, **meaning)
     if spec is None or net.backend == backends.get(spec):
         return net
     return net.to(spec)  # pickle may forget the device of weights, and NumPy's know none

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace, native
+from portable_nn._arrays import as_array, check_real, namespace, native
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.layers import Activation, Graph, Layers, Shape, check_input, fused
+from portable_nn.layers import Activation, Graph, Layers, Shape, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.rewriting import parted, rewritten
 
@@ -181,10 +181,8 @@ class Passes:
             return self._of_parts(result, x)
         key = self._keys.get(kind)
         forward = None if key is None else self._passes.get((result, kind, key(x)))
-        if forward is None:
-            forward = self._made(result, x)
-        if x.shape[self._axes] != self._shape:
-            check_input(x, self._shape)
+        if forward is None or x.shape[self._axes] != self._shape:
+            return self._found(result, x, forward)
         return forward
 
     def _of_parts(self, result: Result, x: Any) -> Forward:
@@ -248,6 +246,24 @@ class Passes:
 
         forward = backend.entered(run)
         return backend.compiled(forward) if self._compiled else forward
+
+    def taken(self, x: Any) -> Array:
+        """What may be given for an array, as one whose samples have the shape that the layers take.
+
+        Raises
+        ------
+        InputError, ShapeError
+            If it is no array, or its samples do not fit.
+        """
+        x = as_array(x, self._meaning.inputs)
+        return fitted(x, self._shape, namespace(x))
+
+    def _found(self, result: Result, x: Any, forward: Forward | None) -> Forward:
+        array = self.taken(x)
+        if array is x:
+            return forward or self._made(result, x)
+        of_array = self.find(result, array)
+        return lambda _: of_array(array)  # called on what was given, which it stands for
 
     def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, tuple[Activation, ...]]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""

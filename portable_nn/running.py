@@ -11,7 +11,7 @@ from portable_nn._arrays import check_real, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, ShapeError
-from portable_nn.layers import Shape, check_input
+from portable_nn.layers import Shape, axes_before, check_input
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
 from portable_nn.sources import Source
@@ -116,12 +116,15 @@ def check_samples(first: Any, shape: Shape | None) -> None:
     """Raise a `ShapeError` about the caller's own array, before it is cut into batches."""
     if not hasattr(first, "shape"):
         return
-    if len(first.shape) <= len(shape or ()):
+    shape = shape or ()
+    came = tuple(first.shape)
+    axes = axes_before(came, shape)
+    if axes == 0 or (axes is None and len(came) <= len(shape)):
         raise ShapeError(
-            f"data have samples along their first axis, got shape {tuple(first.shape)}: give one sample as "
+            f"data have samples along their first axis, got shape {came}: give one sample as "
             "x[None], or call net.predict(x)"
         )
-    if shape and tuple(first.shape[-len(shape) :]) != shape:
+    if axes is None:
         check_input(first, shape)
 
 

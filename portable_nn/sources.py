@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from glob import glob
 from itertools import accumulate
-from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, ShapeError
+from portable_nn.layers import axes_before
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy
 
@@ -227,7 +227,7 @@ def _open_zarr(path: str) -> Any:
 
 
 def reshaped(data: Any, shape: tuple[int, ...] | None) -> Any:
-    """What a file holds, each sample in the shape that a network takes if it has as many values."""
-    if shape is None or prod(data.shape[1:]) != prod(shape):
+    """What a file holds, each sample in the shape that a network takes where it is plain how."""
+    if shape is None or data.shape[1:] == shape or axes_before(tuple(data.shape), shape) != 1:
         return data
     return data.with_samples(shape) if isinstance(data, Source) else data.reshape(len(data), *shape)

@@ -72,12 +72,10 @@ def test_sparse_arrays_of_jax(jax):
 def test_tables():
     pandas = pytest.importorskip("pandas", reason="pip install pandas")
     table = pandas.DataFrame(np.eye(2), columns=["a", "b"])
-    refused(table, r"DataFrame is a table .* call x\.to_numpy\(\)")
-    refused(table["a"], r"Series is a table or a column of one: call x\.to_numpy\(\)")
-    refused(table.index, r"RangeIndex is a table or a column of one: call x\.to_numpy\(\)")
+    refused(table.assign(b=["x", "y"]), r"DataFrame holds no numbers in b: drop these columns, or code them")
 
 
-@pytest.mark.parametrize("x", [[1.0, 2.0], (1.0, 2.0), "12", 1.0, None, b"12", {}, range(2)], ids=repr)
+@pytest.mark.parametrize("x", ["12", ["1", "2"], None, b"12", {}, range(2)], ids=repr)
 def test_what_is_no_array(x):
     refused(x, rf"got {type(x).__name__}: convert it first, with numpy\.asarray\(x\)")
 

@@ -43,7 +43,7 @@ def cli(monkeypatch, capsys, tmp_path):
         ("plot confusion --out c.png --data really.npz", "is not an .npz of arrays"),
         ("plot sweep --out c.png --from latin1.json", "not a comparison"),
         ("plot confusion --out c.png --backend numpy", "--backend is for errors and sweep"),
-        ("plot activations swish --out c.png", "choose from absolute, celu"),
+        ("plot activations swish --out c.png", "choose one of absolute, celu"),
         ("plot sweep relu --out c.png", "names are for activations: leave relu out"),
         ("plot confusion --out c.png --from latin1.json", "--from is for errors and sweep"),
         ("compare --backend numpy --data number.npy", "samples along their first axis"),
@@ -65,7 +65,7 @@ def cli(monkeypatch, capsys, tmp_path):
             "plot confusion -o c.png --model regression.safetensors",
             "portable-nn predict --outputs gives its values",
         ),
-        ("evaluate --backend cuda:0", "did you mean torch:cuda:0?"),
+        ("evaluate --backend cuda:0", "did you mean 'torch:cuda:0'?"),
     ],
 )
 def test_one_line(cli, command, message):

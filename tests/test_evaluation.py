@@ -182,9 +182,8 @@ def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
 
 
 def test_what_is_no_array(mnist, mnist_test):
-    images, labels = mnist_test
     with pytest.raises(pnn.InputError, match="got list: convert it first"):
-        pnn.evaluate(mnist, images[:2].tolist(), labels[:2])
+        pnn.evaluate(mnist, ["7", "2"], mnist_test[1][:2])
 
 
 def test_regression_has_no_accuracy(mnist_test):

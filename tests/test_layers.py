@@ -21,8 +21,8 @@ WEIGHT = np.arange(6.0).reshape(2, 3)
         ((np.ones((3, 0)),), r"with no axis of length 0, got \(3, 0\)"),
         ((WEIGHT, np.ones(2)), r"weight of shape \(2, 3\) takes a bias of shape \(3,\), got \(2,\)"),
         ((WEIGHT, np.ones((1, 3))), r"takes a bias of shape \(3,\), got \(1, 3\)"),
-        ((WEIGHT, np.ones(3), "sigmoi"), "unknown activation 'sigmoi': choose one of " + ", ".join(PLAIN)),
-        ((WEIGHT, np.ones(3), np.tanh), "unknown activation <ufunc 'tanh'>: choose one of absolute, celu"),
+        ((WEIGHT, np.ones(3), "sigmoi"), "unknown activation 'sigmoi' .*: choose one of " + ", ".join(PLAIN)),
+        ((WEIGHT, np.ones(3), [WEIGHT]), "unknown activation .*: choose one of absolute, celu"),
         ((WEIGHT + np.nan,), "Dense: weight has 6 nan of 6 values: was training stable"),
         ((WEIGHT, np.array([0, np.nan, 0])), "Dense: bias has 1 nan of 3 values"),
         ((WEIGHT * 1j,), "Dense: weight must be real numbers, got dtype complex128"),
@@ -58,9 +58,9 @@ def test_flatten_refuses(shape):
 
 
 @pytest.mark.parametrize("layer", [pnn.Dense, pnn.Rescaling])
-def test_lists_of_weights_are_refused(layer):
+def test_lists_of_no_numbers_are_refused_as_weights(layer):
     with pytest.raises(pnn.InputError, match=r"got list: convert it first, with numpy\.asarray"):
-        layer([[1.0, 2.0]])
+        layer([["1.0", "2.0"]])
 
 
 def test_integer_weights_of_another_library_are_refused(backend):

@@ -120,7 +120,7 @@ def test_a_floating_input_decides_the_dtype(backend, dtype):
         np.testing.assert_allclose(backend.to_numpy(outputs), wanted, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("x", [[0.0] * 4, 1.0, None, "image"], ids=repr)
+@pytest.mark.parametrize("x", [{}, None, "image"], ids=repr)
 @pytest.mark.parametrize("call", [pnn.Network.__call__, pnn.Network.predict, pnn.Network.logits])
 def test_what_is_no_array_is_refused(call, x):
     with pytest.raises(pnn.InputError, match=rf"got {type(x).__name__}: convert it first, with numpy\.asarray"):
@@ -149,8 +149,8 @@ def test_other_floats_of_pytorch_are_refused(torch):
         ((), r"takes arrays of shape \(\.\.\., 784\), got \(\)$"),
         ((783,), r"takes arrays of shape \(\.\.\., 784\), got \(783,\)$"),
         ((784, 100), r"got \(784, 100\): samples come first, transpose x"),
-        ((100, 28, 28), r"got \(100, 28, 28\): reshape each sample, x\.reshape\(100, 784\)"),
-        ((28, 28), r"takes arrays of shape \(\.\.\., 784\), got \(28, 28\)$"),
+        ((784, 1), r"got \(784, 1\): samples come first, transpose x"),
+        ((100, 28, 27), r"takes arrays of shape \(\.\.\., 784\), got \(100, 28, 27\)$"),
     ],
 )
 def test_an_input_of_another_shape(backend, shape, message):
@@ -162,8 +162,8 @@ def test_an_input_of_another_shape(backend, shape, message):
 
 def test_flat_samples_where_images_are_wanted():
     net = pnn.Network([pnn.Flatten((2, 3)), dense(6, 1)])
-    with pytest.raises(pnn.ShapeError, match=r"\(\.\.\., 2, 3\), got \(5, 6\): .* x\.reshape\(5, 2, 3\)"):
-        net(np.zeros((5, 6)))
+    x = np.arange(30.0).reshape(5, 6)
+    np.testing.assert_array_equal(net(x), net(x.reshape(5, 2, 3)))
 
 
 # Labels
@@ -382,12 +382,12 @@ def test_astype_refuses_what_a_device_has_not(array_api_strict):
 def test_summary():
     image = pnn.Network([pnn.Rescaling(1 / 255), pnn.Flatten((2, 2)), dense(4, 10, "relu"), dense(10, 2)])
     assert image.summary().splitlines() == [
-        "layer                       output  parameters    bytes",
-        "Rescaling(0.00392157, 0)    (2, 2)           0        0",
-        "Flatten((2, 2))               (4,)           0        0",
-        "Dense(4, 10, 'relu')         (10,)          50      400",
-        "Dense(10, 2, 'identity')      (2,)          22      176",
-        "total (float64)                             72      576",
+        "layer                     output  parameters  bytes",
+        "Rescaling(0.00392157, 0)  (2, 2)           0      0",
+        "Flatten((2, 2))             (4,)           0      0",
+        "Dense(4, 10, 'relu')       (10,)          50    400",
+        "Dense(10, 2, 'identity')    (2,)          22    176",
+        "total (float64)                           72    576",
     ]
     assert "  any  " in pnn.Network([pnn.Rescaling(2.0)]).summary()
 
@@ -416,9 +416,11 @@ def test_equality_is_identity():
 
 
 def test_a_network_is_frozen():
-    for field in dataclasses.fields(pnn.Network):
+    for name in ("layers", "backend", "compiled", "meaning", "classes", "other"):
         with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(small(), field.name, None)
+            setattr(small(), name, None)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            delattr(small(), name)
 
 
 def duplicates(net):

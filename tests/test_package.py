@@ -55,7 +55,18 @@ PUBLIC = [
 ]
 
 FLOORS = (
-    {"_arrays", "_options", "_typing", "activations", "errors", "labels", "metrics", "readers", "writing"},
+    {
+        "_arrays",
+        "_display",
+        "_options",
+        "_typing",
+        "activations",
+        "errors",
+        "labels",
+        "metrics",
+        "readers",
+        "writing",
+    },
     {"layers", "operators"},
     {"backends", "rewriting"},
     {"meaning", "network", "placing", "verification"},

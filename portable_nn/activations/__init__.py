@@ -37,6 +37,9 @@ __all__ += softmaxes.__all__
 
 ACTIVATIONS: dict[str, Callable[..., Array]] = {name: globals()[name] for name in sorted(__all__)}
 
+ALSO_CALLED = {"linear": "identity", "logistic": "sigmoid", "none": "identity", "swish": "silu"}
+"""Names that others have for activations, for messages alone: there is one name for each."""
+
 ALONG_AXIS = frozenset(softmaxes.__all__)
 """Activations that are not elementwise; `glu` halves the axis."""
 

@@ -5,7 +5,7 @@ from functools import wraps
 from numbers import Real
 from typing import Any, TypeAlias, TypeVar, cast
 
-from portable_nn._arrays import check_real, default_float, is_narrow, namespace, native
+from portable_nn._arrays import as_array, check_real, default_float, is_narrow, namespace, native
 from portable_nn._typing import Array, Namespace
 from portable_nn.errors import InputError
 
@@ -24,6 +24,7 @@ def on_arrays(function: Function) -> Function:
     @wraps(function)
     def on_arrays(x: Array, /, *axis: int, xp: Namespace | None = None, **parameters: Any) -> Array:
         if xp is None:
+            x = as_array(x)
             xp = namespace(x)
             dtype = native(x.dtype) if check_real(x, xp) else default_float(xp, x)
             if x.dtype != dtype:

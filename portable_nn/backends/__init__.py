@@ -5,12 +5,14 @@ through the defaults of `Backend`; so do backends that are made elsewhere, by an
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import array_api_compat
 
-from portable_nn._arrays import FLOATS
+from portable_nn._arrays import FLOATS, dtype_named
+from portable_nn._options import unknown
 from portable_nn._typing import Array, Device, Namespace
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.backends._cupy import CuPy
@@ -33,6 +35,7 @@ __all__ = [
     "device_of",
     "get",
     "is_own",
+    "named",
     "names",
     "of",
     "ready",
@@ -144,7 +147,7 @@ def get(spec: str | Backend) -> Backend:
 
     Parameters
     ----------
-    spec : str or Backend
+    spec : str, Backend, or device of PyTorch, JAX or CuPy
         A library and, after a colon, its device: ``"torch"``, ``"torch:cuda:1"``, ``"cupy:0"``,
         ``"array_api_strict:device1"``. Or ``"module:name"`` of a backend of your own, ``"module:Class:device"``
         of a subclass of `Backend`. A `Backend` is returned as it is, and so is one of your own.
@@ -164,10 +167,9 @@ def get(spec: str | Backend) -> Backend:
     >>> str(pnn.backends.get("numpy"))
     'numpy'
     """
+    spec = named(spec)
     if isinstance(spec, Backend):
         return spec
-    if not isinstance(spec, str):
-        raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {spec!r}")
     library, device = _named(spec)
     if isinstance(library, Backend):
         return library
@@ -185,6 +187,56 @@ def get(spec: str | Backend) -> Backend:
             raise BackendError(f"backend {spec!r} is installed, but no matrix product ran on it: {reason}")
         _RAN.add((library, str(backend)))
     return backend
+
+
+def named(spec: Any) -> str | Backend:
+    """The spec of a device object of a library's own; a spec and a `Backend` as they are.
+
+    Parameters
+    ----------
+    spec : str, Backend, or device of PyTorch, JAX or CuPy
+
+    Returns
+    -------
+    str or Backend
+
+    Raises
+    ------
+    BackendError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import portable_nn as pnn
+    >>> pnn.backends.named(torch.device("cuda", 1))
+    'torch:cuda:1'
+    """
+    if isinstance(spec, (str, Backend)):
+        return spec
+    library = type(spec).__module__.partition(".")[0]
+    if "device" in type(spec).__name__.lower() and library in _SPECS:
+        return _SPECS[library](spec)
+    hint = ""
+    if name := dtype_named(spec):
+        hint = f"; a dtype is given to net.astype({name!r})"
+    raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {spec!r}{hint}")
+
+
+_SPECS: dict[str, Callable[[Any], str]] = {
+    "torch": lambda device: f"torch:{device}",
+    "jaxlib": lambda device: f"jax:{device.platform}:{device.id}",
+    "cupy": lambda device: f"cupy:{device.id}",
+}
+"""How device objects are named, by the top module of their class."""
+
+
+def _meant(name: str, device: str) -> str | None:
+    """The spec that is meant by a device alone, as PyTorch names them."""
+    kind = {"gpu": "cuda"}.get(name, name)
+    if kind not in ("cpu", "cuda", "mps", "xpu"):
+        return None
+    return f"torch:{kind}:{device}" if device else f"torch:{kind}"
 
 
 def spec_of(backend: Backend) -> str:
@@ -238,11 +290,8 @@ def _named(spec: str) -> tuple[Backend | type[Backend], str]:
             return library, device
     found = own(spec)
     if found is None:
-        hint = f"; did you mean torch:{spec}?" if name in ("cpu", "cuda", "gpu", "mps") else ""
-        raise BackendError(
-            f"unknown backend {spec!r}: choose one of {', '.join(names())}, or name a backend of your own as "
-            f"module:name{hint}"
-        )
+        words = unknown("backend", spec, names(), _meant(name, device))
+        raise BackendError(f"{words}, or name a backend of your own as module:name")
     if isinstance(found[0], type):
         _BY_NAMESPACE.setdefault(found[0].namespace, found[0])
     return found

@@ -128,13 +128,7 @@ def evaluate(
         record = {"model": model, **asdict(result), "images_per_second": result.images_per_second}
         print(json.dumps(record, indent=2))
         return
-    print(f"model     {model}")
-    print(f"backend   {result.backend}")
-    print(f"device    {result.device}")
-    print(f"dtype     {result.dtype}")
-    print(f"speed     {result.images_per_second:,.0f} images/s")
-    print(f"correct   {result.correct}/{result.total}")
-    print(f"accuracy  {result.accuracy:.4f}")
+    print(f"model     {model}\n{result}")
     if explained:
         print(f"\n{explain(pnn.load(model), pnn.backends.get(backend).place(images[:1]))}")
 

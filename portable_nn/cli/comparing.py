@@ -25,7 +25,12 @@ def compare(
     backend: BackendSpecs = None,
     data: Data = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(metavar="D", help="float16, bfloat16, float32 or float64; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="D",
+            help="float16, bfloat16, float32 or float64; repeatable.",
+            autocompletion=lambda: list(pnn.backends.FLOATS),
+        ),
     ] = None,
     batch_size: Annotated[
         list[int] | None, typer.Option(metavar="N", min=1, help="Images per call; repeatable.")

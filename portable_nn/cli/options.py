@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import portable_nn as pnn
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.npz import read_arrays
-from portable_nn.sources import opened
+from portable_nn.sources import opened, reshaped
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor
@@ -68,6 +68,20 @@ Model = Annotated[
         autocompletion=lambda: ["mnist", "book"],
     ),
 ]
+
+
+def specs(incomplete: str) -> list[str]:
+    """How what is typed may go on: libraries; after a colon the devices of that one, which alone is imported."""
+    name, colon, _ = incomplete.partition(":")
+    if not colon or name not in pnn.backends.BACKENDS:
+        return [spec for spec in pnn.backends.names() if spec.startswith(incomplete)]
+    try:
+        found = [f"{name}:{device}" for device in pnn.backends.BACKENDS[name].devices()]
+    except Exception:  # each library has errors of its own for what is not here, and a shell shows none
+        return []
+    return [spec for spec in found if spec.startswith(incomplete)]
+
+
 BackendSpec = Annotated[
     str,
     typer.Option(
@@ -75,7 +89,7 @@ BackendSpec = Annotated[
         "-b",
         metavar="SPEC",
         help="A library and, after a colon, its device: torch, torch:cuda:1, cupy:0; or module:name of your own.",
-        autocompletion=lambda: pnn.backends.names(),
+        autocompletion=specs,
         callback=found_here,
     ),
 ]
@@ -86,7 +100,7 @@ BackendSpecs = Annotated[
         "-b",
         metavar="SPEC",
         help="A library and its device, or module:name of your own; repeatable. By default all that are ready.",
-        autocompletion=lambda: pnn.backends.names(),
+        autocompletion=specs,
         callback=found_here,
     ),
 ]
@@ -165,10 +179,7 @@ def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArr
     images, labels = _read(path)
     if images.ndim < 1:
         raise pnn.ShapeError(f"{path} holds one number: data have samples along their first axis")
-    shape = net.input_shape
-    if shape and images.shape[1:] != shape and np.prod(images.shape[1:]) == np.prod(shape):
-        images = images.reshape(len(images), *shape)
-    return images, labels
+    return reshaped(images, net.input_shape), labels
 
 
 def _read(path: Path | None) -> tuple[NumPyArray, NumPyArray | None]:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from portable_nn import backends as libraries
-from portable_nn._arrays import namespace
-from portable_nn._options import check_count, check_integer, check_list, check_number
+from portable_nn._arrays import as_array, as_labels, dtype_named, namespace
+from portable_nn._options import check_count, check_integer, check_list, check_number, unknown
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
@@ -38,7 +38,7 @@ def compare(
     labels: Array | None = None,
     *,
     backends: Iterable[str | Backend] | None = None,
-    dtypes: Sequence[str] = ("float32",),
+    dtypes: Any = ("float32",),
     batch_sizes: Sequence[int] = BATCH_SIZES,
     atol: float | None = None,
     rtol: float | None = None,
@@ -110,7 +110,8 @@ def compare(
     >>> found.rows[0].state, found.rows[0].labels.differ
     ('agrees', 0)
     """
-    dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
+    if isinstance(dtypes, str) or (not isinstance(dtypes, Iterable) and dtype_named(dtypes)):
+        dtypes = [dtypes]
     backends = [backends] if isinstance(backends, (str, Backend)) else backends
     for name, several in (("backends", backends), ("dtypes", dtypes), ("batch_sizes", batch_sizes)):
         if several is not None or name != "backends":
@@ -118,18 +119,18 @@ def compare(
     if not dtypes or (backends is not None and not backends):
         raise BackendError("nothing to compare: give at least one backend and one dtype")
     sizes = tuple(sorted({1, *(check_count(f"batch_sizes[{i}]", size) for i, size in enumerate(batch_sizes))}))
-    _check_dtypes(dtypes)
+    names = [_dtype(dtype) for dtype in dtypes]
     _check_timing(warm_up, iterations, budget, time_limit)
     for name, tolerance in (("atol", atol), ("rtol", rtol)):
         if tolerance is not None:
             check_number(name, tolerance)
     specs = libraries.names() if backends is None else [spec_for(each, in_process) for each in backends]
     tasks = [
-        Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in dtypes
+        Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in names
     ]
     here = environment()
-    net, images = net.to_numpy(), _to_numpy(images)
-    wanted = reference(net, images, None if labels is None else _to_numpy(labels))
+    net, images = net.to_numpy(), net.passes.taken(_to_numpy(as_array(images, net.inputs)))
+    wanted = reference(net, images, None if labels is None else _to_numpy(as_labels(labels)))
     findings = _findings(tasks, net, images, None if in_process else time_limit, progress)
     rows = tuple(
         verdict(task, finding, wanted, atol, rtol)
@@ -139,10 +140,11 @@ def compare(
     return Comparison(model, repr(net), len(wanted.outputs), sizes, rows, here)
 
 
-def _check_dtypes(dtypes: Sequence[str]) -> None:
-    for dtype in dtypes:
-        if dtype not in tuple(FLOATS):
-            raise NetworkError(f"unknown dtype {dtype!r}: choose one of {', '.join(FLOATS)}")
+def _dtype(given: object) -> str:
+    name = dtype_named(given)
+    if name is None:
+        raise NetworkError(unknown("dtype", given, FLOATS))
+    return name
 
 
 def _check_timing(warm_up: int, iterations: int | None, budget: float, time_limit: float) -> None:

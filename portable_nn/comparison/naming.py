@@ -4,6 +4,7 @@ import sys
 from importlib.machinery import PathFinder
 
 from portable_nn import backends
+from portable_nn._options import unknown
 from portable_nn.backends import Backend
 from portable_nn.errors import BackendError
 
@@ -18,16 +19,14 @@ def spec_for(backend: str | Backend, in_process: bool) -> str | Backend:
     BackendError
         If nothing does.
     """
+    backend = backends.named(backend)
     if isinstance(backend, str):
         library = backend.partition(":")[0]
         if library not in backends.names() and not (backends.is_own(backend) and _importable(library)):
             raise BackendError(
-                f"unknown backend {backend!r}: choose one of {', '.join(backends.names())}, "
-                "or name a backend of your own as module:name"
+                f"{unknown('backend', backend, backends.names())}, or name a backend of your own as module:name"
             )
         return backend
-    if not isinstance(backend, Backend):
-        raise BackendError(f"a backend is named by a string such as 'torch:cuda:0', got {backend!r}")
     if in_process:
         return backend
     try:

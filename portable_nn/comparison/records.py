@@ -4,6 +4,7 @@ import types
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from portable_nn._display import Rows, html_table, text_table
 from portable_nn.comparison.environment import Environment
 from portable_nn.metrics import LabelParity, Parity
 
@@ -155,9 +156,9 @@ class Crossover:
     ties: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """A network on many backends.
+    """A network on many backends. It shows itself as a table of the main figures; `rows` holds all of them.
 
     Attributes
     ----------
@@ -187,6 +188,24 @@ class Comparison:
         """Whether at least one backend agrees with the reference, and none differs or failed."""
         states = {row.state for row in self.rows}
         return "agrees" in states and states <= {"agrees", "unsupported"}
+
+    def __repr__(self) -> str:
+        return text_table(self._table())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table())
+
+    def _table(self) -> Rows:
+        sizes = (1, self.batch_sizes[-1])
+        header = (
+            "backend",
+            "dtype",
+            "answer",
+            "max error",
+            "labels differ",
+            *(f"images/s by {n:,}" for n in sizes),
+        )
+        return [header, *((row.backend, row.dtype, row.state, *_figures(row, sizes)) for row in self.rows)]
 
     def crossover(self, transfers: bool = False) -> tuple[Crossover, ...]:
         """Which row is fastest from which batch size on; rows that differ from the reference do not compete.
@@ -218,6 +237,16 @@ class Comparison:
         return {
             name: speeds[name].images_per_second for name in order if not speeds[order[0]].beats(speeds[name])
         }
+
+
+def _figures(row: Row, sizes: tuple[int, ...]) -> tuple[str, ...]:
+    """The largest error, the labels that differ, the speed by each size; nothing where a row has none."""
+    speeds = [row.measured and row.measured.speed(size) for size in sizes]
+    return (
+        f"{row.parity.max_abs_error:.1e}" if row.parity else "",
+        f"{row.labels.differ:,}" if row.labels else "",
+        *(f"{speed.images_per_second:,.0f}" if speed else "" for speed in speeds),
+    )
 
 
 def rebuilt(cls: type[T], data: Any) -> T:

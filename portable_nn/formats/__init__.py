@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from portable_nn._options import unknown
 from portable_nn._typing import Array
 from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
@@ -137,7 +138,7 @@ def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any
             f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(_suffixes())}"
         )
     if named not in (None, "book", *READERS):
-        raise FormatError(f"unknown format {named!r}: choose one of {', '.join([*READERS, 'book'])}")
+        raise FormatError(unknown("format", named, [*READERS, "book"]))
     kind = format_of(path) if named in (None, "book") else str(named)
     reader = READERS[kind]
     if named == "book":

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import TypeAlias
 
-from portable_nn._typing import Array
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations import PLAIN
 from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.layers._weights import Shape
@@ -35,7 +35,9 @@ __all__ = [
     "Rescaling",
     "Shape",
     "Value",
+    "axes_before",
     "check_input",
+    "fitted",
     "fused",
     "sample_shapes",
     "standardized",
@@ -99,13 +101,60 @@ def _values(shape: Shape) -> str:
     return f"{shape[0]} values" if len(shape) == 1 else f"samples of shape {shape}"
 
 
+def axes_before(came: Shape, shape: Shape) -> int | None:
+    """How many axes of an array of shape `came` come before those of a sample of `shape`, None if none fit.
+
+    A sample may have other axes with as many values, as an image has where a network takes vectors: where it is
+    plain which these are, and in which order the values lie.
+
+    Examples
+    --------
+    >>> from portable_nn.layers import axes_before
+    >>> axes_before((100, 784), (784,)), axes_before((100, 28, 28), (784,)), axes_before((28, 28), (784,))
+    (1, 1, 0)
+    """
+    if came[len(came) - len(shape) :] == shape:
+        return len(came) - len(shape)
+    return next((axes for axes in (*range(1, len(came)), 0) if _is_sample(came, axes, shape)), None)
+
+
+def _is_sample(came: Shape, axes: int, shape: Shape) -> bool:
+    sample = came[axes:]
+    if not all(isinstance(n, int) for n in sample) or prod(sample) != prod(shape):
+        return False
+    if axes == 0 and len(came) > 1 and came[0] == prod(shape):  # samples as columns, more likely
+        return False
+    return len(sample) == 1 or len(shape) == 1 or _long(sample) == _long(shape)
+
+
+def _long(shape: Shape) -> list[int]:
+    return [n for n in shape if n != 1]
+
+
+def fitted(x: Array, shape: Shape, xp: Namespace) -> Array:
+    """`x` itself, or with each of its samples in that shape; a `ShapeError` where it is not plain how."""
+    came = tuple(x.shape)
+    axes = axes_before(came, shape)
+    if axes is None:
+        check_input(x, shape)
+        return x
+    if came[axes:] == shape:
+        return x
+    leading = came[:axes]
+    if any(n != n for n in leading):
+        raise ShapeError("Dask reshapes no chunks of unknown size: call x.compute_chunk_sizes() first")
+    return xp.reshape(x, (*(-1 if n is None else n for n in leading), *shape))
+
+
 def check_input(x: Array, shape: Shape) -> None:
     """Raise a `ShapeError` that says how to mend `x`, whose samples have not the shape `shape`."""
     came = tuple(x.shape)
     size = prod(shape)
     hint = ""
     if len(came) >= 2 and all(isinstance(n, int) for n in came):
-        if prod(came[1:]) == size:
+        if sorted(_long(came[1:])) == sorted(_long(shape)):
+            hint = ": the axes of a sample stand in another order, move them"
+        elif prod(came[1:]) == size:
             hint = f": reshape each sample, x.reshape({came[0]}, {', '.join(map(str, shape))})"
         elif came[0] == size:
             hint = ": samples come first, transpose x"

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from portable_nn._arrays import namespace
+from portable_nn._arrays import as_array, namespace
 from portable_nn._typing import Array
 from portable_nn.errors import NetworkError
 
@@ -13,7 +13,8 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def weights(layer: str, name: str, array: Array) -> Array:
-    """The array itself; from NumPy a floating, read-only copy without nan."""
+    """The array itself; from NumPy, lists and tables a floating, read-only copy without nan."""
+    array = as_array(array)
     xp = namespace(array)
     if not array_api_compat.is_numpy_array(array):
         if not xp.isdtype(array.dtype, "real floating"):

@@ -6,8 +6,9 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations import ACTIVATIONS, FUNCTIONS, parameters_of
+from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, parameters_of
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
@@ -46,12 +47,13 @@ class Activation:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __init__(self, name: str, **parameters: Any) -> None:
-        if name not in ACTIVATIONS:
-            raise NetworkError(f"Activation: unknown {name!r}: choose one of {', '.join(ACTIVATIONS)}")
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            meant = ALSO_CALLED.get(str(name).lower())
+            raise NetworkError(f"Activation: {unknown('activation', name, ACTIVATIONS, meant)}")
         known = parameters_of(name)
-        if unknown := parameters.keys() - known:
+        if others := parameters.keys() - known:
             raise NetworkError(
-                f"Activation: {name} has no parameter {', '.join(sorted(unknown))}: "
+                f"Activation: {name} has no parameter {', '.join(sorted(others))}: "
                 + (f"choose from {', '.join(known)}" if known else "it has none")
             )
         if missing := [key for key, default in known.items() if default is None and key not in parameters]:

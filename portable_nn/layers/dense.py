@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Self, final
 
 from portable_nn._arrays import namespace
+from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations import ACTIVATIONS, FUNCTIONS, PLAIN
+from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, PLAIN
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
@@ -62,10 +63,12 @@ class Dense:
                 f"Dense: weight of shape {tuple(weight.shape)} takes a bias of shape ({weight.shape[1]},), "
                 f"got {tuple(bias.shape)}"
             )
-        if self.activation in ACTIVATIONS and self.activation not in PLAIN:
-            raise NetworkError(f"Dense: let an Activation({self.activation!r}, …) of its own follow the layer")
-        if self.activation not in PLAIN:
-            raise NetworkError(f"Dense: unknown activation {self.activation!r}: choose one of {', '.join(PLAIN)}")
+        name = self.activation
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            meant = ALSO_CALLED.get(str(name).lower())
+            raise NetworkError(f"Dense: {unknown('activation', name, PLAIN, meant)}")
+        if name not in PLAIN:
+            raise NetworkError(f"Dense: let an Activation({name!r}, …) of its own follow the layer")
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
 

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from portable_nn import activations as functions
+from portable_nn._options import unknown
 from portable_nn._typing import NumPyArray
 from portable_nn.comparison.records import Comparison, Row
 from portable_nn.errors import InputError, ShapeError
@@ -230,8 +231,9 @@ def activations(names: Sequence[str] = (), *, dark: bool = False) -> Figure:
     >>> [axes.get_title() for axes in pictures.activations(["silu", "relu"]).axes]
     ['silu: x · sigmoid(x)', 'relu: max(x, 0)']
     """
-    if unknown := [name for name in names if name not in functions.PLAIN]:
-        raise InputError(f"no activation {unknown[0]!r}: choose from {', '.join(functions.PLAIN)}")
+    for given in names:
+        if given not in functions.PLAIN:
+            raise InputError(unknown("activation", given, functions.PLAIN, functions.ALSO_CALLED.get(given)))
     names = names or CHAPTER
     columns = ceil(sqrt(len(names)))
     rows = ceil(len(names) / columns)
