@@ -348,9 +348,11 @@ def _parts(layers: Layers, x: Any) -> dict[str, Array]:
         if len(names) > 1:
             raise InputError(f"the network takes a dict of arrays, {', '.join(names)}, got {type(x).__name__}")
         return {(names or [""])[0]: x}
+    if not names:
+        namespace(x)  # which a dict has none of
     if x.keys() != set(names):
-        taken = f"a dict of {', '.join(names)}" if names else "one array"
-        raise InputError(f"the network takes {taken}, got a dict of {', '.join(map(str, x))}")
+        came = ", ".join(map(str, x)) or "nothing"
+        raise InputError(f"the network takes a dict of {', '.join(names)}, got one of {came}")
     return {name: x[name] for name in names}
 
 
