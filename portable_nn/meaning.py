@@ -15,7 +15,7 @@ from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, NetworkError
-from portable_nn.layers import Activation, Dense, Layers, Rescaling, Shape
+from portable_nn.layers import Activation, Dense, Flatten, Layers, Rescaling, Shape
 from portable_nn.rewriting import without_identities
 
 __all__ = ["NOTHING", "Meaning", "Task", "check_values", "implied_range"]
@@ -25,8 +25,11 @@ Task: TypeAlias = Literal["classification", "multilabel", "regression"]
 LOOKED_AT = 1000
 """Samples of a first call whose values are compared with the range that the network takes."""
 
-LITTLE = 0.01
+LITTLE = 1.001 / 255
 """Of the range: values that all lie in so small a part of it were scaled by someone else already."""
+
+SLACK = 1e-3
+"""Of the range: so far may values lie beyond it, by rounding for instance."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,14 @@ def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -
     low, high = extent
     came = f"values from {low:.4g} to {high:.4g} came"
     least, most = meaning.input_range or implied_range(layers) or (-np.inf, np.inf)
+    width = most - least
+    takes = f"and the network takes {least:.4g} to {most:.4g}"
     if np.isnan(high):
         _warn("all values that came are nan: so are the outputs, and labels mean nothing")
-    elif low < least or high > most:
-        _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: scale them as its training data were")
-    elif isfinite(most - least) and low < high <= least + LITTLE * (most - least) and "float" in str(x.dtype):
-        _warn(f"{came}, and the network takes {least:.4g} to {most:.4g}: do not scale them yourself")
+    elif low < least - SLACK * width or high > most + SLACK * width:
+        _warn(f"{came}, {takes}: scale them as its training data were")
+    elif isfinite(width) and low < high <= least + LITTLE * width and "float" in str(x.dtype):
+        _warn(f"{came}, {takes}: do not scale them yourself")
 
 
 def _warn(text: str) -> None:
@@ -173,9 +178,12 @@ def _frames_of_this_package() -> int:
 
 
 def implied_range(layers: Layers) -> tuple[float, float] | None:
-    """The range of features that the first of the layers tells: what divides by 255 takes pixels."""
-    match layers[0]:
-        case Rescaling(scale=float() as scale, offset=float() as offset) if (scale, offset) == (1 / 255, 0):
+    """The range of features that the first layers tell: what takes 255 to 1 takes pixels."""
+    first = next((layer for layer in layers if not isinstance(layer, Flatten)), None)
+    if not isinstance(first, Rescaling):
+        return None
+    for scale, offset in ((1 / 255, 0), (1 / 127.5, -1)):
+        if np.allclose(first.scale, scale, rtol=1e-6, atol=0) and np.allclose(first.offset, offset, atol=1e-6):
             return 0.0, 255.0
     return None
 

@@ -17,7 +17,7 @@ from portable_nn.errors import AccuracyError, NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
 from portable_nn.meaning import Meaning, Task
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
-from portable_nn.verification import Verification, excess, samples_of, summed
+from portable_nn.verification import Verification, excess, expected, samples_of
 
 __all__ = ["Network"]
 
@@ -393,8 +393,8 @@ class Network:
         samples = samples_of(layers, self.input_shape, self.input_range)
         x = target.entered(target.cast_to(target.dtype(bound.dtype)))(target.place(samples.astype(np.float32)))
         found = np.asarray(target.to_numpy(bound(x)), dtype=np.float64)
-        wanted, scale = summed(layers, np.asarray(target.to_numpy(x), dtype=np.float64))
-        error, share = excess(found, wanted, scale, bound.dtype)
+        wanted, allowed = expected(layers, np.asarray(target.to_numpy(x), dtype=np.float64), bound.dtype)
+        error, share = excess(found, wanted, allowed)
         if not share <= 1:
             precision = target.float32_precision()
             rounded = bound.dtype == "float32" != precision

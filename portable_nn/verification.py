@@ -1,11 +1,8 @@
-"""How far outputs may be from the reference, and samples that show whether they are.
+"""Samples that prove a network: what it makes of them, what rounding may do to that, and what else did.
 
-An output is a sum, and rounding errs by the size of what was added, not of what came out: a regression's output
-near 0 may be the difference of thousands. So the *scale* of an output is the sum of the magnitudes that the last
-linear layers add up to it, ``|h| @ |W| + |b|`` for hidden values ``h``, to which the rounding of a product is
-relative (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), times the slope of an activation
-after it that is steeper than 1. Each output has its own, for they may be of different units. After an activation
-that bounds its values the scale is their own magnitude.
+Rounding is followed through the layers as it adds up at random: a sum of n products errs by a unit of rounding
+of the root of the sum of their squares (Higham and Mary, SIAM J. Sci. Comput. 41, A2815, 2019), an activation by
+what it makes of the error of its argument. What differs by `MARGIN` times that is not rounding.
 """
 
 from collections.abc import Iterator
@@ -14,23 +11,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from portable_nn._typing import NumPyArray
-from portable_nn.activations import ALONG_AXIS, PLAIN, bounds
-from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer, Layers, Normalize, Rescaling, Shape
+from portable_nn.activations import ALONG_AXIS, PLAIN
+from portable_nn.layers import Activation, Dense, Layer, Layers, Rescaling, Shape
 from portable_nn.meaning import implied_range
-from portable_nn.metrics import ATOL, RTOL
 from portable_nn.placing import plain
 
-__all__ = ["Verification", "cause", "excess", "is_bounded", "samples_of", "summed"]
-
-BATCH = 1000
+__all__ = ["Verification", "cause", "excess", "expected", "samples_of"]
 
 SAMPLES = 4
+
+MARGIN = 64
+
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-11}
+"""Of rounding."""
+
+DENORMAL = {"float64": 2.0**-1060, "float32": 2.0**-130, "bfloat16": 2.0**-120, "float16": 2.0**-16}
+"""What a number so small may lose."""
 
 MOST_TRIED = 32
 """Layers in which the cause of a difference is looked for."""
 
-STEP = 2.0**-20
-"""Of the scale: where a slope is looked for."""
+USUAL = ("identity", "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softmax")
 
 
 @dataclass(frozen=True)
@@ -87,43 +88,34 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
         return np.asarray(found, dtype=np.float32).astype(np.float64)
 
 
-def summed(layers: Layers, x: NumPyArray) -> tuple[NumPyArray, NumPyArray]:
-    """The outputs of layers of NumPy weights in float64, and the scale of each.
+def expected(layers: Layers, x: NumPyArray, dtype: str) -> tuple[NumPyArray, NumPyArray]:
+    """The outputs of layers of NumPy weights in float64, and how far those in a dtype may be off.
 
     Parameters
     ----------
     layers : tuple of layers
     x : array of shape (N, ...)
+    dtype : str
 
     Returns
     -------
-    outputs, scale : arrays of the same shape
+    outputs, allowed : arrays of one shape
     """
-    head, tail = _parted(layers)
-    outputs, scales = [], []
-    for start in range(0, len(x), BATCH):
-        values = plain(head, x[start : start + BATCH])
-        scale = np.abs(values)
-        for layer in tail:
-            values, scale = plain((layer,), values), _scale(layer, values, scale)
-        outputs.append(values)
-        scales.append(scale)
-    return np.concatenate(outputs), np.concatenate(scales)
+    unit = UNIT[dtype]
+    values = np.asarray(x, dtype=np.float64)
+    error = unit * np.abs(values)
+    with np.errstate(all="ignore"):
+        for layer in layers:
+            values, error = _passed_on(layer, values, error, unit)
+    return values, MARGIN * error + DENORMAL[dtype]
 
 
-def is_bounded(layers: Layers) -> bool:
-    """Whether a last activation bounds the outputs, as those of probabilities are."""
-    head, tail = _parted(layers)
-    return bool(head) and all(isinstance(layer, Flatten) for layer in tail)
-
-
-def excess(found: NumPyArray, wanted: NumPyArray, scale: NumPyArray, dtype: str) -> tuple[float, float]:
-    """The largest difference of outputs in a dtype from the wanted ones, and of it over what is allowed.
+def excess(found: NumPyArray, wanted: NumPyArray, allowed: NumPyArray) -> tuple[float, float]:
+    """The largest difference of outputs from the wanted ones, and the largest over what is allowed.
 
     Parameters
     ----------
-    found, wanted, scale : arrays of one shape
-    dtype : str
+    found, wanted, allowed : arrays of one shape
 
     Returns
     -------
@@ -136,10 +128,9 @@ def excess(found: NumPyArray, wanted: NumPyArray, scale: NumPyArray, dtype: str)
     if not np.array_equal(np.where(finite, 0, found), np.where(finite, 0, wanted), equal_nan=True):
         return np.inf, np.inf
     error = np.abs(found - wanted)[finite]
-    allowed = (ATOL[dtype] + RTOL[dtype] * scale)[finite]
     if not np.isfinite(error).all():
         return np.inf, np.inf
-    return float(error.max(initial=0)), float((error / allowed).max(initial=0))
+    return float(error.max(initial=0)), float((error / allowed[finite]).max(initial=0))
 
 
 def cause(layers: Layers, x: NumPyArray, wanted: NumPyArray) -> str:
@@ -156,9 +147,8 @@ def cause(layers: Layers, x: NumPyArray, wanted: NumPyArray) -> str:
     """
     for i, layer in enumerate(layers[:MOST_TRIED]):
         for changed, words in _changes(layer):
-            with np.errstate(all="ignore"):
-                found, scale = summed((*layers[:i], changed, *layers[i + 1 :]), x)
-            if excess(found, wanted, scale, "float32")[1] <= 1:
+            found, allowed = expected((*layers[:i], changed, *layers[i + 1 :]), x, "float32")
+            if excess(found, wanted, allowed)[1] <= 1:
                 return f"layer {i}: {words}"
     return ""
 
@@ -168,7 +158,7 @@ def _changes(layer: Layer) -> Iterator[tuple[Layer, str]]:
         case Dense(weight=weight, bias=bias, activation=name):
             if weight.shape[0] == weight.shape[1]:
                 yield Dense(weight.T, bias, name), "its weight is transposed"
-            for other in PLAIN:
+            for other in (*USUAL, *sorted(set(PLAIN) - set(USUAL))):
                 if other != name:
                     yield layer.with_activation(other), f"its activation is {name}, and was {other}"
 
@@ -180,50 +170,36 @@ def _first_rescalings(layers: Layers) -> Iterator[Rescaling]:
         yield layer
 
 
-def _parted(layers: Layers) -> tuple[Layers, Layers]:
-    """The layers up to the values that the outputs are added up from, and those that add them up."""
-    for i, layer in reversed(list(enumerate(layers))):
-        match layer:
-            case Activation() if bounds(layer.name, layer.parameters):
-                return layers[: i + 1], layers[i + 1 :]
-            case Dense():
-                end = i + (bounds(layer.activation, {}) is not None)
-                return layers[:end], layers[end:]
-    return (), layers
-
-
-def _scale(layer: Layer, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
-    """The scale of what a layer makes of values of a scale."""
+def _passed_on(layer: Layer, values: NumPyArray, error: NumPyArray, unit: float) -> tuple[NumPyArray, NumPyArray]:
+    """What a layer makes of values, and of the error that they have."""
     match layer:
         case Dense(weight=weight, bias=bias, activation=name):
-            product = plain((layer.with_activation("identity"),), values)
-            return _steepened(Activation(name), product, scale @ np.abs(weight) + np.abs(bias))
+            squares = weight.astype(np.float64) ** 2
+            summed = values**2 @ squares + bias.astype(np.float64) ** 2
+            values = plain((layer.with_activation("identity"),), values)
+            error = np.sqrt(error**2 @ squares + unit**2 * summed)
+            return (values, error) if name == "identity" else _activated(Activation(name), values, error, unit)
         case Rescaling():
-            return np.asarray(scale * np.abs(layer.scale) + np.abs(layer.offset))
-        case Normalize():
-            mean = values.mean(axis=-1, keepdims=True) if layer.centred else 0.0
-            root = np.sqrt(np.mean((values - mean) ** 2, axis=-1, keepdims=True) + layer.epsilon)
-            widest = (scale + np.max(scale, axis=-1, keepdims=True)) / root
-            arrays = layer.arrays
-            return np.asarray(widest * np.abs(arrays.get("scale", 1.0)) + np.abs(arrays.get("offset", 0.0)))
+            scale, offset = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
+            product = values * scale
+            error = np.sqrt((error * scale) ** 2 + unit**2 * (product**2 + offset**2))
+            return product + offset, error
         case Activation():
-            return _steepened(layer, values, scale)
-        case Graph():
-            after = plain((layer,), values)
-            largest = np.max(scale, axis=tuple(range(1, scale.ndim)))
-            return np.asarray(np.abs(after) + largest.reshape(-1, *(1,) * (after.ndim - 1)))
-    return plain((layer,), scale)
+            return _activated(layer, values, error, unit)
+    after = plain((layer,), values)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, *values.shape))
+    moved = [np.abs(plain((layer,), values + sign * error) - after) for sign in signs]
+    largest = np.max(np.abs(after), axis=-1, keepdims=True) if after.ndim else np.abs(after)
+    return after, np.max(moved, axis=0) + 4 * unit * largest
 
 
-def _steepened(activation: Activation, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
-    """The scale after an activation: that before it, times a slope that is steeper than 1."""
+def _activated(
+    activation: Activation, values: NumPyArray, error: NumPyArray, unit: float
+) -> tuple[NumPyArray, NumPyArray]:
     after = plain((activation,), values)
-    if activation.name == "identity":
-        return scale
-    if activation.name in ALONG_AXIS or after.shape != scale.shape:
-        return np.asarray(np.abs(after) + np.max(scale, axis=-1, keepdims=True))
-    step = STEP * scale
-    with np.errstate(all="ignore"):
-        ends = [plain((activation,), values + sign * step) for sign in (-1, 1)]
-        slope = np.nan_to_num(np.abs(ends[1] - ends[0]) / (2 * step), nan=1.0, posinf=1.0)
-    return np.asarray(np.abs(after) * (slope > 1) + scale * np.maximum(slope, 1))
+    if activation.name in ALONG_AXIS:
+        most = np.max(error, axis=-1, keepdims=True)
+        size = 1 + np.abs(after) if activation.name == "log_softmax" else np.abs(after)
+        return after, 2 * most * (1 if activation.name == "log_softmax" else size) + unit * size
+    ends = [np.abs(plain((activation,), values + sign * error) - after) for sign in (-1, 1)]
+    return after, np.fmax(*ends) + unit * np.abs(after)

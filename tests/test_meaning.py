@@ -172,3 +172,24 @@ def test_pixels_of_mnist_that_were_divided_already():
     images, _ = pnn.datasets.mnist("test")
     with pytest.warns(pnn.InputWarning, match="values from 0 to 1 came, and the network takes 0 to 255"):
         pnn.load("mnist").predict(images[:100] / 255)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [pnn.Rescaling(float(np.float32(1 / 255)))],
+        [pnn.Rescaling(np.full(3, 1 / 255, dtype=np.float32))],
+        [pnn.Rescaling(1 / 127.5, -1.0)],
+        [pnn.Flatten((3,)), pnn.Rescaling(1 / 255)],
+    ],
+)
+def test_what_takes_pixels_is_known_by_its_rescaling(layers):
+    with pytest.warns(pnn.InputWarning, match="the network takes 0 to 255: do not scale"):
+        pnn.Network([*layers, SOFTMAX])(np.linspace(0, 1, 6).reshape(2, 3))
+
+
+def test_values_at_the_ends_of_a_range_are_within_it():
+    net = pnn.Network([SOFTMAX], input_range=(0.1, 0.3))
+    net(np.array([0.1, 0.2, 0.3], dtype=np.float32))
+    net(np.array([0.1, 0.2, 0.3], dtype=np.float16))
+    pnn.Network(PIXELS)(np.array([0.0, 1.0, 2.0]))  # a dark image

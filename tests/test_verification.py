@@ -122,3 +122,43 @@ def test_files_of_the_first_version_are_read(tmp_path):
     safetensors.numpy.save_file({"0.weight": np.eye(2), "0.bias": np.zeros(2)}, path, metadata)
     net = pnn.load(path)
     assert net.layers[0].activation == "gelu_tanh"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [pnn.Activation("exp10")],
+        [pnn.Rescaling(1e-9)],
+        [pnn.Rescaling(1.0, -60.0), pnn.Activation("sigmoid")],
+        [pnn.Rescaling(1e9, 3e9)],
+    ],
+    ids=["exp10", "small", "tail", "large"],
+)
+def test_outputs_of_any_size_prove_a_network(tmp_path, last):
+    """An emulator gives 1e-10, and a transposed weight in it is found out all the same."""
+    hidden = pnn.Dense(RNG.normal(size=(6, 6)), RNG.normal(size=6), "tanh")
+    net = pnn.Network([hidden, pnn.Dense(RNG.normal(size=(6, 3)), RNG.normal(size=3) - 9), *last])
+    pnn.save(net.astype("float32"), tmp_path / "net.npz")
+    assert pnn.load(tmp_path / "net.npz").verify("numpy").share <= 1
+    arrays = dict(np.load(tmp_path / "net.npz"))
+    arrays["1.weight"] = arrays["1.weight"][::-1]
+    np.savez(tmp_path / "net.npz", **arrays)
+    with pytest.raises(pnn.AccuracyError):
+        pnn.load(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("name", ["float32", "float16"])
+def test_rounding_alone_fails_no_network(name, seed):
+    random = np.random.default_rng(seed)
+    depth, width = int(random.integers(1, 9)), int(random.integers(1, 60))
+    names = random.choice(["relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "identity"], depth)
+    scale = 3 ** random.normal() / width**0.5
+    layers = [
+        pnn.Dense(random.normal(size=(width, width)) * scale, random.normal(size=width), str(name))
+        for name in names
+    ]
+    ends = ([], [pnn.Activation("softmax")], [pnn.Normalize()], [pnn.Rescaling(7.0, -3.0)])
+    net = pnn.Network([*layers, *ends[seed % 4]]).astype(name)
+    assert net.verify("numpy").share <= 1
+    assert net.verify("torch").share <= 1

@@ -94,8 +94,8 @@ class Torch(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype, device and layout: sparse and nested tensors have the type of dense ones."""
-        return x.dtype, x.device, x.layout, x.is_nested
+        """Dtype, axes, device and layout: sparse and nested tensors have the type of dense ones."""
+        return x.dtype, x.ndim, x.device, x.layout, x.is_nested
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:

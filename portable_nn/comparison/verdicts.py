@@ -1,6 +1,6 @@
 """Whether a finding agrees with the reference, and in words what is wrong where it does not.
 
-How far an output may be off is a matter of its scale, as `portable_nn.verification` has it.
+How far an output may be off is a matter of its scale, as `portable_nn.comparison.scales` has it.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
+from portable_nn.comparison.scales import is_bounded, summed
 from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.labels import label_indices
 from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, label_parity, parity
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
 from portable_nn.rewriting import parted
-from portable_nn.verification import is_bounded, summed
 
 __all__ = ["Reference", "reference", "verdict"]
 

@@ -20,7 +20,7 @@ from portable_nn.errors import AccuracyError, FormatError, PortableNNError
 from portable_nn.layers import Graph, Layer, Layers
 from portable_nn.network import Network
 from portable_nn.placing import plain
-from portable_nn.verification import cause, excess, samples_of, summed
+from portable_nn.verification import cause, excess, expected, samples_of
 
 __all__ = ["FORMAT", "check_metadata", "network_of", "parts_of"]
 
@@ -173,10 +173,10 @@ def _layer(i: int, entry: dict[str, Any], arrays: dict[str, NumPyArray]) -> Laye
 def _check(source: object, layers: Layers, inputs: NumPyArray, outputs: NumPyArray) -> None:
     """Raise an `AccuracyError` unless the layers make those outputs of those inputs."""
     try:
-        found, scale = summed(layers, inputs)
+        found, allowed = expected(layers, inputs, "float32")
     except (PortableNNError, ValueError) as error:
         raise ValueError(f"its samples do not fit: {error}") from error
-    off, share = excess(found, outputs, scale, "float32")
+    off, share = excess(found, outputs, allowed)
     if not share <= 1:
         why = cause(layers, inputs, outputs)
         raise AccuracyError(

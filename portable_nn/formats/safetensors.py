@@ -7,7 +7,6 @@ import safetensors.numpy
 
 from portable_nn.errors import FormatError
 from portable_nn.formats.architecture import FORMAT, check_metadata, network_of, parts_of
-from portable_nn.formats.pytorch import read_pytorch
 from portable_nn.network import Network
 from portable_nn.readers.safetensors import read_arrays, read_metadata
 from portable_nn.writing import write
@@ -74,6 +73,8 @@ def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True, **giv
     """
     metadata, _ = read_metadata(path)
     if metadata.get("format") != FORMAT["format"]:
+        from portable_nn.formats.pytorch import read_pytorch  # which most files do not need
+
         return read_pytorch(path, **given)
     if given:
         raise FormatError(f"{path} says itself what it is: leave {', '.join(f'{name}=' for name in given)} out")
