@@ -19,7 +19,7 @@ from portable_nn.activations import FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
-from portable_nn.layers import Dense, Layer
+from portable_nn.layers import Dense, Layer, Normalize
 
 
 @final
@@ -110,6 +110,8 @@ class Torch(Backend):
         """Product and bias in one call."""
         import torch
 
+        if isinstance(layer, Normalize) and layer.centred:
+            return (partial(_layer_norm, layer),)
         if not isinstance(layer, Dense):
             return super().steps_of(layer, like, dtype)
         name = layer.activation
@@ -188,6 +190,12 @@ class Torch(Backend):
         finally:
             for setting, precision in zip(settings, before, strict=True):
                 setting.fp32_precision = precision
+
+
+def _layer_norm(layer: Normalize, x: Array) -> Array:
+    import torch
+
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], layer.scale, layer.offset, layer.epsilon)
 
 
 @cache
