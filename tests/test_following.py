@@ -424,3 +424,13 @@ def test_traced_by_ndonnx_and_run_by_onnx_runtime(net, mnist_test, dtype):
         check(outputs, wanted[:size])
         np.testing.assert_array_equal(found, wanted[:size].argmax(axis=-1))
     assert np.mean(found == labels) == 0.9352
+
+
+def test_one_network_takes_any_number_of_leading_axes(backend):
+    """A forward pass that is kept for some is not taken for others."""
+    net = pnn.Network([pnn.Dense(np.arange(12.0).reshape(4, 3), None, "tanh"), pnn.Dense(np.eye(3))])
+    x = np.sin(np.arange(24)).reshape(2, 3, 4)
+    wanted = net(x)
+    for sample in (np.s_[:], np.s_[0], np.s_[0, :1], np.s_[0, 0], np.s_[:]):
+        found = backend.to_numpy(net(placed(backend, x[sample], "float32")))
+        np.testing.assert_allclose(found, wanted[sample], rtol=1e-5, atol=1e-6)
