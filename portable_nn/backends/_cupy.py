@@ -14,13 +14,15 @@ turns it on.
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from math import sqrt
 from operator import methodcaller
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend, Forward, Kernel, by_maximum
+from portable_nn.backends._base import Backend, Forward, Kernel, by_maximum, wide
 from portable_nn.layers import Dense, Layer
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
@@ -74,7 +76,7 @@ class CuPy(Backend):
     @property
     def kernels(self) -> Mapping[str, Kernel]:
         """Those that take fewer kernels."""
-        return by_maximum(self.xp)
+        return _kernels()
 
     def steps_of(self, layer: Layer, like: Array, dtype: DType) -> tuple[Forward, ...]:
         """The bias is added in place, which takes no memory."""
@@ -131,3 +133,17 @@ class CuPy(Backend):
             yield
         finally:
             routines.set_compute_type(float32, before)
+
+
+@cache
+def _kernels() -> Mapping[str, Kernel]:
+    import cupy
+    from cupyx.scipy.special import erfc
+
+    def gelu(x: Array) -> Array:
+        gate = erfc(x * -sqrt(0.5))
+        gate *= x
+        gate *= 0.5
+        return gate
+
+    return {**by_maximum(cupy), "gelu": wide(gelu)}

@@ -1,0 +1,1 @@
+"""What comes with CuPy beside NumPy's functions."""
