@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from math import prod
 from pathlib import Path
 
@@ -104,6 +105,16 @@ ORACLES = {
 
 NOT_EVERYWHERE = ("exp", "exp10", "expm1", "log", "log10", "log1p", "reciprocal", "sqrt", "square")
 """Activations that overflow, or are not defined for some numbers, of which NumPy warns."""
+
+
+def each(names):
+    """The names, one after the other; NumPy's warnings of what overflows or is not defined are silent."""
+    for name in names:
+        with warnings.catch_warnings():
+            if name in NOT_EVERYWHERE:
+                warnings.simplefilter("ignore", RuntimeWarning)
+            yield name
+
 
 HIDDEN = sorted(set(PLAIN) - {*NOT_EVERYWHERE, "cosine", "sine", "sparsemax", "tanhshrink"})
 """Activations of random networks, whose rounding `rounding_bound` follows."""

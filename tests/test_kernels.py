@@ -5,11 +5,10 @@ is asked of both. The oracles are closed forms over SciPy's `expit`, whose tails
 """
 
 import os
-import warnings
 
 import numpy as np
 import pytest
-from helpers import EPSILON, LARGEST, NOT_EVERYWHERE, ORACLES, SMALLEST_NORMAL, ndtr, placed, run_python
+from helpers import EPSILON, LARGEST, NOT_EVERYWHERE, ORACLES, SMALLEST_NORMAL, each, ndtr, placed, run_python
 from scipy.special import expit
 
 import portable_nn as pnn
@@ -28,15 +27,6 @@ SIZES = [2e-38, 1e-30, 6.2e-5, 0.01, 0.1, 0.5, 0.75, 1, 1.5, 2.5, 4, 5.5, 8, 13,
 SIZES += [90, 103, 110, 500, 708, 745, 1e4]
 FINITE = np.array([*(-x for x in reversed(SIZES)), -0.0, 0.0, *SIZES])
 DENORMAL = np.array([5e-324, 1e-310, 1e-45, 1e-40, 6e-8])
-
-
-def each(names):
-    """The names, one after the other; where values are infinite as they should be, NumPy may say so."""
-    for name in names:
-        with warnings.catch_warnings():
-            if name in NOT_EVERYWHERE:
-                warnings.filterwarnings("ignore", "overflow", RuntimeWarning)
-            yield name
 
 
 def function(name):
