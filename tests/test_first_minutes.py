@@ -10,6 +10,7 @@ import pytest
 from helpers import placed
 
 import portable_nn as pnn
+from portable_nn.layers import Graph, Node, Value
 
 RNG = np.random.default_rng(7)
 WEIGHT = RNG.normal(size=(3, 2))
