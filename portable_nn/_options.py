@@ -69,7 +69,8 @@ def unknown(what: str, given: object, names: Iterable[str], meant: str | None = 
     near = get_close_matches(_plain(getattr(given, "__name__", given)), plain, n=1, cutoff=ALIKE)
     meant = meant or (plain[near[0]] if near else None)
     hint = f" (did you mean {meant!r}?)" if meant else ""
-    return f"unknown {what} {given!r:.80}{hint}: choose one of {', '.join(names)}"
+    came = " ".join(repr(given)[:80].split("\n"))
+    return f"unknown {what} {came}{hint}: choose one of {', '.join(names)}"
 
 
 def _plain(name: object) -> str:

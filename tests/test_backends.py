@@ -41,7 +41,8 @@ def test_the_backend_of_an_array_is_where_it_was_placed(backend):
 
 @pytest.mark.parametrize("spec", ["tensorflow", "", "Torch", " numpy", ":cpu"])
 def test_an_unknown_library(spec):
-    message = f"unknown backend '{spec}': choose one of numpy, torch, cupy, jax, dask, dpnp, array_api_strict"
+    names = "numpy, torch, cupy, jax, dask, dpnp, array_api_strict"
+    message = rf"unknown backend '{spec}'( \(did you mean '\w+'\?\))?: choose one of {names}"
     with pytest.raises(pnn.BackendError, match=message):
         backends.get(spec)
 

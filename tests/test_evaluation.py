@@ -133,7 +133,7 @@ def test_a_record_is_frozen(mnist, mnist_test):
             lambda images, labels: (images[:, 1:], labels),
             r"takes arrays of shape \(\.\.\., 784\), got \(\d+, 783\)",
         ),
-        (lambda images, labels: (images[0], labels), r"784 images and labels of shape \(100,\)"),
+        (lambda images, labels: (images[0], labels), r"got shape \(784,\): give one sample as x\[None\]"),
         (lambda images, labels: (images, labels + 1), "labels run from 1 to 10, the network gives 0 to 9"),
         (lambda images, labels: (images, -labels), "labels run from -9 to 0"),
         (lambda images, labels: (images, labels / 2), "dtype float64: give one integer for each"),
