@@ -26,6 +26,7 @@ __all__ = ["FORMAT", "check_metadata", "network_of", "parts_of"]
 
 FORMAT = {"format": "portable_nn", "version": "2"}
 SAMPLES = "samples.inputs", "samples.outputs"
+MOST_SAMPLES = 64  # each takes as long as the weights are many
 
 Kind = TypeVar("Kind", list[Any], dict[str, Any])
 
@@ -172,13 +173,18 @@ def _layer(i: int, entry: dict[str, Any], arrays: dict[str, NumPyArray]) -> Laye
 
 def _check(source: object, layers: Layers, inputs: NumPyArray, outputs: NumPyArray) -> None:
     """Raise an `AccuracyError` unless the layers make those outputs of those inputs."""
+    if not inputs.ndim or not outputs.ndim or not len(inputs) == len(outputs) <= MOST_SAMPLES:
+        raise ValueError(
+            f"its samples have inputs of shape {inputs.shape} and outputs of {outputs.shape}, wanted as many of "
+            f"both, at most {MOST_SAMPLES}"
+        )
     try:
         found, allowed = expected(layers, inputs, "float32")
     except (PortableNNError, ValueError) as error:
         raise ValueError(f"its samples do not fit: {error}") from error
     off, share = excess(found, outputs, allowed)
+    why = "" if share <= 1 else cause(layers, inputs, outputs)
     if not share <= 1:
-        why = cause(layers, inputs, outputs)
         raise AccuracyError(
             f"{source}: what the network makes of the file's samples is up to {off:.1e} off what the file says"
             + (f" ({why})" if why else "")

@@ -200,7 +200,7 @@ def _arrays(path: str, attributes: Attributes, budget: Budget | None) -> dict[st
         if value is None:
             continue
         if isinstance(value, np.ndarray) and budget is not None:
-            budget.spend(value.nbytes)
+            budget.spend_on(value)
             arrays[name] = value
         elif budget is None and hasattr(value, "detach"):
             arrays[name] = _fetched(f"{path}.{name}", value)

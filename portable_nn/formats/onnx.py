@@ -4,6 +4,8 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
+
 from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.onnx_gemms import with_gemms
 from portable_nn.formats.onnx_graph import Body, cleared, pruned
@@ -52,10 +54,11 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     """
     model = read_model(path)
     try:
-        body, classes, task = labelled(cleared(model))
-        net = Network(_layers(_rows(body, model.producer)), classes=classes, task=task)
+        with np.errstate(all="ignore"):  # what is nan then, a layer refuses
+            body, classes, task = labelled(cleared(model))
+            net = Network(_layers(_rows(body, model.producer)), classes=classes, task=task)
         return net.described(**json.loads(model.metadata.get(MEANING, "{}")))
-    except (NetworkError, ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise FormatError(f"{path}: {error}") from error
 
 

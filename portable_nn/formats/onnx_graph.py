@@ -8,7 +8,7 @@ import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.operators.running import evaluated, trouble
-from portable_nn.readers.onnx import Model, Node, Value
+from portable_nn.readers.onnx import Graph, Model, Node, Value
 from portable_nn.readers.onnx_tensors import DTYPES
 
 __all__ = ["Body", "cleared", "pruned"]
@@ -50,6 +50,11 @@ class Body:
     inputs: tuple[Value, ...]
     outputs: dict[str, str]
     opsets: dict[str, int]
+
+    @cached_property
+    def ends(self) -> frozenset[str]:
+        """The values that are given out."""
+        return frozenset(self.outputs.values())
 
     @cached_property
     def makers(self) -> dict[str, Node]:
@@ -118,7 +123,8 @@ class _Clearing:
         self._floating = {value.name for value in model.graph.inputs if value.dtype in FLOATING}
         self._cast = set[str]()
         self._makers: dict[str, Node] = {}
-        self.constants = dict(model.graph.constants)
+        self.constants: dict[str, NumPyArray] = {}
+        self._hold(model.graph.constants.items())
         self.nodes: list[Node] = []
 
     def named(self, name: str) -> str:
@@ -139,7 +145,7 @@ class _Clearing:
                 case "Cast" if self._is_idle(node):
                     self._same[node.outputs[0]] = node.inputs[0]
                 case "Constant":
-                    self.constants.update(zip(node.outputs, evaluated(node, self._opsets, []), strict=False))
+                    self._hold(zip(node.outputs, evaluated(node, self._opsets, []), strict=False))
                 case "If":
                     self._branch(node)
                 case _ if node.inputs and all(name in self.constants for name in node.inputs if name):
@@ -151,12 +157,15 @@ class _Clearing:
         self.nodes.append(node)
         self._makers.update(dict.fromkeys(node.outputs, node))
         if node.operator not in INTEGERS and (node.operator != "Cast" or _to_float(node)):
-            floats = self._floating.union(name for name, x in self.constants.items() if x.dtype.kind == "f")
-            if (
-                not floats.isdisjoint(node.inputs[:1] if node.operator == "Gather" else node.inputs)
-                or node.operator == "Cast"
-            ):
+            decisive = node.inputs[:1] if node.operator == "Gather" else node.inputs
+            if node.operator == "Cast" or not self._floating.isdisjoint(decisive):
                 self._floating.update(node.outputs)
+
+    def _hold(self, constants: Iterable[tuple[str, NumPyArray]]) -> None:
+        for name, value in constants:
+            self.constants[name] = value
+            if value.dtype.kind == "f":
+                self._floating.add(name)
 
     def _is_idle(self, node: Node) -> bool:
         """Whether a cast only names another floating dtype, or that of an input that may come in any."""
@@ -177,8 +186,8 @@ class _Clearing:
         floats = [value.dtype for value in given if value is not None and value.dtype.kind == "f"]
         wide = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in given]
         dtype = np.result_type(*floats) if floats else np.dtype(np.float32)
-        for name, value in zip(node.outputs, evaluated(node, self._opsets, wide), strict=False):
-            self.constants[name] = value.astype(dtype) if value.dtype.kind == "f" else value
+        made = zip(node.outputs, evaluated(node, self._opsets, wide), strict=False)
+        self._hold((name, value.astype(dtype) if value.dtype.kind == "f" else value) for name, value in made)
 
     def _branch(self, node: Node) -> None:
         """One branch of a condition in place of it."""
@@ -189,8 +198,10 @@ class _Clearing:
             truth = False
         else:
             raise trouble(node, "its condition depends on data, and only one that is constant is read")
-        graph = node.attributes["then_branch" if truth else "else_branch"]
-        self.constants.update(graph.constants)
+        graph = node.attributes.get("then_branch" if truth else "else_branch")
+        if not isinstance(graph, Graph):
+            raise trouble(node, "it lacks the graph of a branch")
+        self._hold(graph.constants.items())
         self.take(graph.nodes)
         for outer, inner in zip(node.outputs, graph.outputs, strict=True):
             self._same[outer] = self.named(inner.name)
@@ -203,10 +214,19 @@ class _Clearing:
         return zero in self.constants and not np.any(self.constants[zero]) and self._is_size(number)
 
     def _is_size(self, name: str) -> bool:
-        node = self._makers.get(name)
-        if node is None:
-            return name in self.constants
-        return node.operator == "Size" or (node.operator == "Mul" and all(map(self._is_size, node.inputs)))
+        """Whether a value is a product of numbers of values and constants."""
+        waiting, seen = [name], set[str]()
+        while waiting:
+            name = waiting.pop()
+            node = self._makers.get(name)
+            if name in seen:
+                continue
+            if node is not None and node.operator == "Mul":
+                waiting += node.inputs
+            elif (node is None and name not in self.constants) or (node and node.operator != "Size"):
+                return False
+            seen.add(name)
+        return True
 
 
 def _to_float(node: Node) -> bool:

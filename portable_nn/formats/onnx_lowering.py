@@ -13,6 +13,9 @@ from portable_nn.readers.onnx import Node
 
 __all__ = ["Chain", "chain"]
 
+UNJOINED = 3
+"""The most layers that one Dense may come in: a product, a sum, an activation."""
+
 
 class Chain(NamedTuple):
     """Layers, the value that they end in, and the shape of a sample of it, None where it is not known."""
@@ -45,10 +48,10 @@ def chain(body: Body, start: str, shape: Shape | None) -> Chain:
     >>> chain(body, "x", (3,))
     Chain(layers=(Activation('tanh'),), end='y', shape=(3,))
     """
-    readers, outputs = body.readers, set(body.outputs.values())
+    readers = body.readers
     layers: list[Layer] = []
     name = start
-    while name not in outputs:
+    while name not in body.ends:
         found = _two_classes(body, name, layers, readers) or _step(body, name, shape, layers, readers)
         if found is None:
             break
@@ -85,7 +88,7 @@ def _step(
     domain = node.operator.rpartition(".")[0]
     link = Link(node, constants, node.inputs.index(name), shape, body.opsets.get(domain, 1))
     layers = LINKS[node.operator](link)
-    read = [output for output in node.outputs if output in readers or output in body.outputs.values()]
+    read = [output for output in node.outputs if output in readers or output in body.ends]
     if layers is None or len(read) != 1:
         return None
     return layers, read[0]
@@ -95,23 +98,23 @@ def _two_classes(
     body: Body, name: str, layers: list[Layer], readers: dict[str, list[Node]]
 ) -> tuple[tuple[Layer, ...], str] | None:
     """The probabilities of two classes side by side, made of that of one: both are a softmax."""
-    match _joined(layers)[-1:], readers.get(name, []):
+    match _joined(layers[-UNJOINED:])[-1:], readers.get(name, []):
         case (Dense(activation="sigmoid", bias=bias) as dense,), [
             Node("Sub") as other,
             Node("Concat") as both,
         ] if len(bias) == 1:
             one = body.constants.get(other.inputs[0])
             difference = one is not None and bool(np.all(one == 1)) and other.inputs[1] == name
-            alone = readers.get(other.outputs[0]) == [both] and other.outputs[0] not in body.outputs.values()
+            alone = readers.get(other.outputs[0]) == [both] and other.outputs[0] not in body.ends
             if difference and alone and both.inputs == (other.outputs[0], name):
-                layers[:] = _joined(layers)[:-1]
+                layers[-UNJOINED:] = _joined(layers[-UNJOINED:])[:-1]
                 return (against_zero(dense.weight, dense.bias),), both.outputs[0]
     return None
 
 
 def _sums_to_1(node: Node, layers: list[Layer]) -> bool:
     """Whether what a node divides by its sum is the probabilities of a softmax."""
-    match _joined(layers)[-1:]:
+    match _joined(layers[-UNJOINED:])[-1:]:
         case (Dense(activation="softmax") | Activation(name="softmax"),):
             return bool(node.attributes.get("norm") == "L1")
     return False

@@ -103,17 +103,17 @@ def _end(body: Body, name: str, calls: tuple[Call, ...], readers: dict[str, list
         else:
             return None
     inside = [value for key, value in bound.items() if key != "y"]
-    outputs = set(body.outputs.values())
     alone = all(node in used for value in inside for node in readers.get(value, []))
-    return bound["y"] if alone and outputs.isdisjoint(inside) else None
+    return bound["y"] if alone and body.ends.isdisjoint(inside) else None
 
 
 def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: dict[str, str]) -> bool:
+    if len(node.inputs) != len(arguments):
+        return False
     orders = permutations(node.inputs) if node.operator in COMMUTE else [node.inputs]
     plain = node.attributes in ({}, {"axis": -1}) or (node.operator == "HardSigmoid" and _is_hard_swish(node))
     return plain and any(
-        len(order) == len(arguments)
-        and all(_is(body, value, argument, bound) for value, argument in zip(order, arguments, strict=True))
+        all(_is(body, value, argument, bound) for value, argument in zip(order, arguments, strict=True))
         for order in orders
     )
 

@@ -148,7 +148,7 @@ def _state(content: dict[Any, Any], budget: Budget) -> dict[str, Array]:
             "(nothing was run): save the state_dict() of the model alone, in float32"
         )
     for array in content.values():
-        budget.spend(array.nbytes)
+        budget.spend_on(array)
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): array for name, array in content.items()}

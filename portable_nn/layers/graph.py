@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn._arrays import default_float, namespace
 from portable_nn._typing import Array, DType, Namespace
-from portable_nn.errors import NetworkError, PortableNNError
+from portable_nn.errors import NetworkError, PortableNNError, ShapeError
 from portable_nn.layers._graph_dense import with_dense
 from portable_nn.layers._graph_options import floats, node_of, plain, value_of
 from portable_nn.layers._weights import Shape, replaced, weights
@@ -129,7 +129,14 @@ class Graph:
 
         def run(given: Mapping[str, Array]) -> dict[str, Array]:
             floating = _floating(given, self.constants, xp) if wants_dtype else None
-            values = self._plan.run({**given, **self.constants}, self._placed, xp, floating, steps)
+            try:
+                values = self._plan.run({**given, **self.constants}, self._placed, xp, floating, steps)
+            except (ValueError, TypeError, IndexError, RuntimeError) as error:
+                special = isinstance(error, RuntimeError) and type(error) is not RuntimeError  # full memory
+                if special or isinstance(error, PortableNNError):
+                    raise
+                came = ", ".join(f"{name} of shape {tuple(value.shape)}" for name, value in given.items())
+                raise ShapeError(f"Graph: it does not take {came}: {error}") from error
             return {name: values[name] for name in self.outputs}
 
         def graph(x: Any) -> Any:

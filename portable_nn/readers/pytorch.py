@@ -6,9 +6,8 @@ strides were found to lie inside it.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from functools import cached_property
 from typing import IO, Any
 
 import numpy as np
@@ -47,6 +46,13 @@ class _Storage:
     kind: str | None  # a code of NumPy's, "bfloat16", or None where NumPy has no such
     data: Any  # a buffer
     order: str
+
+    @cached_property
+    def widened(self) -> np.ndarray[Any, Any]:
+        """The values of bfloat16 in float32, whose upper half they are: once, however many tensors view them."""
+        values = np.frombuffer(self.data or b"", f"{self.order}u2").astype(np.uint32)
+        values <<= 16
+        return values.view(np.float32)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
@@ -107,16 +113,18 @@ def _zipped(file: IO[bytes]) -> Any:
     if byteorder not in orders:
         raise ValueError(f"its byte order is {byteorder[:20]!r}")
     found: dict[str, Any] = {}
+    storages: dict[tuple[str, str | None], _Storage] = {}
 
     def persistent(key: object) -> object:
         match key:
             case ("storage", Record(args=None) as kind, str() as name, _, _):
                 if name not in found:
                     found[name] = archive.open(f"{folder}/data/{name}").getbuffer()
-                return _Storage(STORAGES.get(kind.name), found[name], orders[byteorder])
+                code = STORAGES.get(kind.name)
+                return storages.setdefault((name, code), _Storage(code, found[name], orders[byteorder]))
         return Record("persistent_id", (key,))
 
-    return _content(archive.open(pickles[0]), persistent, size, archive.budget)
+    return interpret(archive.open(pickles[0]), called=_tensor, persistent=persistent, budget=archive.budget)
 
 
 def _appended(file: IO[bytes]) -> Any:
@@ -129,14 +137,15 @@ def _appended(file: IO[bytes]) -> Any:
     start = file.tell()
     kinds: dict[str, str | None] = {}
     found: dict[str, bytes] = {}
+    storages: dict[tuple[str, str | None], _Storage] = {}
 
     def persistent(key: object) -> object:
         match key:
             case ("module", Record(args=None) as kind, *_):
                 return Record(kind.name)
             case ("storage", Record(args=None) as kind, str() as name, _, _, None):
-                kinds[name] = STORAGES.get(kind.name)
-                return _Storage(kinds[name], found.get(name), "<")
+                code = kinds[name] = STORAGES.get(kind.name)
+                return storages.setdefault((name, code), _Storage(code, found.get(name), "<"))
         return Record("persistent_id", (key,))
 
     interpret(file, persistent=persistent, budget=budget)  # to know the kinds, and where the storages start
@@ -151,52 +160,37 @@ def _appended(file: IO[bytes]) -> Any:
         budget.spend(length)
         found[name] = file.read(length)
     file.seek(start)
-    return _content(file, persistent, size, budget)
+    storages.clear()
+    return interpret(file, called=_tensor, persistent=persistent, budget=budget)
 
 
-def _content(file: IO[bytes], persistent: Callable[[object], object], size: int, budget: Budget) -> Any:
-    wider = Budget(size)
-    return interpret(file, called=lambda record: _tensor(record, wider), persistent=persistent, budget=budget)
-
-
-def _tensor(record: Record, budget: Budget) -> object:
+def _tensor(record: Record) -> object:
     """Return the array of a tensor; the record where it is none, or where NumPy has not its dtype."""
     match record.name, record.args:
         case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state", (data, *_):
             return data
         case "torch._tensor._rebuild_from_type_v2", (Record(args=None) as function, _, tuple() as args, _):
-            return _tensor(Record(function.name, args), budget)
+            return _tensor(Record(function.name, args))
         case "torch._utils._rebuild_tensor_v2", (_Storage() as storage, offset, tuple() as shape, stride, *_):
-            return record if storage.kind is None else _view(storage, storage.kind, offset, shape, stride, budget)
+            return record if storage.kind is None else _view(storage, storage.kind, offset, shape, stride)
         case (
             "torch._utils._rebuild_tensor_v3",
             (_Storage() as storage, offset, tuple() as shape, stride, _, _, Record(name=dtype, args=None), *_),
         ) if dtype in DTYPES:
-            return _view(storage, DTYPES[dtype], offset, shape, stride, budget)
+            return _view(storage, DTYPES[dtype], offset, shape, stride)
     return record
 
 
-def _view(
-    storage: _Storage, kind: str, offset: Any, shape: tuple[Any, ...], stride: Any, budget: Budget
-) -> np.ndarray[Any, Any]:
+def _view(storage: _Storage, kind: str, offset: Any, shape: tuple[Any, ...], stride: Any) -> np.ndarray[Any, Any]:
     check_shape(shape)
     if not isinstance(stride, tuple) or len(stride) != len(shape):
         raise ValueError("a tensor has not one stride for each axis")
     check_shape(stride)
     check_shape((offset,))
-    values = np.frombuffer(storage.data or b"", storage.order + ("u2" if kind == BFLOAT16 else kind))
+    values = storage.widened if kind == BFLOAT16 else np.frombuffer(storage.data or b"", storage.order + kind)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if 0 not in shape and last >= len(values):
         raise ValueError(f"a tensor reaches to value {last} of a storage of {len(values)}")
     if 0 in shape:
-        return np.empty(shape, np.float32 if kind == BFLOAT16 else values.dtype)
-    steps = tuple(values.itemsize * step for step in stride)
-    view = as_strided(values[offset:], shape, steps, writeable=False)
-    if kind != BFLOAT16:
-        return view
-    budget.spend(2 * prod(shape))
-    return np.asarray(view.astype(np.uint32) << 16).view(np.float32)  # its upper half
-
-
-def _width(kind: str) -> int:
-    return 2 if kind == BFLOAT16 else int(kind[1:])
+        return np.empty(shape, values.dtype)
+    return as_strided(values[offset:], shape, tuple(values.itemsize * step for step in stride), writeable=False)
