@@ -31,7 +31,7 @@ EXTRA = 2**26
 
 HEAP = 2**24  # what the interpreter takes in pieces, and gives back late
 QUIET = {"array.__new__", "builtins.id", "compile", "mmap.__new__", "object.__getattr__"}
-"""What readers and the forward pass do; NumPy has the header of an array parsed, which `exec` would have to follow."""
+"""What readers and the forward pass do; NumPy has headers parsed, and `exec` would have to follow to run them."""
 FRAMEWORKS = {"h5py", "joblib", "keras", "onnx", "sklearn", "tensorflow", "torch"}
 
 

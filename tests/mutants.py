@@ -1,8 +1,8 @@
 """Damaged and hostile files, made of genuine ones: by bytes, and by what the bytes are.
 
-`mutant(data, other, rng)` makes one to three edits. Zip members, compressed streams, JSON, pickles and messages of
-protobuf are taken apart first and put together again, so that what is around them stays whole and readers come to
-what is wrong inside. The same `rng` makes the same mutant.
+`mutant(data, other, rng)` makes one to three edits. Zip members, compressed streams, JSON, pickles and messages
+of protobuf are taken apart first and put together again, so that what is around them stays whole and readers come
+to what is wrong inside. The same `rng` makes the same mutant.
 """
 
 import io

@@ -85,6 +85,7 @@ def test_four_times_the_file_takes_four_times_the_work(tmp_path, write):
     assert calls(large, options) < 5 * calls(small, options) + 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", FILES, ids=lambda write: write.__name__)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_a_file_takes_no_more_memory_than_its_size_and_64_mib(tmp_path, write):

@@ -87,8 +87,9 @@ class Budget:
             )
 
     def spend_on(self, array: np.ndarray[Any, Any]) -> None:
-        """Count an array as a layer holds it, of its own and floating."""
-        self.spend(array.nbytes if array.dtype.kind == "f" else 8 * array.size)
+        """Count an array as a layer holds it, of its own and floating, with the bias that it may have to make."""
+        width = array.itemsize if array.dtype.kind == "f" else 8
+        self.spend(width * (array.size + max(array.shape, default=0)))
 
 
 def most_inflated(size: int) -> int:

@@ -95,7 +95,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
 
 
 def _zipped(file: IO[bytes]) -> Any:
-    size = file.seek(0, os.SEEK_END)
     archive = Archive(file)
     names = set(archive.names)
     pickles = [name for name in archive.names if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -194,3 +193,7 @@ def _view(storage: _Storage, kind: str, offset: Any, shape: tuple[Any, ...], str
     if 0 in shape:
         return np.empty(shape, values.dtype)
     return as_strided(values[offset:], shape, tuple(values.itemsize * step for step in stride), writeable=False)
+
+
+def _width(kind: str) -> int:
+    return 2 if kind == BFLOAT16 else int(kind[1:])
