@@ -21,6 +21,13 @@ EPSILON = 1e-5  # what PyTorch's BatchNorm1d and LayerNorm add unless told other
 OF_ONE_AXIS = "layernorm", "rmsnorm", "prelu"
 NUMBER = re.compile(r"\d{1,9}")
 MOST_SHOWN = 20
+UNDOING = {
+    "parametrizations.": "parametrize.remove_parametrizations(module, 'weight')",
+    ".weight_g": "remove_weight_norm(module)",
+    ".weight_u": "remove_spectral_norm(module)",
+    ".weight_mask": "prune.remove(module, 'weight')",
+}
+"""By what is in the names of a state dict: what makes plain weights of them."""
 
 Modules = dict[str, dict[str, Array]]
 
@@ -45,8 +52,8 @@ def state_layers(
         its module: write ``"layernorm:X"``, ``"rmsnorm:X"`` or ``"prelu:X"``. What is added to a variance is
         PyTorch's own 1e-5; of RMSNorm, the machine epsilon.
     activation, last : str or Activation, optional
-        Instead, where all modules are Linear and their numbers or shapes tell their order: what follows each of
-        them, and what follows the last one.
+        Instead, where all modules are Linear and shapes, or else their numbers, tell their order: what follows
+        each of them, and what follows the last one.
 
     Returns
     -------
@@ -69,6 +76,8 @@ def state_layers(
     if layers is not None:
         if activation is not None or last is not None:
             raise NetworkError("give layers=, or activation= and last=, not both")
+        if isinstance(layers, str) or not isinstance(layers, Iterable):
+            raise NetworkError(f"layers= takes a list, such as {_suggestion(modules)}, got {layers!r:.100}")
         return fused(_in_order(modules, layers))
     if last is None or (activation is None and len(modules) > 1):
         raise NetworkError(
@@ -146,14 +155,22 @@ def _modules(arrays: Mapping[str, Array]) -> Modules:
         module, _, leaf = name.rpartition(".")
         if leaf not in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             raise NetworkError(
-                f"the file holds {name:.100}, which no chain of Linear has: convert the model itself with "
-                "portable_nn.from_torch (without parametrizations), or export it with torch.onnx.export"
+                f"the file holds {name:.100}, which no chain of Linear has: {_remedy(arrays)}, or export the model "
+                "with torch.onnx.export"
             )
         if leaf != "num_batches_tracked":
             modules.setdefault(module, {})[leaf] = array
     if not modules:
         raise NetworkError("the file holds no weights")
     return modules
+
+
+def _remedy(names: Iterable[str]) -> str:
+    """What undoes a reparametrization of weights, which names tell."""
+    for sign, undoing in UNDOING.items():
+        if any(sign in name for name in names):
+            return f"call torch.nn.utils.{undoing} and save its state_dict() anew"
+    return "convert the model itself with portable_nn.from_torch"
 
 
 def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Layer]:
@@ -199,7 +216,7 @@ def _layers(kind: str, name: str, arrays: dict[str, Array]) -> Iterator[Layer]:
 
 
 def _order(modules: Modules) -> list[str]:
-    """The names of Linear modules as they run, which numbers or shapes must tell: the file's order need not."""
+    """The names of Linear modules as they run, which shapes or numbers must tell: the file's order need not."""
     shapes: dict[str, Any] = {
         name: arrays["weight"].shape if "weight" in arrays else () for name, arrays in modules.items()
     }
@@ -208,8 +225,18 @@ def _order(modules: Modules) -> list[str]:
             f"not all modules of the file are Linear: give layers={_suggestion(modules)} in the order in which "
             f"they run, with what is missing; it holds {_shown(modules)}"
         )
-    if len({NUMBER.sub("0", name) for name in modules}) == 1:
-        return sorted(modules, key=lambda name: [int(number) for number in NUMBER.findall(name)])
+    order = _chained(shapes) or _numbered(list(modules))
+    if len(order) < len(modules):
+        raise NetworkError(
+            "neither shapes nor numbers nor the file's own order, where they agree, tell in which order the "
+            f"modules run, nor whether all do: give layers={_suggestion(modules)}, in that order; it holds "
+            f"{_shown(modules)}"
+        )
+    return order
+
+
+def _chained(shapes: Mapping[str, Any]) -> list[str]:
+    """The names as shapes chain, where one order alone does so: no two modules take the same size."""
     taking = {n_in: name for name, (_, n_in) in shapes.items()}
     starts = taking.keys() - {n_out for n_out, _ in shapes.values()}
     order: list[str] = []
@@ -217,18 +244,33 @@ def _order(modules: Modules) -> list[str]:
     while size in taking:
         order.append(taking.pop(size))
         size = shapes[order[-1]][0]
-    if len(order) < len(modules):
-        raise NetworkError(
-            "neither numbers nor shapes tell in which order the modules run: give "
-            f"layers={_suggestion(modules)}, in that order; it holds {_shown(modules)}"
-        )
-    return order
+    return order if len(order) == len(shapes) else []
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names by the one number in which they differ, unless the file has them in another order.
+
+    Two numbers may be those of two networks. A file whose order is that of the alphabet, as in safetensors, has
+    none of its own.
+    """
+    if len({NUMBER.sub("0", name) for name in names}) > 1:
+        return []
+    numbers = {name: [int(number) for number in NUMBER.findall(name)] for name in names}
+    order = sorted(names, key=numbers.__getitem__)
+    differing = [place for place in zip(*numbers.values(), strict=True) if len(set(place)) > 1]
+    return order if len(differing) <= 1 and names in (order, sorted(names)) else []
 
 
 def _suggestion(modules: Modules) -> str:
-    names = [name for name, arrays in modules.items() if getattr(arrays.get("weight"), "ndim", 0) == 2]
-    entries: list[Any] = [entry for name in names[:MOST_SHOWN] for entry in (name[:100], "relu")]
-    return str([*entries[:-1], "softmax"])
+    """What to give as layers=, with an activation before each Linear but the first."""
+    entries: list[str] = []
+    for name, arrays in list(modules.items())[:MOST_SHOWN]:
+        linear = getattr(arrays.get("weight"), "ndim", 0) == 2
+        if linear and entries:
+            entries.append("relu")
+        kind = "" if linear or "running_mean" in arrays else "layernorm:" if "bias" in arrays else "rmsnorm:"
+        entries.append(kind + name[:100])
+    return str([*entries, "softmax"])
 
 
 def _shown(modules: Modules) -> str:

@@ -522,6 +522,13 @@ def test_shapes_tell_the_order(tmp_path, names):
     assert [layer.input_shape for layer in net.layers] == [(4,), (3,), (5,)]
 
 
+def test_shapes_tell_it_against_numbers_and_against_sizes(tmp_path):
+    modules = {"fc64": nn.Linear(8, 64), "fc32": nn.Linear(64, 32), "fc3": nn.Linear(32, 3)}
+    torch.save(nn.ModuleDict(modules).state_dict(), tmp_path / "state.pt")
+    net = pnn.load(tmp_path / "state.pt", activation="relu", last="softmax")
+    assert [layer.input_shape for layer in net.layers] == [(8,), (64,), (32,)]
+
+
 SQUARE = {"first.weight": torch.ones(3, 3), "second.weight": torch.ones(3, 3)}
 CHAIN = {"fc1.weight": torch.ones(3, 4), "fc1.bias": torch.ones(3), "fc2.weight": torch.ones(2, 3)}
 BOTH = {"activation": "relu", "last": "softmax"}
@@ -540,8 +547,18 @@ BOTH = {"activation": "relu", "last": "softmax"}
         (CHAIN, {"layers": ["fc2", "relu", "fc1"]}, "layer 0 gives 2 values, layer 1 takes 4"),
         (CHAIN, {"layers": ["fc1", "fc3"]}, "'fc3' is no module of the file, nor an activation: it holds fc1"),
         (CHAIN, {"layers": ["fc1", "layernorm:fc2"]}, "fc2 .* is no layernorm"),
-        (SQUARE, BOTH, "neither numbers nor shapes tell in which order the modules run: give layers="),
-        ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(2, 3)}, BOTH, "neither numbers nor shapes"),
+        (SQUARE, BOTH, "neither shapes nor numbers nor .* give layers="),
+        ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(2, 3)}, BOTH, "neither shapes nor numbers"),
+        ({f"up{i}.weight": torch.ones(6, 6) for i in (2, 1)}, BOTH, r"give layers=\['up2', 'relu', 'up1'"),
+        ({f"q{i}.{j}.weight": torch.ones((8, 6)[::1 - j]) for i in (1, 2) for j in (0, 2)}, BOTH, "whether all do"),
+        (CHAIN, {"layers": "fc1"}, r"layers= takes a list, .*got 'fc1'"),
+        (CHAIN, {"layers": 3}, "layers= takes a list, .*got 3"),
+        ({"fc1.weight": torch.ones(3, 4), "bn.running_mean": torch.ones(3), "ln.weight": torch.ones(3),
+          "ln.bias": torch.ones(3), "fc2.weight": torch.ones(2, 3)}, {},
+         r"layers=\['fc1', 'bn', 'layernorm:ln', 'relu', 'fc2', 'softmax'\]"),
+        ({"fc.weight_orig": torch.ones(2, 2), "fc.weight_u": torch.ones(2)}, BOTH, "remove_spectral_norm"),
+        ({"fc.weight_orig": torch.ones(2, 2), "fc.weight_mask": torch.ones(2, 2)}, BOTH, r"prune\.remove"),
+        ({"fc.parametrizations.weight.original": torch.ones(2, 2)}, BOTH, "remove_parametrizations"),
         (CHAIN | {"bn.running_mean": torch.ones(3)}, BOTH, r"not all modules of the file are Linear"),
         (CHAIN | {"ln.weight": torch.ones(3)}, {"layers": ["fc1", "ln", "fc2"]}, "one of layernorm:ln, rms"),
         (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv .* is no Linear"),
