@@ -1,7 +1,7 @@
 """Estimators around a network, for scikit-learn's tools: pipelines, scorers, calibration, inspection.
 
-The network is trained already. So `fit` trains nothing: it checks that the data are such as the network takes, and
-`predict` works without it. Arrays of other libraries go through as they are where scikit-learn lets them
+The network is trained already. So `fit` trains nothing: it checks that the data are such as the network takes,
+and `predict` works without it. Arrays of other libraries go through as they are where scikit-learn lets them
 (``sklearn.set_config(array_api_dispatch=True)``); elsewhere they become NumPy's, as in all of scikit-learn.
 """
 
@@ -45,7 +45,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, **options)  # noqa: N806
         if net.input_shape is not None and X.shape[1] != prod(net.input_shape):
             raise ShapeError(
-                f"X has {X.shape[1]} features, the network takes {prod(net.input_shape)}: give those it was trained on"
+                f"X has {X.shape[1]} features, the network takes {prod(net.input_shape)}: give those that it was "
+                "trained on"
             )
         names = getattr(self, "feature_names_in_", None)
         if names is not None and net.inputs is not None and tuple(names) != net.inputs:
@@ -98,9 +99,7 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """The labels, in the order of the outputs."""
         net = _classifying(self.net)
         if net.classes is None and net.output_shape is None:
-            raise NetworkError(
-                "the network gives as many outputs as it is given features: say Network(classes=...)"
-            )
+            raise NetworkError("the network gives as many outputs as features come: net.described(classes=[...])")
         return np.asarray(net.classes or range(max(2, prod(net.output_shape or ()))))
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
@@ -148,7 +147,7 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         found = _classifying(self.net).predict(x)
         return self.classes_[_to_numpy(found)] if self.classes_.dtype.kind == "U" else found
 
-    @available_if(lambda self: _gives_probabilities(self.net))
+    @available_if(lambda self: _gives_probabilities(self.net))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """The probability of each class; where the last activation is a softmax, or one sigmoid.
 
@@ -276,7 +275,8 @@ def _regressing(net: object) -> Network:
     net = _network(net)
     if net.task in ("classification", "multilabel"):
         raise NetworkError(
-            f"the network's task is {net.task}, and its outputs no values: NetworkClassifier is for it"
+            f"the network's task is {net.task}: use NetworkClassifier, or, where its outputs are values, "
+            'net.described(task="regression")'
         )
     return net
 
