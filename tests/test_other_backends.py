@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 from helpers import run_python
 
 import portable_nn as pnn
@@ -58,6 +59,9 @@ def check(bound, device):
     assert bound.backend.to_numpy(found) == pytest.approx(NET(X), rel=1e-5)
     with pytest.raises(pnn.PlacementError, match=f"bound to abacus:{device}, and the input is on numpy"):
         bound(X)
+    elsewhere = type(bound.backend).on({"bead0": "bead1", "bead1": "bead0"}[device]).place(X)
+    with pytest.raises(pnn.PlacementError, match=f"bound to abacus:{device}, and the input is on abacus:bead"):
+        bound(elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,9 @@ def test_a_class_by_its_place(folder, spec, device):
     assert NET.verify(spec).share < 1
     labels = NET.predict(X)
     assert pnn.evaluate(NET, X, labels, backend=spec).accuracy == 1
-    assert pnn.infer(NET, X, backend=spec).tolist() == labels.tolist()
+    for data in (X, backends.get(spec).place(X)):
+        assert pnn.infer(NET, data, backend=spec).tolist() == labels.tolist()
+        assert pnn.infer(NET, data).tolist() == labels.tolist()
 
 
 def test_an_object_by_its_place(folder):
@@ -104,6 +110,21 @@ def test_what_names_no_backend(folder, spec, words):
 
 def test_a_bound_network_travels(folder):
     check(pickle.loads(pickle.dumps(NET.to("portable_abacus:Abacus:bead1"))), "bead1")
+
+
+OVER_NUMPY = """
+from portable_nn.backends import Backend
+
+class Own(Backend):
+    name, namespace, package = "own", "array_api_compat.numpy", "numpy"
+"""
+
+
+def test_another_backend_of_a_library_that_has_one(folder):
+    """It takes the library's arrays where a network is bound to it, and is nobody's backend otherwise."""
+    (folder / "over_numpy.py").write_text(OVER_NUMPY)
+    np.testing.assert_allclose(NET.to("over_numpy:Own")(X), NET(X), rtol=1e-6)
+    assert backends.of(X, array_namespace(X)) == backends.get("numpy")
 
 
 def test_without_a_name_nothing_travels(folder):
