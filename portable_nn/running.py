@@ -106,7 +106,7 @@ def warn_of_blank(samples: int) -> None:
     """Warn that samples got labels which mean nothing."""
     if samples:
         warnings.warn(
-            f"{samples:,} samples hold nothing but nan: their labels mean nothing, leave them out",
+            f"nothing but nan in {samples:,} of the samples: leave them out, for their labels mean nothing",
             InputWarning,
             stacklevel=4,
         )

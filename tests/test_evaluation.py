@@ -171,7 +171,7 @@ def test_samples_of_nothing_but_nan_are_told_of(options):
     net = pnn.Network([pnn.Dense(np.eye(3), None, "softmax")])
     x = LOGITS.copy()
     x[[4, 9]], x[5, 0] = np.nan, np.nan
-    with pytest.warns(pnn.InputWarning, match="^2 samples hold nothing but nan"):
+    with pytest.warns(pnn.InputWarning, match="^nothing but nan in 2 of the samples"):
         pnn.evaluate(net, x, np.zeros(30, int), **options)
 
 

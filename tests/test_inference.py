@@ -707,7 +707,7 @@ def test_samples_of_nothing_but_nan_are_told_of(backend, size):
         warnings.simplefilter("always")
         pnn.infer(net, backend.place(x) if backend.name != "dask" else x, backend=backend, batch_size=size)
     told = [str(warning.message) for warning in caught if "nothing but nan" in str(warning.message)]
-    assert told == ["2 samples hold nothing but nan: their labels mean nothing, leave them out"]
+    assert told == ["nothing but nan in 2 of the samples: leave them out, for their labels mean nothing"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pnn.infer(net, x, outputs=True)
