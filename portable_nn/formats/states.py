@@ -155,8 +155,8 @@ def _modules(arrays: Mapping[str, Array]) -> Modules:
         module, _, leaf = name.rpartition(".")
         if leaf not in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             raise NetworkError(
-                f"the file holds {name:.100}, which no chain of Linear has: {_remedy(arrays)}, or export the model "
-                "with torch.onnx.export"
+                f"the file holds {name:.100}, which no chain of Linear has: {_remedy(arrays)}, or export the "
+                "model with torch.onnx.export"
             )
         if leaf != "num_batches_tracked":
             modules.setdefault(module, {})[leaf] = array
