@@ -69,14 +69,15 @@ def _named(comparison: Comparison, name: str) -> str:
 def sentences(comparison: Comparison) -> Iterator[str]:
     """What someone should take away: which differ, by how much, whether it matters, and which is fastest."""
     yield from _agreement(comparison)
-    yield from _winners(comparison, transfers=False)
-    yield from _winners(comparison, transfers=True)
     here = comparison.environment
     if here.load is not None and here.load > here.cores / 2:
         yield (
             f"The machine was busy when this began (load {here.load:.1f} on {many(here.cores, 'core')}): "
-            "trust the answers, not the times."
+            "trust the answers, not the times, which do not tell here what is fastest."
         )
+        return
+    yield from _winners(comparison, transfers=False)
+    yield from _winners(comparison, transfers=True)
 
 
 def _agreement(comparison: Comparison) -> Iterator[str]:
