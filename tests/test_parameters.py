@@ -123,8 +123,8 @@ def test_networks_give_the_same(backend, dtype):
                 found = net(inputs)
                 check_beside(found, x, x.dtype, x.shape)
                 check(numbers(backend, found), exact, wanted, dtype)
-                check(numbers(backend, net(inputs[5, :])), exact[5], wanted[5], dtype)
                 if eager:
+                    check(numbers(backend, net(inputs[5, :])), exact[5], wanted[5], dtype)
                     tall = backend.xp.concat([inputs] * 1001, axis=0)
                     check(
                         numbers(backend, net(tall)), np.tile(exact, (1001, 1)), np.tile(wanted, (1001, 1)), dtype
