@@ -51,10 +51,12 @@ def by_maximum(xp: Namespace) -> Mapping[str, Kernel]:
 def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
     """How many axes an array has before those of a sample; None where a sample may have any."""
     for layer in layers:
-        if layer.input_shape is not None:
-            return int(like.ndim) - len(layer.input_shape)
+        if isinstance(layer, Flatten):
+            return int(like.ndim) - len(layer.sample_shape)
         if isinstance(layer, Graph):
-            return None
+            return None if layer.input_shape is None else int(like.ndim) - len(layer.input_shape)
+        if layer.arrays:  # not their lengths, which are traced where weights are
+            return int(like.ndim) - 1
     return None
 
 

@@ -265,10 +265,15 @@ def _kernels() -> Mapping[str, Kernel]:
         "silu": silu,
         "learned_swish": learned_swish,
         "mish": mish,
-        "hard_swish": functional.hardswish,
+        "hard_swish": lambda x: (functional.hardswish if _exactly(x) else FUNCTIONS["hard_swish"])(x),
         "log_sigmoid": log_sigmoid,
         "softplus": softplus,
     }
+
+
+def _exactly(x: Array) -> bool:
+    """Whether PyTorch's own keep all digits: on CUDA hardswish has a sixth of float32, and erfc loses its tail."""
+    return bool(x.device.type == "cpu")
 
 
 def _derived(x: Array) -> bool:
@@ -282,7 +287,7 @@ def _gelu(x: Array) -> Array:
     """By the complementary error function; PyTorch's own is 0 below -5, where gelu is not."""
     import torch
 
-    if is_narrow(x) or _derived(x):
+    if is_narrow(x) or _derived(x) or not _exactly(x):
         return FUNCTIONS["gelu"](x)
     return torch.erfc(x * -sqrt(0.5)).mul_(x).mul_(0.5)
 
