@@ -272,7 +272,7 @@ def _kernels() -> Mapping[str, Kernel]:
 
 
 def _exactly(x: Array) -> bool:
-    """Whether PyTorch's own keep all digits: on CUDA hardswish has a sixth of float32, and erfc loses its tail."""
+    """Whether PyTorch's own keep all digits: CUDA's hardswish has a sixth of float32, its erfc loses a tail."""
     return bool(x.device.type == "cpu")
 
 
