@@ -89,7 +89,7 @@ def explain(net: Network, x: Array) -> Explanation:
     weights      copied, 157,000 bytes
     products     rounded to float32
     """
-    given = x = x if isinstance(x, dict) else net.passes.taken(x)
+    given = x = x if isinstance(x, dict) and x else net.passes.taken(x)
     if isinstance(x, dict):  # of which all are where one is
         x = next((array for array in x.values() if check_real(array, namespace(array))), next(iter(x.values())))
     xp = namespace(x)
