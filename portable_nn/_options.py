@@ -7,7 +7,7 @@ from numbers import Real
 
 from portable_nn.errors import InputError, ShapeError
 
-__all__ = ["check_count", "check_integer", "check_list", "check_number", "unknown"]
+__all__ = ["check_count", "check_integer", "check_list", "check_number", "hint", "unknown"]
 
 ALIKE = 0.75
 """Of two names, from where on one may be meant by the other: difflib's ratio."""
@@ -65,12 +65,16 @@ def unknown(what: str, given: object, names: Iterable[str], meant: str | None = 
     "unknown activation 'ReLU' (did you mean 'relu'?): choose one of relu, tanh"
     """
     names = tuple(names)
+    came = " ".join(repr(given)[:80].split("\n"))
+    return f"unknown {what} {came}{hint(given, names, meant)}: choose one of {', '.join(names)}"
+
+
+def hint(given: object, names: Iterable[str], meant: str | None = None) -> str:
+    """The words for the one of the names that may be meant, "" where none is like what was given."""
     plain = {_plain(name): name for name in names}
     near = get_close_matches(_plain(getattr(given, "__name__", given)), plain, n=1, cutoff=ALIKE)
     meant = meant or (plain[near[0]] if near else None)
-    hint = f" (did you mean {meant!r}?)" if meant else ""
-    came = " ".join(repr(given)[:80].split("\n"))
-    return f"unknown {what} {came}{hint}: choose one of {', '.join(names)}"
+    return f" (did you mean {meant!r}?)" if meant else ""
 
 
 def _plain(name: object) -> str:

@@ -289,11 +289,20 @@ def test_a_name_like_no_other_has_no_hint():
         (lambda: compared(NAMED, X, None, dtypes=["float23"]), "float32"),
         (lambda: NAMED.described(task="classifcation"), "classification"),
         (lambda: pnn.load("x.npz", format="onxx"), "onnx"),
+        (lambda: pnn.datasets.mnist("trian"), "train"),
     ],
 )
 def test_other_names_that_are_meant(call, meant):
     with pytest.raises(pnn.PortableNNError, match=rf"\(did you mean '{meant}'\?\): choose one of"):
         call()
+
+
+def test_models_and_layers_that_are_meant(tmp_path):
+    with pytest.raises(pnn.FormatError, match=r"unknown model 'mnsit' \(did you mean 'mnist'\?\): give 'mnist'"):
+        pnn.load("mnsit")
+    np.savez(tmp_path / "x.npz", **{"0.weight": WEIGHT.T, "0.bias": np.zeros(2)})
+    with pytest.raises(pnn.FormatError, match=r"'ReLU' is no module .* \(did you mean 'relu'\?\): it holds 0"):
+        pnn.load(tmp_path / "x.npz", layers=["0", "ReLU"])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.dtype("float16"), "float16"], ids=repr)
@@ -358,6 +367,11 @@ def test_parts_are_networks_that_keep_what_is_known(backend, deep):
         assert last.meaning == replace(net.meaning, inputs=None, input_range=None, input_dtype=None)
         assert net[:].meaning == net.meaning
         np.testing.assert_allclose(backend.to_numpy(last(first(x))), backend.to_numpy(net(x)), rtol=1e-5)
+
+
+def test_a_part_of_a_bound_network_keeps_its_dtype(torch):
+    net = NAMED.to("torch:cpu").astype("bfloat16")
+    assert (net.dtype, net[:1].dtype) == ("bfloat16", "bfloat16")
 
 
 def test_a_part_of_weights_of_a_library_keeps_them(backend):

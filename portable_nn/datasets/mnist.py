@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn._options import unknown
 from portable_nn.datasets._fetch import fetch
 from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import DataError
@@ -43,7 +44,7 @@ def mnist(split: str = "test") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
     ((10000, 784), dtype('uint8'), array([7, 2, 1, 0, 4]))
     """
     if split not in SPLITS:
-        raise DataError(f"MNIST has no split {split!r}: choose one of {', '.join(SPLITS)}")
+        raise DataError(f"MNIST: {unknown('split', split, SPLITS)}")
     prefix, find = SPLITS[split]
     images = read_idx(find(f"{prefix}-images-idx3-ubyte.gz"))
     labels = read_idx(find(f"{prefix}-labels-idx1-ubyte.gz"))

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from portable_nn._options import unknown
+from portable_nn._options import hint, unknown
 from portable_nn._typing import Array
 from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
@@ -135,7 +135,8 @@ def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any
     path = Path(model)
     if not path.exists() and path.suffix.lower() not in _suffixes():
         raise FormatError(
-            f"unknown model {str(model)!r}: give 'mnist', 'book', or a path that ends in {', '.join(_suffixes())}"
+            f"unknown model {str(model)!r}{hint(str(model), ['mnist', 'book'])}: "
+            f"give 'mnist', 'book', or a path that ends in {', '.join(_suffixes())}"
         )
     if named not in (None, "book", *READERS):
         raise FormatError(unknown("format", named, [*READERS, "book"]))

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn._options import hint
 from portable_nn._typing import Array
-from portable_nn.activations import ACTIVATIONS
+from portable_nn.activations import ACTIVATIONS, ALSO_CALLED
 from portable_nn.errors import NetworkError
 from portable_nn.layers import Activation, Dense, Layer, Layers, Normalize, Rescaling, fused, standardized
 
@@ -185,8 +186,9 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Laye
         elif entry in ACTIVATIONS:
             yield Activation(entry)
         else:
+            meant = hint(entry, [*modules, *ACTIVATIONS], ALSO_CALLED.get(str(entry).lower()))
             raise NetworkError(
-                f"{entry!r:.100} is no module of the file, nor an activation: it holds {_shown(modules)}"
+                f"{entry!r:.100} is no module of the file, nor an activation{meant}: it holds {_shown(modules)}"
             )
     if unused:
         raise NetworkError(

@@ -270,7 +270,7 @@ def test_what_is_no_emulator(content, match):
 
 
 def test_unknown_activation():
-    with pytest.raises(pnn.FormatError, match="unknown 'exp100'"):
+    with pytest.raises(pnn.FormatError, match="unknown activation 'exp100'"):
         cosmopower_network(listed(emulator()), "it", last="exp100")
 
 

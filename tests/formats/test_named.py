@@ -205,7 +205,7 @@ def test_what_is_given_comes_before_the_book():
         (OF_PYTORCH, {}, r"give activation= and last=, .* or layers=\['fc1', 'relu', 'layers.hidden'"),
         (OF_PYTORCH | {"epoch": np.array(3)}, GIVEN, "out.weight, out.bias, epoch: name them"),
         (NAMED["from 0"], {"layers": ["0", "relu"]}, "layers= names the modules of a state dict: leave it out"),
-        (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "Activation: unknown 'sofmax'"),
+        (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "Activation: unknown activation 'sofmax'"),
         (NAMED["from 0"], GIVEN | {"rescale": np.ones(3)}, "layer 0 gives 3 values, layer 1 takes 4"),
         (named("W{}", "b{}", transposed=True), GIVEN, r"chain as \(n_out, n_in\) alone.* or name them 0.weight"),
         (named("{}.weight", "{}.bias"), GIVEN, "takes a bias of shape"),
