@@ -18,6 +18,7 @@ from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.keras_config import Node, chain, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
+from portable_nn.formats.keras_losses import task_of_loss
 from portable_nn.formats.states import state_layers
 from portable_nn.layers import Activation, Flatten, Layer, Layers, Rescaling, Shape, fused
 from portable_nn.network import Network
@@ -93,14 +94,14 @@ def read_keras(
     with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
         zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
-        found = _archived(path) if zipped else _stored(path)
-        if found is None:
+        net = _archived(path) if zipped else _stored(path)
+        if net is None:
             with open_hdf5(path) as weights:
                 found = state_layers(_state(weights), **given)  # type: ignore[arg-type]
             return Network(found if rescale is None else (Rescaling(rescale), *found))
         if given or rescale is not None:
             raise NetworkError("it says which layers it has: leave out layers=, activation=, last= and rescale=")
-        return Network(found)
+        return net
     except NetworkError as error:
         raise FormatError(f"{path}: {error}") from error
 
@@ -138,27 +139,37 @@ def from_keras(model: Any) -> Network:
             f"{kind.__qualname__}"
         )
     config = _config(model.to_json())
-    return Network(_chained(config, partial(_live_weights, model), config.get("keras_version", "3")))
+    layers = _chained(config, partial(_live_weights, model), config.get("keras_version", "3"))
+    return _network(layers, config.get("compile_config"))
 
 
-def _archived(path: str | os.PathLike[str]) -> Layers:
-    """The layers of a `.keras` file."""
+def _network(layers: Layers, compiled: object) -> Network:
+    net = Network(layers)
+    task = task_of_loss(compiled, net)
+    return net if task is None else net.described(task=task)
+
+
+def _archived(path: str | os.PathLike[str]) -> Network:
+    """The network of a `.keras` file."""
     with reading(path, "a .keras file", "save the model anew", ValueError), open(path, "rb") as file:
         archive = Archive(file)
         config, metadata = (archive.open(f"{name}.json").read() for name in ("config", "metadata"))
         data = archive.open("model.weights.h5").getbuffer()
     with open_hdf5(data, path) as weights:
-        version = _config(metadata).get("keras_version")
-        return _chained(_config(config), partial(_numbered_weights, weights), version)
+        version, whole = _config(metadata).get("keras_version"), _config(config)
+        layers = _chained(whole, partial(_numbered_weights, weights), version)
+    return _network(layers, whole.get("compile_config"))
 
 
-def _stored(path: str | os.PathLike[str]) -> Layers | None:
-    """The layers of an `.h5` file, None of one that has weights alone."""
+def _stored(path: str | os.PathLike[str]) -> Network | None:
+    """The network of an `.h5` file, None of one that has weights alone."""
     with open_hdf5(path) as file:
         config = file.text("", "model_config")
         if config is None:
             return None
-        return _chained(_config(config), partial(_named_weights, file), file.text("", "keras_version"))
+        layers = _chained(_config(config), partial(_named_weights, file), file.text("", "keras_version"))
+        training = file.text("", "training_config")
+    return _network(layers, None if training is None else _config(training))
 
 
 def _state(file: HDF5) -> dict[str, NumPyArray]:
@@ -288,5 +299,15 @@ def _live_weights(model: Any, node: Node, *names: str) -> list[NumPyArray]:
         raise _wanted(node, list(store), names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Keras's own, of how it hands arrays to NumPy
-        arrays = [np.asarray(value.numpy()) for value in store.values()]
+        arrays = [_fetched(value) for value in store.values()]
     return [array.astype(np.float32) if array.dtype.kind == "V" else array for array in arrays]  # bfloat16
+
+
+def _fetched(value: Any) -> NumPyArray:
+    """A variable in NumPy, or the bare tensor that a kernel with what LoRA adds to it is."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    try:
+        return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    except (RuntimeError, TypeError) as error:  # of no dtype of NumPy's, on no device
+        raise NetworkError(f"a weight cannot be fetched: {error}") from error

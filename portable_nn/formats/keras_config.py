@@ -16,6 +16,10 @@ __all__ = ["Model", "Node", "Tensor", "chain", "read_model"]
 
 MODELS = ("Sequential", "Functional", "Model")
 
+BRANCHES = (
+    "only chains of layers are read: export it with model.export('model.onnx', format='onnx') and load that"
+)
+
 MOST = 10_000
 """Layers of a chain; a model that is used twice, of models that are used twice, … would have any number."""
 
@@ -113,7 +117,8 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
 def class_name(entry: object) -> str:
     """Return the class of a serialised object, a `NetworkError` unless it is one of Keras's own by its module.
 
-    Configs of Keras 1 and 2, and in `.h5` files, name no modules.
+    Configs of Keras 1 and 2, and in `.h5` files, name no modules; those of Keras 3 name one for each class of its
+    own, and of someone else's none or another.
 
     Examples
     --------
@@ -123,7 +128,8 @@ def class_name(entry: object) -> str:
     """
     name = _object(entry, "class_name", str)
     module, registered = entry.get("module"), entry.get("registered_name")  # type: ignore[attr-defined]
-    if str(module).partition(".")[0] != "keras" and (module is not None or registered not in (None, name)):
+    says = "module" in entry or registered is not None  # type: ignore[operator]
+    if says and str(module).partition(".")[0] != "keras":
         raise NetworkError(
             f"it has an object of a class of its own, {registered or name!r} of module {module!r}, which is not "
             "imported: only Keras's own layers are read"
@@ -166,9 +172,7 @@ def chain(model: Model) -> list[Node]:
 def _path(model: Model) -> list[Node]:
     """Follow a model from its output back to its input."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise NetworkError(
-            f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs: only chains of layers are read"
-        )
+        raise NetworkError(f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs: {BRANCHES}")
     (tensor,), (first,) = model.outputs, model.inputs
     most = sum(len(node.calls) for node in model.nodes.values())
     path: list[Node] = []
@@ -178,9 +182,7 @@ def _path(model: Model) -> list[Node]:
         if node is None or not 0 <= call < len(node.calls) or output != 0:
             raise NetworkError(f"it has no output {output} of call {call} of {name!r}: the config is damaged")
         if len(node.calls[call]) != 1:
-            raise NetworkError(
-                f"layer {node.name!r} takes {len(node.calls[call])} tensors: only chains of layers are read"
-            )
+            raise NetworkError(f"layer {node.name!r} takes {len(node.calls[call])} tensors: {BRANCHES}")
         path.append(node)
         if len(path) > most:
             raise NetworkError(f"layer {node.name!r} takes its own outputs: the config is damaged")

@@ -148,6 +148,13 @@ Its `sparsemax` is left out: up to Keras 3.15 it adds up too much where more tha
 def _activation(layer: Described) -> list[Layer]:
     """The activation that a config names, or describes as a layer."""
     given = layer.config.get("activation")
+    if given == "<lambda>" or (
+        isinstance(given, dict) and ("value" in given or given.get("class_name") == "__lambda__")
+    ):
+        raise NetworkError(
+            "its activation is a lambda, held as bytecode or not at all, and no bytecode is run: name "
+            "one of Keras's activations, or export with model.export('model.onnx', format='onnx')"
+        )
     if isinstance(given, dict):
         kind = class_name(given)
         if kind not in PARAMETRIC or not isinstance(given.get("config"), dict):

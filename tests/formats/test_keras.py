@@ -214,6 +214,54 @@ def test_a_functional_model_of_keras_2(tmp_path):
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+LOGITS = {"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "task"),
+    [
+        ("binary_crossentropy", "sigmoid", "multilabel"),
+        (["binary_crossentropy"], "sigmoid", "multilabel"),
+        (LOGITS, "linear", "multilabel"),
+        (LOGITS | {"class_name": "SparseCategoricalCrossentropy"}, "linear", "classification"),
+        ("categorical_crossentropy", "sigmoid", "classification"),
+        ("mse", "linear", "regression"),
+        ("mse", "relu", None),
+        (LOGITS | {"registered_name": "Mine>BinaryCrossentropy"}, "linear", None),
+        (None, "linear", None),
+    ],
+)
+def test_losses_tell_the_task(tmp_path, loss, activation, task):
+    config = {"class_name": "Sequential", "config": {"layers": [dense("d", activation=activation)]}}
+    path = h5(tmp_path / "model.h5", config, "3.0.0", d__kernel=np.eye(2), d__bias=np.zeros(2))
+    with h5py.File(path, "a") as file:
+        file.attrs["training_config"] = json.dumps({"loss": loss})
+    assert pnn.load(path).task == task
+    assert pnn.load(path, task="classification").task == "classification"
+
+
+def test_live_losses_and_lora():
+    if not all(map(find_spec, ("keras", "torch"))):
+        pytest.skip("the oracle is Keras: pip install keras torch")
+    run_python(
+        "-c",
+        "import keras, numpy as np, pathlib, tempfile\n"
+        "import portable_nn as pnn\n"
+        "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, 'sigmoid')])\n"
+        "model.compile(loss='binary_crossentropy')\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    path = pathlib.Path(folder, 'model.keras')\n"
+        "    model.save(path)\n"
+        "    assert pnn.load(path).task == pnn.from_keras(model).task == 'multilabel'\n"
+        "model.layers[0].enable_lora(2)\n"
+        "model.layers[0].lora_kernel_b.assign(np.ones((2, 3)))\n"
+        "x = np.ones((2, 4), 'float32')\n"
+        "wanted = keras.ops.convert_to_numpy(model(x))\n"
+        "np.testing.assert_allclose(pnn.from_keras(model)(x), wanted, rtol=1e-5)\n",
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+    )
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
     """The folder of EmuPBk's trained models, files of TensorFlow 2."""
@@ -319,6 +367,9 @@ REFUSED = {
         "is a StringLookup",
     ),
     "a class of someone's": (to_class("Dense", module="mine", registered_name="Mine>Dense"), "'Mine>Dense'"),
+    "a class by the name of one of Keras's": (
+        to_class("Dense", module=None, registered_name="Dense"), "class of its own, 'Dense'"
+    ),
     "a registered class": (to_class("Dense", module=None, registered_name="Mine>Dense"), "'Mine>Dense'"),
     "a module that starts alike": (to_class("Dense", module="keras_mine.layers"), "'keras_mine.layers'"),
     "an unknown activation": (to_config(activation="mine"), "the activation 'mine': known are celu, elu"),
@@ -385,7 +436,7 @@ def random_call(name):
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        (functional([START, node("Add", "d", [[tensor("in"), tensor("in")]])]), "takes 2 tensors: only chains"),
+        (functional([START, node("Add", "d", [[tensor("in"), tensor("in")]])]), "takes 2 tensors: only .*'onnx'"),
         (functional([START, node("Dense", "d", [tensor("d")])]), "takes its own outputs"),
         (functional([START, node("Dense", "d", [tensor("in", 1)])]), "no output 0 of call 1 of 'in'"),
         (functional([START, node("Dense", "d", [tensor("in", 0, 1)])]), "no output 1 of call 0 of 'in'"),
@@ -418,6 +469,8 @@ def random_call(name):
         (sequential(layer("Normalization", mean=[1.0], variance={"config": {"value": [[1], [1, 2]]}})), "no num"),
         (sequential(layer("LayerNormalization", rms_scaling=True)), "rms_scaling"),
         (sequential(layer("Masking")), "is a Masking"),
+        (sequential(layer("Activation", activation="<lambda>")), "is a lambda"),
+        (sequential(layer("Activation", activation={"value": ["4wEA"]})), "is a lambda"),
         ({"class_name": "Mine", "config": {}}, "is a Mine, not a Sequential"),
         ({"class_name": "Sequential"}, "damaged"),
         ({"class_name": "Sequential", "config": {"layers": [[]]}}, "damaged"),
