@@ -12,6 +12,7 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
+from portable_nn.layers.rescaling import SEPARATE
 from portable_nn.readers.buffers import Budget, check_names
 from portable_nn.readers.pickles import Record
 
@@ -23,7 +24,13 @@ ACTIVATIONS = {
 }
 
 FUNCTIONS = {
-    **{f"numpy.{name}": name for name in ("exp", "expm1", "log", "log1p", "log10", "sqrt", "square", "tanh")},
+    **{
+        f"numpy.{name}": name
+        for name in ("exp", "expm1", "log", "log1p", "log10", "reciprocal", "sqrt", "square", "tanh")
+    },
+    "numpy.absolute": "absolute",
+    "numpy.sin": "sine",
+    "numpy.cos": "cosine",
     "scipy.special.exp10": "exp10",
 }
 """What a FunctionTransformer or the pair of a TransformedTargetRegressor may name."""
@@ -101,11 +108,14 @@ def _scaled(mean: NumPyArray | None, scale: NumPyArray | None) -> Sequence[Layer
 
 
 def _min_max_scaler(step: Step) -> Sequence[Layer]:
-    scaled = Rescaling(step.array("scale_"), step.array("min_"))
-    if not step.on("clip"):
-        return (scaled,)
+    scale, offset = step.array("scale_"), step.array("min_")
     low, high = (float(_array(step, "feature_range", bound)) for bound in step["feature_range"])
-    return scaled, Activation("clip", low=low, high=high)
+    layers: list[Layer] = [Rescaling(scale, offset)]
+    if np.any(np.abs(offset) > SEPARATE * (high - low)):  # which would cancel
+        layers = [Rescaling(1.0, -step.array("data_min_")), Rescaling(scale, low)]
+    if step.on("clip"):
+        layers.append(Activation("clip", low=low, high=high))
+    return layers
 
 
 def _max_abs_scaler(step: Step) -> Sequence[Layer]:

@@ -10,7 +10,7 @@ from portable_nn._typing import Array, Namespace
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
-__all__ = ["Rescaling", "standardized"]
+__all__ = ["SEPARATE", "Rescaling", "standardized"]
 
 SEPARATE = 8
 """Of so many deviations may a mean be to be subtracted after the division: three bits are lost at most."""

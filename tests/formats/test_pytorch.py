@@ -550,7 +550,7 @@ BOTH = {"activation": "relu", "last": "softmax"}
         (SQUARE, BOTH, "neither shapes nor numbers nor .* give layers="),
         ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(2, 3)}, BOTH, "neither shapes nor numbers"),
         ({f"up{i}.weight": torch.ones(6, 6) for i in (2, 1)}, BOTH, r"give layers=\['up2', 'relu', 'up1'"),
-        ({f"q{i}.{j}.weight": torch.ones((8, 6)[::1 - j]) for i in (1, 2) for j in (0, 2)}, BOTH, "whether all do"),
+        ({f"q{i}.{j}.weight": torch.ones((8, 6)[:: 1 - j]) for i in (1, 2) for j in (0, 2)}, BOTH, "all do"),
         (CHAIN, {"layers": "fc1"}, r"layers= takes a list, .*got 'fc1'"),
         (CHAIN, {"layers": 3}, "layers= takes a list, .*got 3"),
         ({"fc1.weight": torch.ones(3, 4), "bn.running_mean": torch.ones(3), "ln.weight": torch.ones(3),

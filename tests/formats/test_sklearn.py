@@ -80,6 +80,7 @@ SCALERS = {
     "PCA": PCA(3),
     "PCA, whitened": PCA(2, whiten=True),
     "square": FunctionTransformer(np.square),
+    **{f.__name__: FunctionTransformer(f) for f in (np.abs, np.sin, np.cos, np.reciprocal)},
     "nothing": FunctionTransformer(),
     "passthrough": "passthrough",
     "two in one": make_pipeline(StandardScaler(), "passthrough", PCA(2)),
@@ -169,6 +170,16 @@ def test_outputs(case):
     for x in X, BEYOND:
         np.testing.assert_allclose(net(x), outputs(estimator, x), rtol=1e-10, atol=1e-12)
     assert net.dtype == "float64"
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_ranges_far_from_0_in_float32(low):
+    x = (1e6 + np.arange(64).reshape(16, 4)).astype(np.float32)
+    estimator = make_pipeline(MinMaxScaler((low, 1)), LinearRegression()).fit(
+        x.astype(np.float64), x[:, :2] - 1e6
+    )
+    found = pnn.from_sklearn(estimator).astype("float32")(x)
+    np.testing.assert_allclose(found, estimator.predict(x.astype(np.float64)), rtol=1e-5, atol=1e-4)
 
 
 @every_case
