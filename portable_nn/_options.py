@@ -65,7 +65,8 @@ def unknown(what: str, given: object, names: Iterable[str], meant: str | None = 
     "unknown activation 'ReLU' (did you mean 'relu'?): choose one of relu, tanh"
     """
     names = tuple(names)
-    came = " ".join(repr(given)[:80].split("\n"))
+    kind = "" if isinstance(given, str) else ", which is no name"
+    came = " ".join(repr(given)[:80].split("\n")) + kind
     return f"unknown {what} {came}{hint(given, names, meant)}: choose one of {', '.join(names)}"
 
 

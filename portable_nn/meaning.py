@@ -216,14 +216,15 @@ def _classes(given: Any) -> tuple[str, ...] | tuple[int, ...] | None:
     if given is None:
         return None
     found = _listed("classes", given)
-    if len(set(found)) != len(found) or not found:
-        raise NetworkError(f"classes must be there once each, got {found!r:.80}")
-    if all(isinstance(value, str) for value in found):
-        return tuple(map(str, found))
     try:
-        integers = tuple(map(index, found))
+        alike = len(set(found)) != len(found)
+        integers = () if all(isinstance(value, str) for value in found) else tuple(map(index, found))
     except TypeError as error:
         raise NetworkError(f"classes must be strings or integers, got {found!r:.80}") from error
+    if alike or not found:
+        raise NetworkError(f"classes must be there once each, got {found!r:.80}")
+    if not integers:
+        return tuple(map(str, found))
     if max(map(abs, integers)) >= 2**31:
         raise NetworkError("classes that are integers must fit into 32 bits: give them as strings")
     return integers

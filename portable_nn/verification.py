@@ -31,6 +31,9 @@ DENORMAL = {"float64": 2.0**-1060, "float32": 2.0**-130, "bfloat16": 2.0**-120, 
 MOST_TRIED = 32
 """Layers in which the cause of a difference is looked for."""
 
+LARGEST = 1e38
+"""Of samples."""
+
 USUAL = ("identity", "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softmax")
 
 
@@ -77,15 +80,22 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
     """
     random = np.random.default_rng(0)
     size = SAMPLES, *(shape or (1,))
-    input_range = input_range or implied_range(layers)
-    if input_range is not None:
-        found = random.uniform(*input_range, size=size)
+    low, high = input_range or implied_range(layers) or (-np.inf, np.inf)
+    if np.isfinite(low) or np.isfinite(high):
+        found = random.uniform(*_finite(low, high), size=size)
     else:
         found = random.standard_normal(size)
         for layer in reversed(list(_first_rescalings(layers))):
             found = (found - layer.offset) / np.where(np.asarray(layer.scale) == 0, 1, layer.scale)
     with np.errstate(over="ignore"):
         return np.asarray(found, dtype=np.float32).astype(np.float64)
+
+
+def _finite(low: float, high: float) -> tuple[float, float]:
+    """A part of a range, one end of which may be infinite, that float32 can hold."""
+    low = low if np.isfinite(low) else high - max(1.0, abs(high))
+    high = high if np.isfinite(high) else low + max(1.0, abs(low))
+    return max(low, -LARGEST), min(high, LARGEST)
 
 
 def expected(layers: Layers, x: NumPyArray, dtype: str) -> tuple[NumPyArray, NumPyArray]:

@@ -51,6 +51,29 @@ def test_rescaling_refuses(arguments, message):
         pnn.Rescaling(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("elu", {"alpha": np.inf}, "alpha of elu is infinite"),
+        ("elu", {"alpha": [1, -np.inf]}, "alpha of elu is infinite"),
+        ("elu", {"alpha": 10**400}, "alpha is larger than any float"),
+        ("softplus", {"beta": 0}, "beta of softplus is 0"),
+        ("celu", {"alpha": [0, 1]}, "alpha of celu is 0"),
+        ("clip", {"low": 2, "high": 1}, "low of clip is above high"),
+        ("hard_tanh", {"low": [0, 2], "high": [1, 1]}, "low of hard_tanh is above high"),
+        (np.tanh, {}, "which is no name .did you mean 'tanh'"),
+    ],
+)
+def test_activation_refuses(name, parameters, message):
+    with pytest.raises(pnn.NetworkError, match=message):
+        pnn.Activation(name, **parameters)
+
+
+def test_limits_may_be_infinite():
+    for limits in ({"low": 0, "high": np.inf}, {"low": -np.inf, "high": 1}):
+        assert pnn.Activation("clip", **limits).parameters == limits
+
+
 @pytest.mark.parametrize("shape", [(), (28, 0), (-1,), "28x28", 28, None, (None, 3)], ids=repr)
 def test_flatten_refuses(shape):
     with pytest.raises(pnn.NetworkError, match=r"positive lengths such as \(28, 28\), got "):

@@ -73,6 +73,7 @@ def test_regression_has_no_labels():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
+        ({"classes": [[1], [2], [3]]}, "classes must be strings or integers"),
         ({"classes": ["a"]}, "1 classes were given, the outputs mean 3"),
         ({"classes": "abc"}, "classes must be a list, got 'abc'"),
         ({"classes": [1, 1, 2]}, "once each"),

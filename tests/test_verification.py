@@ -83,6 +83,15 @@ def test_the_samples_are_those_that_the_network_is_made_for(tmp_path):
     assert 2 <= inputs.min() < inputs.max() <= 3
 
 
+@pytest.mark.parametrize("ends", [(0, np.inf), (-np.inf, -3), (-np.inf, np.inf), (-1e308, 1e308)], ids=str)
+def test_samples_of_ranges_without_ends_are_finite(tmp_path, ends):
+    net = NET.described(input_range=ends)
+    pnn.save(net, tmp_path / "net.safetensors")
+    assert pnn.load(tmp_path / "net.safetensors").input_range == ends
+    samples = safetensors.numpy.load_file(tmp_path / "net.safetensors")["samples.inputs"]
+    assert np.all(np.isfinite(samples) & (ends[0] <= samples) & (samples <= ends[1]))
+
+
 def test_outputs_are_those_of_float64(tmp_path):
     net = NET.astype("float16")
     pnn.save(net, tmp_path / "net.safetensors")

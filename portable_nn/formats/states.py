@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._options import hint
+from portable_nn._options import hint, unknown
 from portable_nn._typing import Array
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED
 from portable_nn.errors import NetworkError
@@ -183,6 +183,8 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Laye
         elif name in modules and kind in ("", *OF_ONE_AXIS):
             unused.discard(name)
             yield from _layers(kind, name, modules[name])
+        elif not isinstance(entry, str):
+            raise NetworkError(f"an activation is given by its name: {unknown('activation', entry, ACTIVATIONS)}")
         elif entry in ACTIVATIONS:
             yield Activation(entry)
         else:

@@ -14,6 +14,12 @@ from portable_nn.layers._weights import Shape, replaced, weights
 
 __all__ = ["Activation"]
 
+LIMITS = ("low", "high", "max_value", "threshold")
+"""Parameters that values are compared with, which may be infinite."""
+
+DIVISORS = {"celu": "alpha", "softplus": "beta", "squareplus": "b"}
+"""Parameters that are not 0."""
+
 
 @final
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -33,7 +39,8 @@ class Activation:
     Raises
     ------
     NetworkError
-        If the activation or a parameter is unknown, one that has no default is missing, or values are nan.
+        If the activation or a parameter is unknown, one that has no default is missing, or values are nan, or
+        such as no function has: an infinite slope, a divisor of 0, a `low` above `high`.
 
     Examples
     --------
@@ -48,8 +55,9 @@ class Activation:
 
     def __init__(self, name: str, **parameters: Any) -> None:
         if not isinstance(name, str) or name not in ACTIVATIONS:
-            meant = ALSO_CALLED.get(str(name).lower())
-            raise NetworkError(f"Activation: {unknown('activation', name, ACTIVATIONS, meant)}")
+            raise NetworkError(
+                f"Activation: {unknown('activation', name, ACTIVATIONS, ALSO_CALLED.get(str(name).lower()))}"
+            )
         known = parameters_of(name)
         if others := parameters.keys() - known:
             raise NetworkError(
@@ -64,6 +72,9 @@ class Activation:
             raise NetworkError(
                 f"Activation: the parameters of {name} have lengths that differ: {sorted(lengths)}"
             )
+        _check_values(
+            name, {key: value for key, value in given.items() if isinstance(value, (float, np.ndarray))}
+        )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "parameters", given)
 
@@ -117,12 +128,29 @@ class Activation:
 def _checked(name: str, value: Any) -> Any:
     """A plain float, or an array of one value a feature."""
     if isinstance(value, (int, float, np.number)):
-        if value != value:
+        try:
+            number = float(value)
+        except OverflowError as error:
+            raise NetworkError(f"Activation: {name} is larger than any float") from error
+        if number != number:
             raise NetworkError(f"Activation: {name} is nan")
-        return float(value)
+        return number
     array = weights("Activation", name, value)
     if array.ndim != 1:
         raise NetworkError(
             f"Activation: {name} must be a number or an array of shape (n,), got {tuple(array.shape)}"
         )
     return array
+
+
+def _check_values(name: str, values: dict[str, Any]) -> None:
+    """Raise a `NetworkError` if parameters, those of NumPy and numbers, are such as the function cannot take."""
+    for key, value in values.items():
+        if key not in LIMITS and np.isinf(value).any():
+            raise NetworkError(f"Activation: {key} of {name} is infinite: give finite values")
+        if DIVISORS.get(name) == key and not np.all(value):
+            raise NetworkError(f"Activation: {key} of {name} is 0, which it divides by: give other values")
+    if "low" in values and "high" in values and np.any(values["low"] > values["high"]):
+        raise NetworkError(
+            f"Activation: low of {name} is above high: give low={values['high']}, high={values['low']}"
+        )

@@ -552,6 +552,8 @@ BOTH = {"activation": "relu", "last": "softmax"}
         ({f"up{i}.weight": torch.ones(6, 6) for i in (2, 1)}, BOTH, r"give layers=\['up2', 'relu', 'up1'"),
         ({f"q{i}.{j}.weight": torch.ones((8, 6)[:: 1 - j]) for i in (1, 2) for j in (0, 2)}, BOTH, "all do"),
         (CHAIN, {"layers": "fc1"}, r"layers= takes a list, .*got 'fc1'"),
+        (CHAIN, {"activation": "relu", "last": nn.ReLU()}, r"by its name: .*ReLU\(\).*did you mean 'relu'"),
+        (CHAIN, {"layers": ["fc1", ["relu"], "fc2"]}, "by its name"),
         (CHAIN, {"layers": 3}, "layers= takes a list, .*got 3"),
         ({"fc1.weight": torch.ones(3, 4), "bn.running_mean": torch.ones(3), "ln.weight": torch.ones(3),
           "ln.bias": torch.ones(3), "fc2.weight": torch.ones(2, 3)}, {},
