@@ -32,6 +32,9 @@ EXTRA = 2**26
 HEAP = 2**24  # what the interpreter takes in pieces, and gives back late
 QUIET = {"array.__new__", "builtins.id", "compile", "mmap.__new__", "object.__getattr__"}
 """What readers and the forward pass do; NumPy has headers parsed, and `exec` would have to follow to run them."""
+CODECS = "raw-unicode-escape", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"
+"""Of the texts of old pickles, and what JSON in bytes may be in: Python imports them when they are needed."""
+
 FRAMEWORKS = {"h5py", "joblib", "keras", "onnx", "sklearn", "tensorflow", "torch"}
 
 
@@ -91,15 +94,16 @@ def main(folder, count, seed):
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     for name in files:
         attempt(folder / name, OPTIONS.get(name, {}))  # what is imported only where it is needed is here then
-    codecs.lookup("raw-unicode-escape")  # of the texts of old pickles
+    for name in CODECS:
+        codecs.lookup(name)
     report = {"loaded": Counter(), "refused": Counter(), "failures": [], "most": 0.0}
     with tempfile.TemporaryDirectory() as place:
         watches = {name: Watch(pathlib.Path(place, name)) for name in files}
         most = memory() + EXTRA + HEAP
         names = list(files)
-        for i in range(count):
-            rng = random.Random(seed + i)
-            name = names[i % len(names)]
+        for number in range(seed, seed + count):
+            rng = random.Random(number)
+            name = names[number % len(names)]
             data = mutant(files[name], files[rng.choice(names)], rng)
             path, watch = pathlib.Path(place, name), watches[name]
             path.write_bytes(data)
@@ -110,8 +114,8 @@ def main(folder, count, seed):
             except pnn.PortableNNError:
                 report["refused"][name] += 1
             except BaseException:
-                report["failures"].append(f"{name}, number {seed + i}: {traceback.format_exc()}")
-            report["failures"] += [f"{name}, number {seed + i}: {event}" for event in watch.seen]
+                report["failures"].append(f"{name}, number {number}: {traceback.format_exc()}")
+            report["failures"] += [f"{name}, number {number}: {event}" for event in watch.seen]
             report["most"] = max(report["most"], watch.calls / (10_000 + len(data)))
     report["imported"] = sorted(FRAMEWORKS & set(sys.modules))
     print(json.dumps(report))

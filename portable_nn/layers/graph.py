@@ -132,8 +132,9 @@ class Graph:
             try:
                 values = self._plan.run({**given, **self.constants}, self._placed, xp, floating, steps)
             except (ValueError, TypeError, IndexError, RuntimeError) as error:
-                special = isinstance(error, RuntimeError) and type(error) is not RuntimeError  # full memory
-                if special or isinstance(error, PortableNNError):
+                # classes of their own under RuntimeError tell of full memory, or of a lost device
+                own = isinstance(error, RuntimeError) and type(error) is not RuntimeError
+                if own or isinstance(error, PortableNNError):
                     raise
                 came = ", ".join(f"{name} of shape {tuple(value.shape)}" for name, value in given.items())
                 raise ShapeError(f"Graph: it does not take {came}: {error}") from error
