@@ -298,9 +298,11 @@ def infer_there(
 ) -> Any:
     """What `portable_nn.infer` does with a client."""
     _check_client(client)
-    if hasattr(data, "shape") or not (is_path(data) or isinstance(data, Iterable)):
-        raise InputError("a cluster reads files: give a path that its machines see, or several")
-    source = reshaped(source_of(data), net.input_shape)
+    if not isinstance(data, Source):
+        if hasattr(data, "shape") or not (is_path(data) or isinstance(data, Iterable)):
+            raise InputError("a cluster reads files: give a path that its machines see, or several")
+        data = source_of(data, inputs=net.inputs)
+    source = reshaped(data, net.input_shape)
     check_output(out, *source.paths, overwrite=overwrite)
     check_samples(source, net.input_shape)
     same = identity(net, source, target, outputs, (block,))

@@ -76,7 +76,7 @@ class Evaluation:
             ("backend", self.backend),
             ("device", self.device),
             ("dtype", self.dtype),
-            ("speed", f"{self.images_per_second:,.0f} images/s"),
+            ("speed", f"{self.images_per_second:,.0f} samples/s"),
             ("correct", f"{self.correct}/{self.total}"),
             ("accuracy", f"{self.accuracy:.4f}"),
         ]
@@ -143,7 +143,7 @@ def evaluate(
     total = number_of_samples(images)
     truth = placed(labels, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
-        raise ShapeError(f"{total} images and labels of shape {truth.shape}: give one label for each image")
+        raise ShapeError(f"{total} samples and labels of shape {truth.shape}: give one label for each sample")
     if net.task == "multilabel":
         raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")
     target = target_of(net, images, backend)

@@ -74,10 +74,11 @@ def infer(
     net : Network
     data : array, path, or iterable of arrays or paths
         With samples along the first axis: an array of any library, a list of rows, a table of pandas or Polars,
-        a memory map, a zarr array; the path of a
-        .npy or IDX file, which is mapped into memory, or of a zarr array; a pattern such as ``"images-*.npy"``,
-        or several paths, for files that are read as one; or an iterable of batches, which may fill one buffer
-        again and again.
+        a memory map, a zarr array; a path; a pattern such as ``"images-*.npy"``, or several paths, for files that
+        are read as one; or an iterable of batches, which may fill one buffer again and again. Paths are those of
+        .npy and IDX files, which are mapped into memory, of zarr arrays, folders of PNG images, sorted by name,
+        .npz files, of which the array ``images``, ``x`` or ``X`` or the only one is taken, and .csv files, whose
+        columns go by the names of `net.inputs`.
     backend : str or Backend, optional
         Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
@@ -141,9 +142,9 @@ def infer(
         spec = spec if isinstance(spec, str) else backends.spec_of(spec)
         return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
     data = as_array(data, net.inputs)
-    source, first = _first(opened(data), partial(as_array, names=net.inputs))
+    source, first = _first(opened(data, net.inputs), partial(as_array, names=net.inputs))
     if is_path(first):
-        source = first = source_of(source)
+        source = first = source_of(source, inputs=net.inputs)
     if is_path(data) or isinstance(source, Source):
         source = first = reshaped(source, net.input_shape)
     target = target_of(net, first, backend)
@@ -185,7 +186,9 @@ def infer(
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
         return np.concatenate([*results(size)] or [nothing(net, outputs)])
-    origin = source if isinstance(source, Source) else source_of(data) if is_path(data) else None
+    origin = source if isinstance(source, Source) else None
+    if origin is None and is_path(data):
+        origin = source_of(data, inputs=net.inputs)
     check_output(out, _file_of(source), *(origin.paths if origin else []), overwrite=overwrite)
     size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)

@@ -7,22 +7,41 @@ from functools import lru_cache
 from glob import glob
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, ShapeError
 from portable_nn.layers import axes_before
+from portable_nn.readers.csv import read_csv
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy
+from portable_nn.readers.npz import read_members
+from portable_nn.readers.png import Images, is_images
 
-__all__ = ["Part", "Source", "is_path", "opened", "reshaped", "source_of"]
+__all__ = ["SAMPLES", "Part", "Source", "is_path", "opened", "reshaped", "samples_of", "source_of"]
+
+SAMPLES = "images", "x", "X"
+"""The names of the array of samples in an .npz."""
+
+METADATA = ".zarray", "zarr.json"
+"""The files that tell a zarr array."""
+
+
+class Choice(NamedTuple):
+    """Which of the arrays of an .npz are samples, and which columns of a table the features, in order."""
+
+    array: str | None = None
+    inputs: tuple[str, ...] | None = None
+
+
+DEFAULT = Choice()
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file or a zarr array: what is known of it without its values.
+    """A file, a folder of images or a zarr array: what is known of it without its values.
 
     Attributes
     ----------
@@ -32,6 +51,8 @@ class Part:
         Bytes, and nanoseconds: what they are when it is opened again says whether it is the same.
     shape : tuple of int
     dtype : str
+    choice : Choice
+        What is taken of a file that holds more.
     """
 
     path: str
@@ -39,14 +60,15 @@ class Part:
     mtime: int
     shape: tuple[int, ...]
     dtype: str
+    choice: Choice = DEFAULT
 
     @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> Self:
+    def of(cls, path: str | os.PathLike[str], choice: Choice = DEFAULT) -> Self:
         """What there is at a path."""
-        array = _open(os.path.realpath(path))
+        array = _open(os.path.realpath(path), choice)
         if len(array.shape) < 1:
             raise ShapeError(f"{path} holds one number: data have samples along their first axis")
-        return cls(os.path.realpath(path), *_stamp(path), tuple(array.shape), np.dtype(array.dtype).str)
+        return cls(os.path.realpath(path), *_stamp(path), tuple(array.shape), np.dtype(array.dtype).str, choice)
 
     def open(self) -> Any:
         """The array, a `FormatError` if it has changed."""
@@ -113,35 +135,59 @@ class Source:
         """The files."""
         return [part.path for part in self.parts]
 
+    @property
+    def names(self) -> list[str] | None:
+        """The name of each sample, where all have a file of their own."""
+        parts = [part.open() for part in self.parts]
+        if not all(isinstance(part, Images) for part in parts):
+            return None
+        return [name for part in parts for name in part.names]
+
 
 def is_path(data: object) -> bool:
     """Whether data are the name of a file."""
     return isinstance(data, (str, os.PathLike))
 
 
-def opened(data: Any) -> Any:
-    """Data themselves, or what a path names: the memory map of a file, or several files as one.
+def opened(data: Any, inputs: tuple[str, ...] | None = None) -> Any:
+    """Data themselves, or what a path names: the memory map of a file, or a `Source`.
+
+    Parameters
+    ----------
+    data : array, path, or anything else
+    inputs : tuple of str, optional
+        The names of features, which those of columns must fit.
 
     Raises
     ------
     FormatError
-        If a file is neither a .npy of real numbers nor an IDX file nor a zarr array.
+        If a file is not of a kind that is read, or not what it should be.
     ShapeError
         If it holds a single number.
     """
     if not is_path(data):
         return data
-    path = os.fspath(data)
-    if os.path.isdir(path) or _is_pattern(path):
-        return source_of(path)
-    found = _open(path)
-    if found.ndim < 1:
-        raise ShapeError(f"{data} holds one number: data have samples along their first axis")
-    return found
+    source = source_of(data, inputs=inputs)
+    mapped = len(source.parts) == 1 and source.parts[0].open()
+    return mapped if isinstance(mapped, np.memmap) else source
 
 
-def source_of(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Source:
+def source_of(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    array: str | None = None,
+    inputs: tuple[str, ...] | None = None,
+) -> Source:
     """The files that a path, a pattern such as ``images-*.npy``, or several of them name.
+
+    Parameters
+    ----------
+    paths : path-like, or iterable of them
+        Of .npy, .npz, .csv and IDX files, folders of PNG images and zarr arrays.
+    array : str, optional
+        The name of the samples in an .npz; by default one of `SAMPLES`, or the only array.
+    inputs : tuple of str, optional
+        The names of features, which those of columns must fit.
 
     Raises
     ------
@@ -163,7 +209,8 @@ def source_of(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
     ((6, 4), [0, 1, 1])
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    parts = tuple(Part.of(file) for path in given for file in _files(os.fspath(path)))
+    choice = Choice(array, inputs)
+    parts = tuple(Part.of(file, choice) for path in given for file in _files(os.fspath(path)))
     if not parts:
         raise FormatError("there is no file to read: give a path, or a pattern that fits one")
     first = parts[0]
@@ -190,40 +237,77 @@ def _files(path: str) -> list[str]:
 
 
 def _stamp(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size and time of a file, those of its metadata for a zarr array."""
-    inside = next(
-        (file for name in (".zarray", "zarr.json") if os.path.isfile(file := os.path.join(path, name))), path
-    )
+    """Size and time of a file, those of its metadata for a zarr array, of all its files for another folder."""
+    path = os.fspath(path)
+    inside = [file for name in METADATA if os.path.isfile(file := os.path.join(path, name))]
     try:
-        found = os.stat(inside)
+        if not inside and os.path.isdir(path):
+            inside = [entry.path for entry in os.scandir(path)]
+        found = [os.stat(file) for file in inside or [path]]
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
-    return found.st_size, found.st_mtime_ns
+    return sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)
 
 
 @lru_cache(maxsize=16)
 def _kept(part: Part) -> Any:
-    return _open(part.path)
+    return _open(part.path, part.choice)
 
 
-def _open(path: str) -> Any:
-    if os.path.isdir(path):
-        return _open_zarr(path)
+def _open(path: str, choice: Choice) -> Any:
     suffix, name = Path(path).suffix.lower(), Path(path).name
-    if suffix not in (".npy", "", ".gz") and "idx" not in name:
-        raise FormatError(f"{path} is of a kind that is not read: give a .npy or IDX file, or a zarr array")
-    return open_npy(path) if suffix == ".npy" else open_idx(path)
+    if choice.array is not None and suffix != ".npz":
+        raise FormatError(f"{path} is no .npz, which alone has arrays by name: leave {choice.array!r} out")
+    if os.path.isdir(path):
+        return Images(path) if is_images(path) else _open_zarr(path)
+    match suffix:
+        case ".npy":
+            return open_npy(path)
+        case ".npz":
+            return samples_of(path, read_members(path), choice.array)
+        case ".csv":
+            return read_csv(path, choice.inputs).values
+    if suffix not in ("", ".gz") and "idx" not in name:
+        raise FormatError(
+            f"{path} is of a kind that is not read: give a .npy, .npz, .csv or IDX file, a folder of PNG "
+            "images, or a zarr array"
+        )
+    return open_idx(path)
+
+
+def samples_of(path: str | os.PathLike[str], arrays: dict[str, Any], name: str | None = None) -> NumPyArray:
+    """The samples among the arrays of an .npz: those of that name, or of `SAMPLES`, or the only ones.
+
+    Raises
+    ------
+    FormatError
+        If there is none such, or they are no real numbers.
+    """
+    held = ", ".join(arrays) or "nothing"
+    if name is None:
+        fitting = [each for each in SAMPLES if each in arrays] or list(arrays)
+        if len(fitting) != 1:
+            raise FormatError(f"{path} holds {held}: name the one to take {' or '.join(SAMPLES)}, or say which")
+        (name,) = fitting
+    if name not in arrays:
+        raise FormatError(f"{path} holds {held}, and no {name!r}")
+    found = arrays[name]
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
+        raise FormatError(f"{name!r} of {path} is no array of real numbers")
+    return found
 
 
 def _open_zarr(path: str) -> Any:
     try:
         import zarr
     except ModuleNotFoundError:
-        raise FormatError(f"{path} is a folder, and zarr arrays need zarr: pip install zarr") from None
+        raise FormatError(
+            f"{path} is a folder without PNG images, and zarr arrays need zarr: pip install zarr"
+        ) from None
     try:
         return zarr.open_array(path, mode="r")
     except Exception as error:  # whatever its codecs and metadata raise
-        raise FormatError(f"{path} is a folder without a zarr array that can be read: {error}") from error
+        raise FormatError(f"{path} is a folder of neither PNG images nor a zarr array: {error}") from error
 
 
 def reshaped(data: Any, shape: tuple[int, ...] | None) -> Any:

@@ -22,4 +22,4 @@ def environment(**changes):
 
 def without_speed(output):
     """The output with N for the one figure that differs from run to run."""
-    return re.sub(r"[\d,]+ images/s", "N images/s", output)
+    return re.sub(r"[\d,]+ samples/s", "N samples/s", output)

@@ -27,7 +27,7 @@ model     {model}
 backend   {backend}
 device    {device}
 dtype     float32
-speed     N images/s
+speed     N samples/s
 correct   9352/10000
 accuracy  0.9352
 """

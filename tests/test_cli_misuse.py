@@ -23,6 +23,7 @@ def cli(monkeypatch, capsys, tmp_path):
     np.save("number.npy", np.array(3.0))
     pnn.save(pnn.Network([pnn.Dense(np.ones((784, 1)))]), "regression.safetensors")
     (tmp_path / "really.npz").write_bytes((tmp_path / "number.npy").read_bytes())
+    (tmp_path / "data.mat").touch()
     (tmp_path / "latin1.json").write_bytes(b"\xff\xfe")
 
     def run(*arguments):
@@ -49,7 +50,7 @@ def cli(monkeypatch, capsys, tmp_path):
         ("compare --backend numpy --data number.npy", "samples along their first axis"),
         ("compare --backend numpy --json no/such.json", "there is no folder no"),
         ("predict number.npy", "samples along their first axis"),
-        ("predict short.npz", "give a .npy or IDX file"),
+        ("predict data.mat", "give a .npy, .npz, .csv or IDX file, a folder of PNG images, or a zarr array"),
         ("evaluate --explain --json", "leave --json out"),
         ("evaluate -b jax -b torch", "--backend is taken once here: give one"),
         ("evaluate --model mnist -m book", "--model is taken once here: give one"),

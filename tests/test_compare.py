@@ -483,7 +483,7 @@ def test_crossover_names_the_winner_from_each_batch_size_on_by_a_clear_lead():
         a_row("large", {1: 1.0, 2: 115.0, 4: 900.0, 8: 1000.0}),
         a_row("wrong", {1: 1e9, 2: 1e9, 4: 1e9, 8: 1e9}, state="differs"),
     )
-    found = Comparison("m", "n", 1, (1, 2, 4, 8), rows, environment())
+    found = Comparison("m", "n", None, 1, (1, 2, 4, 8), rows, environment())
     assert [(winner.batch_size, winner.name) for winner in found.crossover()] == [
         (1, "small float32"),
         (4, "large float32"),

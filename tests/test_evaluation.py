@@ -125,10 +125,13 @@ def test_a_record_is_frozen(mnist, mnist_test):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda images, labels: (images, labels[:-1]), r"100 images and labels of shape \(99,\): give one label"),
-        (lambda images, labels: (images, labels[:, None]), r"100 images and labels of shape \(100, 1\)"),
-        (lambda images, labels: (images, labels[0]), r"100 images and labels of shape \(\)"),
-        (lambda images, labels: (images[:0], labels[:0]), r"0 images and labels of shape \(0,\)"),
+        (
+            lambda images, labels: (images, labels[:-1]),
+            r"100 samples and labels of shape \(99,\): give one label",
+        ),
+        (lambda images, labels: (images, labels[:, None]), r"100 samples and labels of shape \(100, 1\)"),
+        (lambda images, labels: (images, labels[0]), r"100 samples and labels of shape \(\)"),
+        (lambda images, labels: (images[:0], labels[:0]), r"0 samples and labels of shape \(0,\)"),
         (
             lambda images, labels: (images[:, 1:], labels),
             r"takes arrays of shape \(\.\.\., 784\), got \(\d+, 783\)",

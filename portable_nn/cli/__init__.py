@@ -16,8 +16,9 @@ from rich.text import Text
 
 import portable_nn as pnn
 from portable_nn.cli.comparing import compare
+from portable_nn.cli.data import Data, Labels, read_data
 from portable_nn.cli.files import convert, inspect, verify
-from portable_nn.cli.options import BackendSpec, Command, Model, check_means_labels, progress_bar, read_data
+from portable_nn.cli.options import BackendSpec, Command, Given, Model, check_means_labels, load, progress_bar
 from portable_nn.cli.plotting import plot
 from portable_nn.cli.predicting import predict
 from portable_nn.explanation import explain
@@ -91,34 +92,38 @@ def options(
 def evaluate(
     model: Model = "mnist",
     backend: BackendSpec = "numpy",
+    data: Data = None,
+    labels: Labels = None,
+    given: Given = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            "--batch-size", metavar="N", min=1, help="Images per call; as many as suit the device if not given."
+            "--batch-size", metavar="N", min=1, help="Samples per call; as many as suit the device if not given."
         ),
     ] = None,
-    per_sample: Annotated[bool, typer.Option("--per-sample", help="One image at a time, as vectors.")] = False,
+    per_sample: Annotated[bool, typer.Option("--per-sample", help="One sample at a time, as vectors.")] = False,
     explained: Annotated[
         bool, typer.Option("--explain", help="Say what a first call moves, casts and copies.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Classify the 10,000 MNIST test images and print the accuracy.
+    """Classify samples, by default the 10,000 MNIST test images, and print the accuracy.
 
-    Example: portable-nn evaluate --model book --backend torch:cpu --batch-size 100
+    Example: portable-nn evaluate --model book --backend torch:cpu --batch-size 100; or, with a column named
+    label: portable-nn evaluate --model iris.joblib --data iris.csv
     """
     if explained and as_json:
         raise typer.BadParameter("--explain is in words: leave --json out")
     if per_sample and batch_size is not None:
-        raise typer.BadParameter("--per-sample takes images one at a time: leave --batch-size out")
-    net = pnn.load(model)
+        raise typer.BadParameter("--per-sample takes samples one at a time: leave --batch-size out")
+    net = load(model, given)
     check_means_labels(net)
-    images, labels = read_data(None, net)
-    with progress_bar("images", len(images)) as progress:
+    samples = read_data(data, labels, net)
+    with progress_bar(samples.noun, len(samples.values)) as progress:
         result = pnn.evaluate(
             net,
-            images,
-            labels,
+            samples.values,
+            samples.of_labels(),
             backend=backend,
             batch_size=batch_size,
             per_sample=per_sample,
@@ -130,7 +135,7 @@ def evaluate(
         return
     print(f"model     {model}\n{result}")
     if explained:
-        print(f"\n{explain(pnn.load(model), pnn.backends.get(backend).place(images[:1]))}")
+        print(f"\n{explain(load(model, given), pnn.backends.get(backend).place(samples.values[:1]))}")
 
 
 @app.command(cls=Command)
@@ -165,9 +170,9 @@ app.command(cls=Command)(verify)
 
 
 @app.command(cls=Command)
-def summary(model: Model = "mnist") -> None:
+def summary(model: Model = "mnist", given: Given = None) -> None:
     """Print the layers of a network: shapes, parameters and bytes."""
-    print(pnn.load(model).summary())
+    print(load(model, given).summary())
 
 
 def main() -> int | None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpecs, Data, Force, Model, check_outputs, read_data, report
+from portable_nn.cli.data import Data, Labels, read_data
+from portable_nn.cli.options import BackendSpecs, Force, Given, Model, check_outputs, load, report
 from portable_nn.comparison import BATCH_SIZES, SWEEP
 from portable_nn.comparison.records import Comparison
 from portable_nn.writing import write
@@ -24,6 +25,8 @@ def compare(
     model: Model = "mnist",
     backend: BackendSpecs = None,
     data: Data = None,
+    labels: Labels = None,
+    given: Given = None,
     dtype: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +36,7 @@ def compare(
         ),
     ] = None,
     batch_size: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Images per call; repeatable.")
+        list[int] | None, typer.Option(metavar="N", min=1, help="Samples per call; repeatable.")
     ] = None,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Batches of 1, 2, 4 … 65,536: which backend wins from where?")
@@ -71,14 +74,14 @@ def compare(
     style = report("style") if plot_file else None
     if style and plot_file:
         style.check_suffix(plot_file)
-    check_outputs([json_file, html_file, plot_file], [data, Path(model)], force=force)
-    net = pnn.load(model)
-    images, labels = read_data(data, net)
+    check_outputs([json_file, html_file, plot_file], [data, labels, Path(model)], force=force)
+    net = load(model, given)
+    samples = read_data(data, labels, net)
     with progress_bars() as progress:
         found = pnn.compare(
             net,
-            images,
-            labels,
+            samples.values,
+            samples.labels,
             backends=backend,
             dtypes=dtype or ["float32"],
             batch_sizes=SWEEP if sweep else batch_size or BATCH_SIZES,
@@ -96,7 +99,7 @@ def compare(
     if json_file:
         write(json_file, (report("interchange").to_json(found) + "\n").encode())
     if page and html_file:
-        write(html_file, page.html(found, images).encode())
+        write(html_file, page.html(found, samples.values).encode())
     if style and plot_file:
         style.save(report("pictures").throughput(found), plot_file)
     return 0 if found.holds else DIFFERS

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpecs, Force, Given, check_outputs, given_options
+from portable_nn.cli.options import BackendSpecs, Force, Given, check_outputs, given_options, load
 from portable_nn.formats import WRITERS, format_of
 
 FAILS = 1
@@ -30,7 +30,7 @@ def convert(
     if target.suffix.lower() not in WRITERS:
         raise typer.BadParameter(f"networks are written as {' or '.join(WRITERS)}: let OUT end so, got {target}")
     check_outputs([target], [Path(source)], force=force)
-    net = pnn.load(source, **given_options(given))
+    net = load(source, given)
     pnn.save(net, target)
     print(f"{net!r}\nwritten to {target}")
 
@@ -80,7 +80,7 @@ def verify(file: ModelFile, backend: BackendSpecs = None, given: Given = None, a
 
     The exit status is 1 if one differs. Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
     """
-    net = pnn.load(file, **given_options(given))
+    net = load(file, given)
     specs = backend or [str(ready) for ready in pnn.backends.ready()]
     rows = [_verified(net, spec) for spec in specs]
     if as_json:

@@ -1,4 +1,4 @@
-"""What several commands share: options, data from files, and modules of an extra."""
+"""What several commands share: options, and modules of an extra."""
 
 import os
 import sys
@@ -9,18 +9,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import portable_nn as pnn
-from portable_nn._typing import NumPyArray
-from portable_nn.readers.npz import read_arrays
-from portable_nn.sources import opened, reshaped
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor
+
+OUTPUTS = "--outputs"
+"""The option of predict that gives outputs."""
 
 
 class Command(typer.core.TyperCommand):
@@ -64,7 +63,7 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="mnist|book|PATH",
-        help="The embedded network, the book's weights, or a .safetensors, .npz or .pkl file.",
+        help="The embedded network, the book's weights, or a model file of any format that is read.",
         autocompletion=lambda: ["mnist", "book"],
     ),
 ]
@@ -104,22 +103,12 @@ BackendSpecs = Annotated[
         callback=found_here,
     ),
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="PATH",
-        help="A .npz with images and labels, or .npy or IDX images; the MNIST test images, if not given.",
-    ),
-]
-
-
 Given = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="What a file does not say: activation=relu, last=softmax, rescale=0.0039, format=book, "
+        help="What the model file does not say: activation=relu, last=softmax, rescale=0.0039, format=book, "
         "task=regression; repeatable.",
     ),
 ]
@@ -127,15 +116,22 @@ Given = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
 
 
-def check_means_labels(net: pnn.Network) -> None:
-    """Refuse a network without labels, and say which command gives its values."""
+def gives_labels(net: pnn.Network) -> bool:
+    """Whether outputs mean labels, one or several; else the network does regression."""
     try:
         net.meaning.check_labels(net.layers, net.output_shape or ())
-    except pnn.NetworkError as error:
+    except pnn.NetworkError:
+        return False
+    return True
+
+
+def check_means_labels(net: pnn.Network) -> None:
+    """Refuse a network without labels, and say which command gives its values."""
+    if not gives_labels(net):
         raise typer.BadParameter(
-            "the network does regression, which has no labels: portable-nn predict --outputs gives its values; "
-            "if they are logits, portable-nn convert --set task=classification writes a file that says so"
-        ) from error
+            f"the network does regression, which has no labels: portable-nn predict {OUTPUTS} gives its values; "
+            "if they are logits, add --set task=classification"
+        )
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None], *, force: bool) -> None:
@@ -174,23 +170,9 @@ def given_options(given: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def read_data(path: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
-    """Images, each in the shape that the network takes, and their labels where the file has them."""
-    images, labels = _read(path)
-    if images.ndim < 1:
-        raise pnn.ShapeError(f"{path} holds one number: data have samples along their first axis")
-    return reshaped(images, net.input_shape), labels
-
-
-def _read(path: Path | None) -> tuple[NumPyArray, NumPyArray | None]:
-    if path is None:
-        return pnn.datasets.mnist("test")
-    if path.suffix.lower() != ".npz":
-        return np.asarray(opened(path)), None
-    found = read_arrays(path)
-    if "images" not in found:
-        raise pnn.FormatError(f"{path} holds {', '.join(found) or 'nothing'}: name the arrays images and labels")
-    return found["images"], found.get("labels")
+def load(model: str, given: list[str] | None) -> pnn.Network:
+    """The network of ``--model``, with what ``--set`` says of it."""
+    return pnn.load(model, **given_options(given))
 
 
 def report(name: str) -> ModuleType:

@@ -9,14 +9,15 @@ import portable_nn as pnn
 from portable_nn import metrics
 from portable_nn._typing import NumPyArray
 from portable_nn.cli.comparing import progress_bars
+from portable_nn.cli.data import Data, Labels, Samples, read_data
 from portable_nn.cli.options import (
     BackendSpecs,
-    Data,
     Force,
+    Given,
     Model,
     check_means_labels,
     check_outputs,
-    read_data,
+    load,
     report,
 )
 from portable_nn.comparison import SWEEP
@@ -36,6 +37,8 @@ def plot(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to, as .png or .svg.")],
     model: Model = "mnist",
     data: Data = None,
+    labels: Labels = None,
+    given: Given = None,
     backend: BackendSpecs = None,
     source: Annotated[
         Path | None,
@@ -56,34 +59,33 @@ def plot(
         raise typer.BadParameter("--from is for errors and sweep: leave it out")
     style = report("style")
     style.check_suffix(out)
-    check_outputs([out], [data, source, Path(model)], force=force)
+    check_outputs([out], [data, labels, source, Path(model)], force=force)
     pictures = report("pictures")
     if picture == "activations":
         figure = pictures.activations(names or ())
     elif picture in ("confusion", "mistakes"):
-        net = pnn.load(model)
-        images, labels = read_labelled(data, net)
-        predicted = places(pnn.infer(net, images), net, len(images))
+        net = load(model, given)
+        check_means_labels(net)
+        samples = read_data(data, labels, net)
+        truth, predicted = (
+            places(labels, net, len(samples.values))
+            for labels in (samples.of_labels(), pnn.infer(net, samples.values))
+        )
         if picture == "mistakes":
-            figure = pictures.mistakes(images, labels, predicted, metrics.confidence(net(images)))
+            outputs = pnn.infer(net, samples.values, outputs=True)
+            figure = pictures.mistakes(samples.values, truth, predicted, metrics.confidence(outputs), net.classes)
         else:
-            figure = pictures.confusion(metrics.confusion(predicted, labels))
+            figure = pictures.confusion(metrics.confusion(predicted, truth), net.classes)
     else:
         if source is not None:
             found = report("interchange").from_json(source.read_bytes())
         else:
-            found = compared(model, data, backend, SWEEP if picture == "sweep" else ())
+            net = load(model, given)
+            found = compared(
+                net, model, read_data(data, labels, net), backend, SWEEP if picture == "sweep" else ()
+            )
         figure = pictures.throughput(found) if picture == "sweep" else pictures.errors(found)
     style.save(figure, out)
-
-
-def read_labelled(data: Path | None, net: pnn.Network) -> tuple[NumPyArray, NumPyArray]:
-    """Images, and the indices of their true labels."""
-    check_means_labels(net)
-    images, labels = read_data(data, net)
-    if labels is None:
-        raise typer.BadParameter("this picture needs true labels: give a .npz with images and labels")
-    return images, places(labels, net, len(images))
 
 
 def places(labels: NumPyArray, net: pnn.Network, samples: int) -> NumPyArray:
@@ -92,16 +94,14 @@ def places(labels: NumPyArray, net: pnn.Network, samples: int) -> NumPyArray:
 
 
 def compared(
-    model: str, data: Path | None, backends: list[str] | None, batch_sizes: tuple[int, ...]
+    net: pnn.Network, model: str, samples: Samples, backends: list[str] | None, batch_sizes: tuple[int, ...]
 ) -> Comparison:
     """A comparison made now."""
-    net = pnn.load(model)
-    images, labels = read_data(data, net)
     with progress_bars() as progress:
         return pnn.compare(
             net,
-            images,
-            labels,
+            samples.values,
+            samples.labels,
             backends=backends,
             batch_sizes=batch_sizes,
             budget=0.1,

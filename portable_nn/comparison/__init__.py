@@ -137,7 +137,8 @@ def compare(
         for task, finding in zip(tasks, findings, strict=True)
         if not (backends is None and finding.state == "not ready")
     )
-    return Comparison(model, repr(net), len(wanted.outputs), sizes, rows, here)
+    classes = None if net.task == "multilabel" else net.classes
+    return Comparison(model, repr(net), classes, len(wanted.outputs), sizes, rows, here)
 
 
 def _dtype(given: object) -> str:

@@ -166,6 +166,8 @@ class Comparison:
         What the network is called.
     network : str
         Its layers.
+    classes : tuple of str or of int, or None
+        What the indices that labels are stand for, where the network says it and each sample has one label.
     samples : int
         Along all leading axes.
     batch_sizes : tuple of int
@@ -177,6 +179,7 @@ class Comparison:
 
     model: str
     network: str
+    classes: tuple[str, ...] | tuple[int, ...] | None
     samples: int
     batch_sizes: tuple[int, ...]
     rows: tuple[Row, ...]
@@ -203,7 +206,7 @@ class Comparison:
             "answer",
             "max error",
             "labels differ",
-            *(f"images/s by {n:,}" for n in sizes),
+            *(f"samples/s by {n:,}" for n in sizes),
         )
         return [header, *((row.backend, row.dtype, row.state, *_figures(row, sizes)) for row in self.rows)]
 

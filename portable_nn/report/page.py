@@ -20,7 +20,7 @@ from portable_nn.errors import ShapeError
 from portable_nn.report import pictures
 from portable_nn.report.columns import columns
 from portable_nn.report.style import svg
-from portable_nn.report.words import many, name, sentences, share
+from portable_nn.report.words import class_name, many, name, sentences, share
 
 __all__ = ["html"]
 
@@ -69,6 +69,7 @@ def html(comparison: Comparison, images: NumPyArray | None = None) -> str:
     return template.get_template("page.html").render(
         comparison=comparison,
         backends=many(len({row.backend for row in comparison.rows}), "backend"),
+        class_name=partial(class_name, classes=comparison.classes),
         columns=[column for column in columns(comparison) if any(map(column.cell, comparison.rows))],
         css=Markup(css),  # noqa: S704 (our own file)
         digits={} if images is None else _digits(comparison, images),
@@ -111,12 +112,14 @@ def _pictures(comparison: Comparison) -> Iterator[Picture]:
         if row.labels is not None and row.labels.confusion is not None:
             counts = np.asarray(row.labels.confusion)
             off = counts - np.diag(np.diag(counts))
-            truth, predicted = np.unravel_index(off.argmax(), off.shape)
+            true, read = (
+                class_name(int(i), comparison.classes) for i in np.unravel_index(off.argmax(), off.shape)
+            )
             yield _picture(
                 f"Labels of {name(comparison, row)}",
                 f"Table of true against predicted labels: {share(int(counts.trace()), int(counts.sum()))} right; "
-                f"most often confused: {truth} read as {predicted}, {many(int(off.max()), 'time')}.",
-                partial(pictures.confusion, counts),
+                f"most often confused: {true} read as {read}, {many(int(off.max()), 'time')}.",
+                partial(pictures.confusion, counts, comparison.classes),
             )
             return
 

@@ -16,7 +16,7 @@ from portable_nn._typing import NumPyArray
 from portable_nn.comparison.records import Comparison, Row
 from portable_nn.errors import InputError, ShapeError
 from portable_nn.report.style import paper
-from portable_nn.report.words import name, share
+from portable_nn.report.words import class_name, name, share
 
 __all__ = ["activations", "confusion", "errors", "mistakes", "square", "throughput"]
 
@@ -42,6 +42,7 @@ FORMULAS = {
 }
 
 LEAST_SIDE = 8
+SHORT = 3  # characters of a name that stands upright under a column
 SMALLEST = 1e-18  # what no error at all is drawn as: a logarithmic axis has no 0
 
 
@@ -115,13 +116,21 @@ def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
         return figure
 
 
-def confusion(counts: Sequence[Sequence[int]] | NumPyArray, *, title: str = "", dark: bool = False) -> Figure:
+def confusion(
+    counts: Sequence[Sequence[int]] | NumPyArray,
+    classes: Sequence[str] | Sequence[int] | None = None,
+    *,
+    title: str = "",
+    dark: bool = False,
+) -> Figure:
     """How often each true label was predicted as each label.
 
     Parameters
     ----------
     counts : table of int
         One row for each true label, one column for each predicted one.
+    classes : sequence of str or of int, optional
+        What rows and columns stand for; by default 0, 1, 2, …
     title : str
     dark : bool
         On dark paper.
@@ -152,8 +161,9 @@ def confusion(counts: Sequence[Sequence[int]] | NumPyArray, *, title: str = "", 
                 color="white" if on_dark else "black",
                 alpha=1 if n else 0.3,
             )
-        axes.set_xticks(range(len(table)))
-        axes.set_yticks(range(len(table)))
+        names = [class_name(i, classes) for i in range(len(table))]
+        axes.set_xticks(range(len(table)), names, rotation=90 if max(map(len, names)) > SHORT else 0)
+        axes.set_yticks(range(len(table)), names)
         axes.set_xlabel("predicted label")
         axes.set_ylabel("true label")
         axes.set_title(title or f"{share(int(table.trace()), int(table.sum()))} right")
@@ -165,6 +175,7 @@ def mistakes(
     truth: NumPyArray,
     predicted: NumPyArray,
     confidence: NumPyArray,
+    classes: Sequence[str] | Sequence[int] | None = None,
     *,
     title: str = "",
     dark: bool = False,
@@ -180,6 +191,8 @@ def mistakes(
         The labels that the network gives.
     confidence : array of shape (N,)
         Their probabilities.
+    classes : sequence of str or of int, optional
+        What labels stand for, which are their indices; by default themselves.
     title : str
     dark : bool
         On dark paper.
@@ -200,7 +213,8 @@ def mistakes(
         figure.suptitle(title or f"{share(len(wrong), len(truth))} images misread, the surest mistakes first")
         for axes, i in zip(figure.subplots(4, 6).flat, wrong[:SHOWN], strict=False):
             axes.imshow(square(images[i]), cmap="gray" if dark else "gray_r", interpolation="nearest")
-            axes.set_title(f"{truth[i]} read as {predicted[i]}\n{confidence[i]:.0%}", fontsize="small")
+            true, read = (class_name(int(labels[i]), classes) for labels in (truth, predicted))
+            axes.set_title(f"{true} read as {read}\n{confidence[i]:.0%}", fontsize="small")
         for axes in figure.axes:
             axes.set_axis_off()
         return figure

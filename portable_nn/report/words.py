@@ -1,10 +1,10 @@
 """What a comparison says, in numbers that people read and in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from portable_nn.comparison.records import Comparison, Crossover, Row
 
-__all__ = ["bytes_in_words", "many", "name", "rate", "seconds", "sentences", "share"]
+__all__ = ["bytes_in_words", "class_name", "many", "name", "rate", "seconds", "sentences", "share"]
 
 
 def seconds(value: float) -> str:
@@ -45,6 +45,18 @@ def bytes_in_words(value: int | None) -> str:
     ('178 MiB', '–')
     """
     return "–" if value is None else f"{value / 2**20:,.0f} MiB"
+
+
+def class_name(label: int, classes: Sequence[str] | Sequence[int] | None) -> str:
+    """What the index of a class stands for: its name or number, where there are such, or itself.
+
+    Examples
+    --------
+    >>> from portable_nn.report.words import class_name
+    >>> class_name(1, ["cat", "dog"]), class_name(1, [7, 8]), class_name(3, None)
+    ('dog', '8', '3')
+    """
+    return str(classes[label] if classes else label)
 
 
 def many(n: int, noun: str) -> str:
