@@ -43,7 +43,7 @@ def label_indices(labels: NumPyArray, shape: tuple[int, ...], n: int, classes: N
     array([1, 0])
     """
     if n == 0:
-        raise ShapeError("the network has one output without a sigmoid, which means no labels: leave labels out")
+        raise ShapeError("the network does regression, which has no labels: leave labels out")
     if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(object).astype(str)
     kind = "strings" if labels.dtype.kind == "U" else "integers" if labels.dtype.kind in "iu" else ""

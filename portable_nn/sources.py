@@ -20,10 +20,13 @@ from portable_nn.readers.npy import open_npy
 from portable_nn.readers.npz import read_members
 from portable_nn.readers.png import Images, is_images
 
-__all__ = ["SAMPLES", "Part", "Source", "is_path", "opened", "reshaped", "samples_of", "source_of"]
+__all__ = ["LABELS", "SAMPLES", "Part", "Source", "is_path", "opened", "reshaped", "samples_of", "source_of"]
 
 SAMPLES = "images", "x", "X"
 """The names of the array of samples in an .npz."""
+
+LABELS = "labels", "y"
+"""The names of the array of their labels."""
 
 METADATA = ".zarray", "zarr.json"
 """The files that tell a zarr array."""
@@ -276,7 +279,7 @@ def _open(path: str, choice: Choice) -> Any:
 
 
 def samples_of(path: str | os.PathLike[str], arrays: dict[str, Any], name: str | None = None) -> NumPyArray:
-    """The samples among the arrays of an .npz: those of that name, or of `SAMPLES`, or the only ones.
+    """The samples among the arrays of an .npz: those of that name, or of `SAMPLES`, or all but the labels.
 
     Raises
     ------
@@ -285,9 +288,11 @@ def samples_of(path: str | os.PathLike[str], arrays: dict[str, Any], name: str |
     """
     held = ", ".join(arrays) or "nothing"
     if name is None:
-        fitting = [each for each in SAMPLES if each in arrays] or list(arrays)
+        fitting = [each for each in SAMPLES if each in arrays] or [each for each in arrays if each not in LABELS]
         if len(fitting) != 1:
-            raise FormatError(f"{path} holds {held}: name the one to take {' or '.join(SAMPLES)}, or say which")
+            raise FormatError(
+                f"{path} holds {held}: name the samples {' or '.join(SAMPLES)}, or say which array, --array NAME"
+            )
         (name,) = fitting
     if name not in arrays:
         raise FormatError(f"{path} holds {held}, and no {name!r}")

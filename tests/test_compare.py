@@ -435,7 +435,9 @@ def test_labels_are_the_classes_of_the_network(classes):
     labels[0] = (labels[0] + 1) % 3
     truth = labels if classes is None else np.array(classes)[labels]
     options = {"backends": ["numpy", faulty.REVERSING], "in_process": True, **QUICK}
-    right, wrong = pnn.compare(scored(classes=classes), SCORES, truth, **options).rows
+    found = pnn.compare(scored(classes=classes), SCORES, truth, **options)
+    assert found.classes == (None if classes is None else tuple(classes))
+    right, wrong = found.rows
     assert (right.state, right.labels.correct, right.labels.differ) == ("agrees", 39, 0)
     assert np.shape(right.labels.confusion) == (3, 3)
     middle = int(np.sum(SCORES.argmax(axis=1) == 1))
@@ -447,9 +449,12 @@ def test_labels_are_the_classes_of_the_network(classes):
 
 
 def test_several_labels_of_a_sample():
-    net, truth = scored(task="multilabel", activation="sigmoid"), (SCORES >= 0).astype(int)
+    net = scored(task="multilabel", activation="sigmoid", classes=["a", "b", "c"])
+    truth = (SCORES >= 0).astype(int)
     options = {"backends": ["numpy", faulty.REVERSING], "in_process": True, **QUICK}
-    right, wrong = pnn.compare(net, SCORES, truth, **options).rows
+    found = pnn.compare(net, SCORES, truth, **options)
+    assert found.classes is None
+    right, wrong = found.rows
     assert (right.labels.total, right.labels.correct, right.labels.differ) == (120, 120, 0)
     turned = truth != truth[:, ::-1]
     assert (wrong.state, wrong.labels.differ) == ("differs", turned.sum())
@@ -492,7 +497,7 @@ def test_crossover_names_the_winner_from_each_batch_size_on_by_a_clear_lead():
 
 
 def crossover(*rows):
-    found = Comparison("m", "n", 1, (1, 2, 4, 8), rows, environment())
+    found = Comparison("m", "n", None, 1, (1, 2, 4, 8), rows, environment())
     return [(winner.batch_size, winner.name, winner.ties) for winner in found.crossover()]
 
 

@@ -103,6 +103,50 @@ def test_a_network_of_two_classes(backend):
         assert pnn.evaluate(net, images, labels, backend=backend, **options).correct == 3
 
 
+CLASSES = pytest.mark.parametrize(
+    ("classes", "truth"),
+    [
+        (None, [0, 2, 1, 1]),
+        ((1, 2, 3), [1, 3, 2, 2]),
+        ((70_000, -1, 0), [70_000, 0, -1, -1]),
+        (("cat", "dog", "eel"), [0, 2, 1, 1]),
+        (("cat", "dog", "eel"), ["cat", "eel", "dog", "dog"]),
+    ],
+)
+
+
+@CLASSES
+def test_true_labels_are_classes_or_their_indices(backend, classes, truth):
+    weight = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0]], dtype=np.float32)
+    net = pnn.Network([pnn.Dense(weight, None, "softmax")], classes=classes)
+    samples = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32)
+    for options in ({}, {"per_sample": True}):
+        assert pnn.evaluate(net, samples, np.array(truth), backend=backend, **options).correct == 3
+
+
+def test_one_output_of_two_classes():
+    net = pnn.Network([pnn.Dense(np.ones((1, 1)), None, "sigmoid")], classes=["no", "yes"])
+    assert pnn.evaluate(net, np.array([[-1.0], [1.0]]), np.array(["no", "yes"])).correct == 2
+
+
+@pytest.mark.parametrize(
+    ("meaning", "truth", "message"),
+    [
+        ({"task": "multilabel"}, [0, 1], "several labels of each sample have no one accuracy"),
+        ({"task": "regression"}, [0, 1], "regression, which has no labels"),
+        ({"classes": [5, 7]}, [0, 1], "labels 0, 1 are none of the network's classes 5, 7"),
+        ({"classes": ["a", "b"]}, ["a", "c"], "labels 'c' are none of the network's classes 'a', 'b'"),
+        ({"classes": ["a", "b"]}, [0, 2], "labels run from 0 to 2, the network gives 0 to 1"),
+        ({"classes": ["a", "b"]}, [0.0, 1.0], "give one integer for each"),
+        ({}, ["0", "1"], "labels are strings such as '0', and the network does not name its classes"),
+    ],
+)
+def test_labels_that_are_none(meaning, truth, message):
+    net = pnn.Network([pnn.Dense(np.eye(2), None, "sigmoid")], **meaning)
+    with pytest.raises(pnn.PortableNNError, match=message):
+        pnn.evaluate(net, np.eye(2), np.array(truth))
+
+
 def test_float32_products_are_full_meanwhile(torch, mnist, mnist_test):
     images, labels = mnist_test
     seen = []

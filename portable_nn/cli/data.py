@@ -13,12 +13,9 @@ import portable_nn as pnn
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.csv import read_csv
 from portable_nn.readers.npz import read_members
-from portable_nn.sources import opened, reshaped, samples_of
+from portable_nn.sources import LABELS, opened, reshaped, samples_of
 
 __all__ = ["Data", "Labels", "Samples", "column_names", "one_line", "read_data"]
-
-IN_ARCHIVES = "labels", "y"
-"""The names of the array of labels in an .npz."""
 
 Data = Annotated[
     Path | None,
@@ -87,9 +84,7 @@ def _read(path: Path, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
     match path.suffix.lower():
         case ".npz" if path.is_file():
             arrays = read_members(path)
-            names = [name for name in IN_ARCHIVES if name in arrays]
-            labels = arrays.pop(names[0]) if names else None
-            return samples_of(path, arrays), labels
+            return samples_of(path, arrays), next((arrays[name] for name in LABELS if name in arrays), None)
         case ".csv" if path.is_file():
             table = read_csv(path, net.inputs)
             return table.values, None if table.labels is None else _of_text(table.labels, net.classes)

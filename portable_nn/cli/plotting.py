@@ -66,6 +66,8 @@ def plot(
     elif picture in ("confusion", "mistakes"):
         net = load(model, given)
         check_means_labels(net)
+        if net.task == "multilabel":
+            raise typer.BadParameter(f"{picture} is of one label of each sample, the network gives several")
         samples = read_data(data, labels, net)
         truth, predicted = (
             places(labels, net, len(samples.values))

@@ -48,8 +48,8 @@ def read_csv(path: str | os.PathLike[str], inputs: Sequence[str] | None = None) 
     Raises
     ------
     FormatError
-        If the file cannot be read, a value is no number, lines differ in length, a name is there twice, or the
-        names are not those of `inputs`.
+        If the file cannot be read or has no sample, a value is no number, lines differ in length, a name is there
+        twice, or the names are not those of `inputs`.
 
     Examples
     --------
@@ -91,7 +91,9 @@ def _read(path: str | os.PathLike[str], lines: Any, inputs: Sequence[str] | None
         if 8 * len(values) > MAX_BYTES:
             raise ValueError(f"it holds more than {MAX_BYTES // 8:,} values: save them as .npy, which is mapped")
     width = len(names) - (labelled is not None)
-    found = np.frombuffer(values).reshape(-1, width) if values else np.empty((0, width))
+    if not values:
+        raise ValueError("it names columns and has no sample")
+    found = np.frombuffer(values).reshape(-1, width)
     return Table(
         found if order is None else found[:, order],
         None if labelled is None else np.array(labels, dtype=object),

@@ -39,6 +39,13 @@ def test_it_comes_back(comparison):
     assert from_json(to_json(comparison)) == comparison
 
 
+@pytest.mark.parametrize("classes", [("cat", "dog"), (3, -1)])
+def test_classes_come_back(comparison, validator, classes):
+    named = replace(comparison, classes=classes)
+    validator.validate(json.loads(to_json(named)))
+    assert from_json(to_json(named)) == named
+
+
 def test_infinity_becomes_null_and_comes_back(comparison, validator):
     row = comparison.rows[0]
     broken = replace(row, parity=replace(row.parity, max_abs_error=float("inf")))

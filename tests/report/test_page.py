@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from shutil import which
 
 import pytest
@@ -131,6 +132,18 @@ def test_digits_that_a_backend_disagrees_on_are_shown(browser, comparison):
         "alt"
     )
     assert f"read as {first.label}" in shown[0].text
+
+
+def test_labels_are_names_of_classes(comparison, images):
+    from portable_nn.report.page import html
+
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    page = html(replace(comparison, classes=names), images)
+    first = comparison.rows[2].labels.disagreements[0]
+    assert f"read as <b>{names[first.label]}</b>" in page
+    assert f"NumPy: <b>{names[first.expected]}</b>" in page
+    assert f"Image {first.index}, a {names[first.truth]}" in page
+    assert re.search(f"most often confused: ({'|'.join(names)}) read as ({'|'.join(names)})", page)
 
 
 def test_digits_are_found_along_any_leading_axes(comparison, images):

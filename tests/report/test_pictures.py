@@ -68,6 +68,20 @@ def test_confusion_shows_every_count(comparison, dark):
     assert figure.axes[0].get_title() == f"{comparison.rows[0].labels.correct} of 500 right"
 
 
+@pytest.mark.parametrize("classes", [("cat", "dog", "eel"), (3, -1, 70_000)])
+def test_confusion_names_the_classes(classes):
+    (axes, *_) = pictures.confusion(np.eye(3, dtype=int), classes).axes
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [text.get_text() for text in ticks] == list(map(str, classes))
+
+
+@pytest.mark.parametrize(("classes", "title"), [(("cat", "dog"), "cat read as dog"), ((0, 1), "0 read as 1")])
+def test_mistakes_name_the_classes(classes, title):
+    one = np.array([0]), np.array([1]), np.array([0.75])
+    figure = pictures.mistakes(np.zeros((1, 64)), *one, classes)
+    assert figure.axes[0].get_title() == f"{title}\n75%"
+
+
 def test_mistakes_tell_both_labels_and_the_probability(images, dark):
     truth = pnn.datasets.mnist("test")[1][:500]
     outputs = pnn.load("mnist")(images)
