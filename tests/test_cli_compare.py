@@ -80,10 +80,10 @@ def test_misuse_is_one_line_and_exit_2(cli, arguments, words):
 
 
 def test_data_without_images(cli, tmp_path):
-    np.savez(tmp_path / "odd.npz", pictures=np.zeros(3))
+    np.savez(tmp_path / "odd.npz", pictures=np.zeros(3), labels=np.zeros(3), more=np.zeros(3))
     status, _, errors = cli("compare", "--data", tmp_path / "odd.npz")
     assert status == 2
-    assert "holds pictures: name the arrays images and labels" in errors
+    assert "holds pictures, labels, more: name the samples images or x or X" in errors
 
 
 def test_images_without_labels(cli, data, tmp_path):

@@ -292,7 +292,7 @@ def test_a_regression_has_no_labels():
 
 def test_one_sample_without_a_batch_is_refused(mnist):
     net, images, _ = mnist
-    with pytest.raises(pnn.ShapeError, match=r"give images\[None\]"):
+    with pytest.raises(pnn.ShapeError, match=r"give it as x\[None\]"):
         pnn.compare(net, images[0], backends=["numpy"], **QUICK)
 
 
@@ -418,7 +418,7 @@ def test_labels_that_do_not_fit(mnist, labels, words):
 
 def test_no_images(mnist):
     net, images, _ = mnist
-    with pytest.raises(pnn.ShapeError, match="no images"):
+    with pytest.raises(pnn.ShapeError, match="no samples"):
         pnn.compare(net, images[:0], backends=["numpy"], **QUICK)
 
 

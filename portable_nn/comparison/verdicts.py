@@ -58,14 +58,14 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     Raises
     ------
     ShapeError
-        If there are no images, or images or the true labels do not fit.
+        If there are no samples, or samples or the true labels do not fit.
     """
     if images.ndim <= len(net.input_shape or (1,)):
         raise ShapeError(
-            f"got images of shape {images.shape}: samples are along the first axis, give images[None]"
+            f"got one sample of shape {images.shape}: samples are along the first axis, give it as x[None]"
         )
     if images.size == 0:
-        raise ShapeError("no images to compare on: give at least one")
+        raise ShapeError("no samples to compare on: give at least one")
     means_labels = _means_labels(net, images[:1])
     outputs, scale = summed(net.layers, images)
     to_logits, _ = parted(net.layers)

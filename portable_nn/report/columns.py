@@ -44,7 +44,7 @@ class Column:
 
 
 def shown_sizes(comparison: Comparison) -> tuple[int, ...]:
-    """At most three of the batch sizes beyond one image, evenly spread, the largest among them."""
+    """At most three of the batch sizes beyond one sample, evenly spread, the largest among them."""
     sizes = comparison.batch_sizes[1:]
     step = max(1, -(-len(sizes) // 3))
     return sizes[::-1][::step][::-1]
@@ -64,7 +64,7 @@ def columns(comparison: Comparison) -> list[Column]:
     sizes = shown_sizes(comparison)
     largest = (1, *sizes)[-1]
     return [
-        Column("accuracy", "share of the images given their true label", _accuracy, "{:.4f}".format),
+        Column("accuracy", "share of the samples given their true label", _accuracy, "{:.4f}".format),
         Column("max\nerror", "largest difference of an output from NumPy in float64", _error, "{:.1e}".format),
         Column(
             "max rel.\nerror",
@@ -75,13 +75,13 @@ def columns(comparison: Comparison) -> list[Column]:
         ),
         Column(
             "labels\ndiffer",
-            "images given another label than by NumPy in float64",
+            "samples given another label than by NumPy in float64",
             lambda row: row.labels and row.labels.differ,
             "{:,}".format,
         ),
         Column(
             "could\nflip",
-            "images whose two highest outputs lie closer than twice the max error: an empirical bound",
+            "samples whose two highest outputs lie closer than twice the max error: an empirical bound",
             lambda row: row.labels and row.labels.at_risk,
             "{:,}".format,
             essential=False,
@@ -89,11 +89,11 @@ def columns(comparison: Comparison) -> list[Column]:
         _best(
             comparison,
             min,
-            Column("one\nimage", "median time for one image", lambda row: _median(row, 1), seconds),
+            Column("one\nsample", "median time for one sample", lambda row: _median(row, 1), seconds),
         ),
         Column(
             "p90",
-            "time within which nine of ten calls with one image came back",
+            "time within which nine of ten calls with one sample came back",
             lambda row: (speed := _speed(row, 1)) and speed.p90,
             seconds,
             essential=False,
@@ -127,8 +127,8 @@ def columns(comparison: Comparison) -> list[Column]:
 def _throughput(size: int, transfers: bool) -> Column:
     moved = ", moving them to the device and outputs back" if transfers else ""
     return Column(
-        f"{'with moves' if transfers else 'images/s'}\nby {size:,}",
-        f"images per second in batches of {size:,}{moved}",
+        f"{'with moves' if transfers else 'samples/s'}\nby {size:,}",
+        f"samples per second in batches of {size:,}{moved}",
         lambda row: (speed := _speed(row, size, transfers)) and speed.images_per_second,
         rate,
         essential=not transfers,

@@ -97,7 +97,7 @@ def _pictures(comparison: Comparison) -> Iterator[Picture]:
         names = ", ".join(name(comparison, row) for row in measured)
         yield _picture(
             "Speed",
-            f"Images per second against the batch size, on logarithmic axes, one line each for {names}.",
+            f"Samples per second against the batch size, on logarithmic axes, one line each for {names}.",
             partial(pictures.throughput, comparison),
         )
         largest = ", ".join(
@@ -105,7 +105,7 @@ def _pictures(comparison: Comparison) -> Iterator[Picture]:
         )
         yield _picture(
             "Errors",
-            f"The share of images within each error, one line for each row. The largest errors: {largest}.",
+            f"The share of samples within each error, one line for each row. The largest errors: {largest}.",
             partial(pictures.errors, comparison),
         )
     for row in measured:

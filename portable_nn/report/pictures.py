@@ -47,7 +47,7 @@ SMALLEST = 1e-18  # what no error at all is drawn as: a logarithmic axis has no 
 
 
 def throughput(comparison: Comparison, *, dark: bool = False) -> Figure:
-    """Images per second against the batch size, one line for each row, without and with transfers.
+    """Samples per second against the batch size, one line for each row, without and with transfers.
 
     Parameters
     ----------
@@ -73,18 +73,18 @@ def throughput(comparison: Comparison, *, dark: bool = False) -> Figure:
                     marker=marker,
                     label=_label(comparison, row),
                 )
-            axes.set_xlabel("images in a batch")
+            axes.set_xlabel("samples in a batch")
             axes.xaxis.set_major_formatter("{x:,.0f}")
         left.yaxis.set_major_formatter("{x:,.0f}")
-        left.set_ylabel("images per second")
-        left.set_title("images already on the device")
-        right.set_title("images moved there, outputs moved back")
+        left.set_ylabel("samples per second")
+        left.set_title("samples already on the device")
+        right.set_title("samples moved there, outputs moved back")
         _legend(figure, left)
         return figure
 
 
 def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
-    """The share of images whose largest error is at most so much, one line for each row.
+    """The share of samples whose largest error is at most so much, one line for each row.
 
     A vertical line shows what is allowed, where that is the same for all outputs.
 
@@ -110,8 +110,8 @@ def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
             axes.axvline(atol, color=rcParams["text.color"], linewidth=0.8)
             axes.text(atol, 100, f"allowed in {dtype}", rotation=90, ha="right", va="top", fontsize="small")
         axes.set_xscale("log")
-        axes.set_xlabel("largest error of an image's outputs, against NumPy in float64")
-        axes.set_ylabel("% of the images within it")
+        axes.set_xlabel("largest error of a sample's outputs, against NumPy in float64")
+        axes.set_ylabel("% of the samples within it")
         _legend(figure, axes)
         return figure
 

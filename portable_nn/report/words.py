@@ -24,7 +24,7 @@ def seconds(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """A number of images per second, to three digits.
+    """A number of samples per second, to three digits.
 
     Examples
     --------
@@ -107,15 +107,15 @@ def _agreement(comparison: Comparison) -> Iterator[str]:
 
 def _winners(comparison: Comparison, transfers: bool) -> Iterator[str]:
     found = comparison.crossover(transfers)
-    with_moves = " with images moved there and outputs back" if transfers else ""
+    with_moves = " with samples moved there and outputs back" if transfers else ""
     if not found:
         return
     if len(found) == 1:
-        yield f"Fastest{with_moves}, for one image and for many: {_winner(comparison, found[0])}."
+        yield f"Fastest{with_moves}, for one sample and for many: {_winner(comparison, found[0])}."
         return
     parts = [
         f"{_winner(comparison, winner)} "
-        + ("for one image" if winner.batch_size == 1 else f"from {winner.batch_size:,} images at once")
+        + ("for one sample" if winner.batch_size == 1 else f"from {winner.batch_size:,} samples at once")
         for winner in found
     ]
     yield f"Fastest{with_moves}: {', '.join(parts)}."

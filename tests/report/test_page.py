@@ -128,7 +128,7 @@ def test_digits_that_a_backend_disagrees_on_are_shown(browser, comparison):
     shown = browser.find_elements("css selector", ".digits li")
     assert len(shown) >= len(noisy.labels.disagreements) > 0
     first = noisy.labels.disagreements[0]
-    assert f"Image {first.index}, a {first.truth}" == shown[0].find_element("tag name", "img").get_attribute(
+    assert f"Sample {first.index}, a {first.truth}" == shown[0].find_element("tag name", "img").get_attribute(
         "alt"
     )
     assert f"read as {first.label}" in shown[0].text
@@ -142,7 +142,7 @@ def test_labels_are_names_of_classes(comparison, images):
     first = comparison.rows[2].labels.disagreements[0]
     assert f"read as <b>{names[first.label]}</b>" in page
     assert f"NumPy: <b>{names[first.expected]}</b>" in page
-    assert f"Image {first.index}, a {names[first.truth]}" in page
+    assert f"Sample {first.index}, a {names[first.truth]}" in page
     assert re.search(f"most often confused: ({'|'.join(names)}) read as ({'|'.join(names)})", page)
 
 

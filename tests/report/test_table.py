@@ -55,7 +55,7 @@ def test_a_tie_is_told(comparison):
     idle = replace(comparison.environment, load=0.0)
     rows = one, replace(two, measured=one.measured)
     told = list(sentences(replace(comparison, rows=rows, environment=idle)))
-    assert told[1] == "Fastest, for one image and for many: numpy or array_api_strict (too close to tell)."
+    assert told[1] == "Fastest, for one sample and for many: numpy or array_api_strict (too close to tell)."
 
 
 @pytest.mark.parametrize(("load", "warned"), [(None, False), (0.9, False), (1.1, True)])
