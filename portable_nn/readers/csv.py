@@ -4,7 +4,7 @@ import csv
 import os
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ __all__ = ["LABELS", "Table", "read_csv"]
 
 LABELS = "label", "labels"
 """The names of a column that holds what each sample is."""
+
+MAX_LINE = 2**21  # signs: a list of short values takes twenty times as many bytes
 
 COUNTED = 3
 """Columns from which a first line 0, 1, 2, … was hardly measured: pandas counts columns so that have no names."""
@@ -67,12 +69,22 @@ def read_csv(path: str | os.PathLike[str], inputs: Sequence[str] | None = None) 
         reading(path, "a table of numbers", remedy, ValueError, csv.Error),
         open(path, encoding="utf-8-sig", newline="") as file,
     ):
-        return _read(path, csv.reader(file, strict=True, skipinitialspace=True), inputs)
+        return _read(path, _rows(file), inputs)
 
 
-def _read(path: str | os.PathLike[str], lines: Any, inputs: Sequence[str] | None) -> Table:
-    first = next(filter(None, lines), None)
-    if first is None:
+def _rows(file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The values of each line that is not empty, with its number."""
+    for number, line in enumerate(file, 1):
+        if len(line) > MAX_LINE:
+            raise ValueError(f"line {number} has {len(line):,} signs, the limit is {MAX_LINE:,}")
+        yield from ((number, row) for row in csv.reader([line], strict=True, skipinitialspace=True) if row)
+
+
+def _read(
+    path: str | os.PathLike[str], rows: Iterator[tuple[int, list[str]]], inputs: Sequence[str] | None
+) -> Table:
+    _, first = next(rows, (0, []))
+    if not first:
         raise ValueError("it is empty")
     names = [name.strip() for name in first]
     named = not all(map(_is_number, names)) or (inputs is not None and set(names) >= set(inputs))
@@ -80,14 +92,14 @@ def _read(path: str | os.PathLike[str], lines: Any, inputs: Sequence[str] | None
         raise ValueError("line 1 counts the columns, which may be their names: leave it out, or name them")
     order, labelled = _columns(path, names, inputs) if named else (None, None)
     values, labels = array("d", [] if named else map(float, first)), []
-    for row in filter(None, lines):
+    for number, row in rows:
         if len(row) != len(names):
-            raise ValueError(f"line {lines.line_num} has {len(row)} values, the first has {len(names)}")
+            raise ValueError(f"line {number} has {len(row)} values, the first has {len(names)}")
         if labelled is not None:
             labels.append(row.pop(labelled).strip())
         if "_" in "".join(row) or not _extended(values, row):  # Python's own numbers may have _
             wrong = next(value for value in row if not _is_number(value))
-            raise ValueError(f"line {lines.line_num} holds {wrong!r:.80}, which is no number")
+            raise ValueError(f"line {number} holds {wrong!r:.80}, which is no number")
         if 8 * len(values) > MAX_BYTES:
             raise ValueError(f"it holds more than {MAX_BYTES // 8:,} values: save them as .npy, which is mapped")
     width = len(names) - (labelled is not None)

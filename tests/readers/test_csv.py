@@ -83,6 +83,8 @@ def test_tables(write, content, values):
         ("label,labels,x\n1,2,3\n", "label and labels both name labels"),
         (b"a,b\n1,\xff\n", "can't decode"),
         ('a,b\n1,"2\n', "unexpected end of data"),
+        ('a,label\n1,"2\n2"\n', "unexpected end of data"),
+        (b"," * 2_100_000, "line 1 has 2,100,000 signs, the limit is 2,097,152"),
         (b"PK\x03\x04\x00", "it names columns and has no sample"),
     ],
 )
