@@ -107,7 +107,7 @@ def evaluate(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Classify samples, by default the 10,000 MNIST test images, and print the accuracy.
+    """Print the accuracy on the MNIST test images, or on --data.
 
     Example: portable-nn evaluate --model book --backend torch:cpu --batch-size 100; or, with a column named
     label: portable-nn evaluate --model iris.joblib --data iris.csv

@@ -78,7 +78,7 @@ def verify(file: ModelFile, backend: BackendSpecs = None, given: Given = None, a
 
     The network is held to the samples that the file carries, and each backend to the network in NumPy float64.
 
-    The exit status is 1 if one differs. Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
+    They are compared with the network in NumPy float64. The exit status is 1 if one differs. Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
     """
     net = load(file, given)
     specs = backend or [str(ready) for ready in pnn.backends.ready()]
