@@ -100,8 +100,8 @@ NUMBERS = "-m numbered.npz --data data.csv"
     ("make", "options", "message"),
     [
         (values, "-m net.npz --data data.npz", "the network does regression, "),
-        (lambda: write_table(["cat"] * 39 + ["cow"]), TABLE, "labels 'cow' are none of the network's classes 'cat'"),
-        (lambda: write_table(["cat"] * 40), NUMBERS, "strings such as 'cat', the network's classes are 3, 1, 70000"),
+        (lambda: write_table(["cat"] * 39 + ["cow"]), TABLE, "labels 'cow' are none of the network's classes"),
+        (lambda: write_table(["cat"] * 40), NUMBERS, "strings such as 'cat', the network's classes are 3"),
         (lambda: write_table(TRUTH), NUMBERS, "labels 0, 2 are none of the network's classes 3, 1, 70000"),
         (lambda: write_table(TRUTH + 1), TABLE, "labels run from 1 to 3, the network gives 0 to 2"),
         (lambda: write_table(TRUTH, "kind,c,a,b"), TABLE, "has kind besides, where labels would be named label"),

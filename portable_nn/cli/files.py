@@ -77,8 +77,9 @@ def verify(file: ModelFile, backend: BackendSpecs = None, given: Given = None, a
     """Try a model file, and backends with it.
 
     The network is held to the samples that the file carries, and each backend to the network in NumPy float64.
+    The exit status is 1 if one differs.
 
-    They are compared with the network in NumPy float64. The exit status is 1 if one differs. Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
+    Example: portable-nn verify digits.safetensors -b numpy -b torch:cuda
     """
     net = load(file, given)
     specs = backend or [str(ready) for ready in pnn.backends.ready()]
