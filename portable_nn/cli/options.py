@@ -172,7 +172,12 @@ def given_options(given: list[str] | None) -> dict[str, Any]:
 
 def load(model: str, given: list[str] | None) -> pnn.Network:
     """The network of ``--model``, with what ``--set`` says of it."""
-    return pnn.load(model, **given_options(given))
+    try:
+        return pnn.load(model, **given_options(given))
+    except pnn.FormatError as error:
+        if "activation=" in str(error) or "last=" in str(error):
+            raise pnn.FormatError(f"{error}; on the command line, --set last=softmax gives last=") from error
+        raise
 
 
 def report(name: str) -> ModuleType:
