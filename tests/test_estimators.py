@@ -84,7 +84,7 @@ def test_checks_of_scikit_learn(estimator, check):
 ARRAY_API = """
 import sys, unittest, warnings
 sys.path.insert(0, "tests")
-from test_sklearn import checks
+from test_estimators import checks
 
 warnings.simplefilter("ignore")
 done = set()
