@@ -192,7 +192,10 @@ def _mlp_classifier(step: Step) -> Prediction:
     layers = _mlp(step)
     if step["out_activation_"] == "logistic" and step.array("n_outputs_") > 1:
         return layers, {"task": "multilabel"}
-    return layers, {"task": "classification", "classes": _classes(step)}
+    classes = _classes(step)
+    if len(classes) == 1:
+        raise FormatError(f"{step}: it was fitted on one class alone, {classes[0]!r:.80}: fit it on two at least")
+    return layers, {"task": "classification", "classes": classes}
 
 
 def _mlp_regressor(step: Step) -> Prediction:

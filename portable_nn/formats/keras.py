@@ -19,8 +19,8 @@ from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.keras_config import Node, chain, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.formats.keras_losses import task_of_loss
-from portable_nn.formats.states import state_layers
-from portable_nn.layers import Activation, Flatten, Layer, Layers, Rescaling, Shape, fused
+from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.layers import Activation, Flatten, Layer, Layers, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
@@ -98,7 +98,7 @@ def read_keras(
         if net is None:
             with open_hdf5(path) as weights:
                 found = state_layers(_state(weights), **given)  # type: ignore[arg-type]
-            return Network(found if rescale is None else (Rescaling(rescale), *found))
+            return Network(rescaled(found, rescale))
         if given or rescale is not None:
             raise NetworkError("it says which layers it has: leave out layers=, activation=, last= and rescale=")
         return net

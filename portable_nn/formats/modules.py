@@ -14,7 +14,7 @@ import numpy as np
 from portable_nn._typing import Array
 from portable_nn.activations import parameters_of
 from portable_nn.errors import NetworkError
-from portable_nn.formats.states import batch_normalization, machine_epsilon
+from portable_nn.formats.states import batch_normalization, machine_epsilon, undoing
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Shape, fused
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
@@ -26,8 +26,9 @@ LARGEST = 1e300  # of a number that describes a module
 MAX_ARRAYS = 16  # of one module: those that are known have 5 at most
 
 STOCK = "torch.nn.modules."
+COMPILED = "torch._dynamo.eval_frame.OptimizedModule"
 WRAPPERS = {
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    COMPILED: "_orig_mod",
     "torch.nn.parallel.data_parallel.DataParallel": "module",
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
 }
@@ -163,6 +164,8 @@ def _opened(path: str, module: Any) -> tuple[str, Attributes]:
         )
     parts = ("_modules", "_parameters", "_buffers")
     if not isinstance(attributes, dict) or not all(isinstance(attributes.get(part), dict) for part in parts):
+        if name == COMPILED:
+            raise NetworkError("it is a module of torch.compile's: save its _orig_mod, or its state_dict()")
         what = described(module) if isinstance(module, Record) else f"a {type(module).__name__}"
         raise NetworkError(f"module {path or 'itself'} is {what}, no module of PyTorch (nothing was run)")
     return name, attributes
@@ -172,10 +175,7 @@ def _check_plain(path: str, name: str, attributes: Attributes) -> None:
     """Raise a `NetworkError` unless the forward pass of a module is that of a stock class."""
     remedy = "or export the model with torch.onnx.export"
     if "parametrizations" in attributes["_modules"]:
-        raise NetworkError(
-            f"module {path} has parametrizations: call torch.nn.utils.parametrize.remove_parametrizations, "
-            f"{remedy}"
-        )
+        raise NetworkError(f"module {path} has parametrizations: {undoing(['parametrizations.'])}, {remedy}")
     if not name.startswith(STOCK):
         inside = ", ".join(str(child)[:100] for child in islice(attributes["_modules"], 10)) or "none"
         raise NetworkError(
@@ -183,11 +183,11 @@ def _check_plain(path: str, name: str, attributes: Attributes) -> None:
             "give a torch.nn.Sequential of its layers, save its state_dict() and load that with layers=, "
             f"{remedy}"
         )
+    if name.rpartition(".")[2].startswith("Lazy"):
+        raise NetworkError(f"module {path} has no weights yet: call the model once on a batch, then save it")
     if attributes.get("_forward_hooks") or attributes.get("_forward_pre_hooks") or "forward" in attributes:
-        raise NetworkError(
-            f"module {path} has hooks or a forward of its own: remove them (torch.nn.utils.remove_weight_norm, "
-            f"torch.nn.utils.prune.remove), {remedy}"
-        )
+        first = undoing([*attributes["_parameters"], *attributes["_buffers"]])
+        raise NetworkError(f"module {path} has hooks or a forward of its own: {first or 'remove them'}, {remedy}")
 
 
 def _arrays(path: str, attributes: Attributes, budget: Budget | None) -> dict[str, Array]:

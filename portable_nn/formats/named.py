@@ -20,8 +20,8 @@ from portable_nn.formats.cosmopower import cosmopower_network, is_cosmopower
 from portable_nn.formats.estimators import class_and_fields
 from portable_nn.formats.npz import METADATA, npz_network
 from portable_nn.formats.sklearn import is_estimator, sklearn_network
-from portable_nn.formats.states import state_layers
-from portable_nn.layers import Activation, Dense, Layer, Layers, Rescaling, fused
+from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.layers import Activation, Dense, Layer, Layers, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.joblib import read_joblib
@@ -131,6 +131,12 @@ def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) 
     if is_estimator(content):
         _refuse(given, f"{path} is an estimator of scikit-learn's, which says all itself")
         return sklearn_network(content, path, budget)
+    parts = content.values() if isinstance(content, dict) else content
+    if isinstance(content, (dict, list, tuple)) and any(map(is_estimator, parts)):
+        raise FormatError(
+            f"{path} holds a {type(content).__name__} with estimators of scikit-learn's in it: save the one that "
+            "is wanted alone, or what runs one after the other as sklearn.pipeline.make_pipeline(scaler, model)"
+        )
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {class_and_fields(content)[0]:.100}, no network (nothing was run)")
     return named_network(content, path, budget=budget, **given)
@@ -205,7 +211,7 @@ def named_network(
             raise NetworkError("layers= names the modules of a state dict: leave it out")
         else:
             found = _numbered_layers(arrays, activation, last)
-        return Network(found if rescale is None else (Rescaling(rescale), *found))
+        return Network(rescaled(found, rescale))
     except ValueError as error:
         raise FormatError(f"{source}: {error}") from error
 
@@ -251,6 +257,13 @@ def _linears(arrays: Mapping[str, NumPyArray]) -> list[Linear]:
                 )
             return linears
     listed = ", ".join(arrays) or "none"
+    known = [pattern for both in NUMBERED for pattern in both] + [STATE.pattern]
+    strays = [name for name in arrays if not any(re.fullmatch(pattern, name) for pattern in known)]
+    if 0 < len(strays) < len(arrays):
+        raise NetworkError(
+            f"it holds {', '.join(strays):.300} beside weights and biases, and does not say what for: leave that "
+            "out (what scales features first is rescale=)"
+        )
     raise NetworkError(
         f"it holds arrays {listed:.300}: name them {KNOWN}; or build the network with portable_nn.Network and "
         "save it with portable_nn.save"

@@ -10,8 +10,8 @@ from portable_nn._typing import Array
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.kinds import format_of
 from portable_nn.formats.modules import is_module, module_layers
-from portable_nn.formats.states import state_layers
-from portable_nn.layers import Activation, Layer, Rescaling, Shape
+from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.layers import Activation, Layer, Shape
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
@@ -84,7 +84,7 @@ def read_pytorch(
             found = module_layers(content, budget)
             if any(value is not None for value in given.values()):
                 raise NetworkError("the file says which layers it has: leave out layers=, activation= and last=")
-        return Network(found if rescale is None else (Rescaling(rescale), *found))
+        return Network(rescaled(found, rescale))
     except (NetworkError, ValueError) as error:
         raise FormatError(f"{path}: {error}") from error
 
@@ -138,8 +138,21 @@ def _inside(content: Any) -> Any:
     return content
 
 
+def _is_model(value: object) -> bool:
+    """Whether it is a state dict, or a record of a module."""
+    if isinstance(value, dict):
+        return bool(value) and all(isinstance(each, np.ndarray) for each in value.values())
+    return isinstance(value, Record) and isinstance(value.state, dict) and "_modules" in value.state
+
+
 def _state(content: dict[Any, Any], budget: Budget) -> dict[str, Array]:
     """The arrays of a state dict by name, without the prefixes of wrappers."""
+    for name, value in content.items():
+        if isinstance(name, str) and _is_model(value):
+            raise NetworkError(
+                f"it holds a model under {name!r:.100}, among other things: save that alone, with "
+                f"torch.save(torch.load(path)[{name!r:.100}], 'model.pt')"
+            )
     strays = [name for name, value in content.items() if not isinstance(value, np.ndarray)]
     if strays or not all(isinstance(name, str) for name in content):
         name = strays[0] if strays else next(name for name in content if not isinstance(name, str))

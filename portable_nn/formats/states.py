@@ -13,13 +13,24 @@ import numpy as np
 from portable_nn._options import hint, unknown
 from portable_nn._typing import Array
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED
-from portable_nn.errors import NetworkError
-from portable_nn.layers import Activation, Dense, Layer, Layers, Normalize, Rescaling, fused, standardized
+from portable_nn.errors import NetworkError, PortableNNError
+from portable_nn.layers import (
+    Activation,
+    Dense,
+    Layer,
+    Layers,
+    Normalize,
+    Rescaling,
+    fused,
+    sample_shapes,
+    standardized,
+)
 
-__all__ = ["batch_normalization", "machine_epsilon", "state_layers"]
+__all__ = ["batch_normalization", "machine_epsilon", "rescaled", "state_layers", "undoing"]
 
 EPSILON = 1e-5  # what PyTorch's BatchNorm1d and LayerNorm add unless told otherwise: a state dict does not say
 OF_ONE_AXIS = "layernorm", "rmsnorm", "prelu"
+CONVERT = "convert the model itself with portable_nn.from_torch"
 NUMBER = re.compile(r"\d{1,9}")
 MOST_SHOWN = 20
 UNDOING = {
@@ -149,6 +160,57 @@ def machine_epsilon(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(np.result_type(dtype, np.float32)).eps)
 
 
+def undoing(names: Iterable[str]) -> str | None:
+    """What makes plain weights of reparametrized ones, which the names of a module's arrays tell, in words.
+
+    Examples
+    --------
+    >>> from portable_nn.formats.states import undoing
+    >>> undoing(["fc.weight_g", "fc.weight_v"])
+    'call torch.nn.utils.remove_weight_norm(module) first'
+    """
+    for sign, function in UNDOING.items():
+        if any(sign in f".{name}" for name in names):
+            return f"call torch.nn.utils.{function} first"
+    return None
+
+
+def rescaled(layers: Layers, rescale: Array) -> Layers:
+    """Put before layers what the caller says that features are multiplied by.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+    rescale : float or array of shape (n_in,), or None
+
+    Returns
+    -------
+    tuple of layers
+
+    Raises
+    ------
+    NetworkError
+        If it is neither a number nor one of each feature.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> from portable_nn.formats.states import rescaled
+    >>> rescaled((pnn.Activation("relu"),), 0.5)
+    (Rescaling(0.5, 0), Activation('relu'))
+    """
+    if rescale is None:
+        return layers
+    try:
+        first = Rescaling(rescale)
+        sample_shapes((first, *layers))
+    except PortableNNError as error:
+        raise NetworkError(
+            f"rescale= takes a number, or one for each feature, got {rescale!r:.80}: {error}"
+        ) from error
+    return (first, *layers)
+
+
 def _modules(arrays: Mapping[str, Array]) -> Modules:
     """The arrays of each module, in the order of the file."""
     modules: Modules = {}
@@ -156,22 +218,14 @@ def _modules(arrays: Mapping[str, Array]) -> Modules:
         module, _, leaf = name.rpartition(".")
         if leaf not in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             raise NetworkError(
-                f"the file holds {name:.100}, which no chain of Linear has: {_remedy(arrays)}, or export the "
-                "model with torch.onnx.export"
+                f"the file holds {name:.100}, which no chain of Linear has: {undoing(arrays) or CONVERT}, or "
+                "export the model with torch.onnx.export"
             )
         if leaf != "num_batches_tracked":
             modules.setdefault(module, {})[leaf] = array
     if not modules:
         raise NetworkError("the file holds no weights")
     return modules
-
-
-def _remedy(names: Iterable[str]) -> str:
-    """What undoes a reparametrization of weights, which names tell."""
-    for sign, undoing in UNDOING.items():
-        if any(sign in name for name in names):
-            return f"call torch.nn.utils.{undoing} and save its state_dict() anew"
-    return "convert the model itself with portable_nn.from_torch"
 
 
 def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Layer]:

@@ -203,10 +203,19 @@ def test_what_is_given_comes_before_the_book():
         (NAMED["from 0"], {"last": "softmax"}, "and not its activations: give activation= .* last= "),
         ({"W1": np.eye(2)}, {}, "a network 2-2 and not its activations: give last= after the last one"),
         (OF_PYTORCH, {}, r"give activation= and last=, .* or layers=\['fc1', 'relu', 'layers.hidden'"),
-        (OF_PYTORCH | {"epoch": np.array(3)}, GIVEN, "out.weight, out.bias, epoch: name them"),
+        (
+            OF_PYTORCH | {"epoch": np.array(3)},
+            GIVEN,
+            "it holds epoch beside weights and biases, .*leave that out",
+        ),
         (NAMED["from 0"], {"layers": ["0", "relu"]}, "layers= names the modules of a state dict: leave it out"),
         (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "Activation: unknown activation 'sofmax'"),
-        (NAMED["from 0"], GIVEN | {"rescale": np.ones(3)}, "layer 0 gives 3 values, layer 1 takes 4"),
+        (
+            NAMED["from 0"],
+            GIVEN | {"rescale": np.ones(3)},
+            "rescale= takes a number, or one for each feature, .*layer 0 gives 3",
+        ),
+        (NAMED["from 0"], GIVEN | {"rescale": "0.5"}, "rescale= takes a number, .*got '0.5'"),
         (named("W{}", "b{}", transposed=True), GIVEN, r"chain as \(n_out, n_in\) alone.* or name them 0.weight"),
         (named("{}.weight", "{}.bias"), GIVEN, "takes a bias of shape"),
         ({"W1": np.array(3.0)}, {}, r"weight must have shape \(n_in, n_out\)"),
@@ -216,7 +225,7 @@ def test_what_is_given_comes_before_the_book():
         ({}, GIVEN, "holds arrays none: name them W1, b1, W2, b2, …; coefs_0"),
         ({"b1": np.ones(2)}, GIVEN, "holds arrays b1: name them"),
         ({"kernel": np.eye(2)}, GIVEN, "holds arrays kernel: name them"),
-        (NAMED["from 0"] | {"epoch": np.array(3)}, GIVEN, "b_2, epoch: name them"),
+        (NAMED["from 0"] | {"epoch": np.array(3)}, GIVEN, "it holds epoch beside weights and biases"),
         (NAMED["from 0"] | {"W_4": np.eye(2), "b_4": np.ones(2)}, GIVEN, "W_4, b_4: name them"),
         ({name: array for name, array in NAMED["from 0"].items() if name != "b_1"}, GIVEN, "b_0, b_2: name them"),
         ({"W1": np.eye(2), "W01": np.eye(2)}, GIVEN, "W1, W01: name them"),
@@ -260,6 +269,14 @@ def test_nothing_is_run(tmp_path, suffix):
 def test_pickles_of_something_else(tmp_path, content):
     with pytest.raises(pnn.FormatError, match=r"net.pkl holds a .*, no network \(nothing was run\)"):
         pnn.load(written(tmp_path / "net.pkl", content), **GIVEN)
+
+
+@pytest.mark.parametrize("packed", [lambda model: ("x", model), lambda model: {"model": model}])
+def test_estimators_among_other_things(tmp_path, packed):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(pickle.dumps(packed(MLPRegressor().partial_fit(X, X))))
+    with pytest.raises(pnn.FormatError, match=r"with estimators of .*: save the one that is wanted alone, or"):
+        pnn.load(path)
 
 
 def test_options_of_an_estimator_are_refused(tmp_path):

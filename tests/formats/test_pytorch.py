@@ -316,7 +316,8 @@ def without_statistics():
         ),
         (lambda: nn.ModuleList([nn.Linear(4, 2)]), r"ModuleList\): it has no counterpart"),
         (lambda: nn.Softmax2d(), "no counterpart"),
-        (lambda: nn.LazyLinear(2), "module itself has hooks"),
+        (lambda: nn.LazyLinear(2), "module itself has no weights yet: call the model once"),
+        (lambda: nn.utils.spectral_norm(nn.Linear(4, 2)), r"utils\.remove_spectral_norm"),
         (hooked, "module itself has hooks"),
         (own_forward, "module itself has hooks or a forward of its own"),
         (pruned, "torch.nn.utils.prune.remove"),
@@ -572,6 +573,8 @@ BOTH = {"activation": "relu", "last": "softmax"}
         (CHAIN | {"x.weight": torch.ones(2).to_sparse()}, BOTH, "its entry 'x.weight' is a call of .*sparse"),
         ({"model": CHAIN, "state_dict": CHAIN}, BOTH, "a model under state_dict and model: save the one"),
         ([CHAIN], BOTH, "a list"),
+        ({"epoch": 3, "net": CHAIN}, BOTH, r"a model under 'net', .*torch\.save\(torch\.load\(path\)\['net'\]"),
+        ({"epoch": 3, "model_ema": nn.Linear(2, 2)}, {}, "a model under 'model_ema'"),
         (CHAIN | {"fc2.weight": torch.full((2, 3), torch.nan)}, BOTH, "nan"),
         ({"bn.running_mean": torch.ones(3), "bn.running_var": torch.ones(4)}, {"layers": ["bn"]}, "statistics"),
         ({"bn.running_mean": torch.ones(3), "bn.running_var": -torch.ones(3)}, {"layers": ["bn"]}, "deviation"),
@@ -583,6 +586,13 @@ def test_what_state_dicts_do_not_say(tmp_path, state, given, match):
     with pytest.raises(FormatError, match=match) as caught:
         pnn.load(tmp_path / "state.pt", **given)
     assert "state.pt" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_modules_that_were_saved_whole(tmp_path):
+    torch.save(torch.compile(nn.Linear(4, 2)), tmp_path / "model.pt")
+    with pytest.raises(FormatError, match=r"of torch\.compile's: save its _orig_mod"):
+        pnn.load(tmp_path / "model.pt")
 
 
 def test_a_whole_model_says_itself_what_it_is(tmp_path):

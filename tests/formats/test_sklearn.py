@@ -388,6 +388,7 @@ REFUSED = {
         lambda: with_field("logistic regression", "multi_class", "multinomial"),
         "2 classes with multi_class='multinomial' are no softmax",
     ),
+    "one class": (lambda: fit(classifier(), ["cat"] * len(X)), "one class alone, 'cat': fit it on two"),
     "sparse": (sparsified, "coef_ must be an array of real numbers, got scipy.sparse"),
 }
 
