@@ -80,10 +80,14 @@ def _strange(
             f"labels are strings such as {strange[0]!r}, and the network does not name its classes: "
             "net.described(classes=[...]) does, in the order of its outputs"
         )
-    counted = f"; or, if these are its classes, say net.described(classes=range(1, {n + 1}))"
+    remedy = ""
+    if classes is not None:
+        remedy = ", or the names of its classes"
+    elif found[0] == 1 and found[-1] == n:
+        remedy = f"; or, if these are its classes, say net.described(classes=range(1, {n + 1}))"
     return (
         f"labels run from {found[0]} to {found[-1]}, the network gives 0 to {n - 1}: give the labels that it was "
-        f"trained on{counted if found[0] == 1 and found[-1] == n else ''}"
+        f"trained on{remedy}"
     )
 
 

@@ -72,7 +72,7 @@ def compare(
     dtypes : sequence of str
         Of ``"float16"``, ``"bfloat16"``, ``"float32"`` and ``"float64"``: one row for each backend and dtype.
     batch_sizes : sequence of int
-        To measure the speed at; one image alone is always measured. `portable_nn.comparison.SWEEP` shows where
+        To measure the speed at; one sample alone is always measured. `portable_nn.comparison.SWEEP` shows where
         the fastest backend changes.
     atol, rtol : float
         Outputs may differ by ``atol + rtol * scale``, where the scale is the sum of the magnitudes that an

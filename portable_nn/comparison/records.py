@@ -24,9 +24,9 @@ class Speed:
     Attributes
     ----------
     batch_size : int
-        Images per call.
+        Samples per call.
     transfers : bool
-        Whether moving images to the device and outputs back is counted.
+        Whether moving samples to the device and outputs back is counted.
     p10, median, p90 : float
         Seconds per call: one of ten took at most `p10`, half of them at most `median`, nine of ten at most `p90`.
     iterations : int
@@ -77,7 +77,7 @@ class Measured:
     stale : bool
         Whether outputs changed when the device was synchronised after they had been fetched.
     batch_effect : float
-        The largest difference of an output between batches of 1, of 7, and all images at once.
+        The largest difference of an output between batches of 1, of 7, and all samples at once.
     cold_start : ColdStart
     speeds : tuple of Speed
     host_memory, device_memory : int or None
