@@ -140,7 +140,9 @@ def excess(found: NumPyArray, wanted: NumPyArray, allowed: NumPyArray) -> tuple[
     error = np.abs(found - wanted)[finite]
     if not np.isfinite(error).all():
         return np.inf, np.inf
-    return float(error.max(initial=0)), float((error / allowed[finite]).max(initial=0))
+    with np.errstate(over="ignore"):  # of values of all sizes, over what those around 0 are allowed
+        share = error / allowed[finite]
+    return float(error.max(initial=0)), float(share.max(initial=0))
 
 
 def cause(layers: Layers, x: NumPyArray, wanted: NumPyArray) -> str:
