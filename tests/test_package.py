@@ -189,13 +189,19 @@ def wheel(tmp_path_factory):
 def test_what_the_wheel_holds(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     information = f"portable_nn-{pnn.__version__}.dist-info"
-    files = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {
+        path
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "LICENSE"
+    }
     assert {name for name in names if not name.startswith(information)} == {
         path.relative_to(ROOT).as_posix() for path in files
     }
     assert names > {
         "portable_nn/py.typed",
         f"{information}/entry_points.txt",
+    }
+    assert {name for name in names if name.endswith("LICENSE")} == {
         f"{information}/licenses/LICENSE",
         f"{information}/licenses/portable_nn/datasets/data/LICENSE",
     }
