@@ -13,7 +13,6 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.activations import FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, Kernel, wide
 from portable_nn.layers import Activation, Dense, Layer
@@ -136,15 +135,10 @@ def _kernels() -> Mapping[str, Kernel]:
         square = jax.numpy.minimum(x * x, 900)  # beyond, the sigmoid is 0 or 1, and derivatives would overflow
         return x * jax.nn.sigmoid(x * (LINEAR + CUBIC * square))
 
-    def gelu(x: Array) -> Array:
-        if jax.default_backend() != "cpu":  # where erfc loses its tail
-            return FUNCTIONS["gelu"](x, xp=jax.numpy)
-        return 0.5 * x * jax.lax.erfc(x * -sqrt(0.5))
-
     return {
         "relu": jax.nn.relu,
         "sigmoid": wide(jax.nn.sigmoid),
         "silu": wide(lambda x, beta=1.0: x * jax.nn.sigmoid(beta * x)),
-        "gelu": wide(gelu),
+        "gelu": wide(lambda x: 0.5 * x * jax.lax.erfc(x * -sqrt(0.5))),
         "gelu_tanh": wide(gelu_tanh),
     }

@@ -247,6 +247,11 @@ def _kernels() -> Mapping[str, Kernel]:
             return functional.softplus(x, beta, min(threshold, 40))  # beyond, it is x in every dtype
         return FUNCTIONS["softplus"](x, beta=beta, threshold=threshold)
 
+    def hard_swish(x: Array) -> Array:
+        if x.device.type == "cpu":
+            return functional.hardswish(x)
+        return FUNCTIONS["hard_swish"](x)  # CUDA's has a sixth of float32 in float64 too
+
     return {  # in place where derivatives are taken from the result
         "sigmoid": torch.sigmoid_,
         "tanh": torch.tanh_,
@@ -265,15 +270,10 @@ def _kernels() -> Mapping[str, Kernel]:
         "silu": silu,
         "learned_swish": learned_swish,
         "mish": mish,
-        "hard_swish": lambda x: (functional.hardswish if _exactly(x) else FUNCTIONS["hard_swish"])(x),
+        "hard_swish": hard_swish,
         "log_sigmoid": log_sigmoid,
         "softplus": softplus,
     }
-
-
-def _exactly(x: Array) -> bool:
-    """Whether PyTorch's own keep all digits: CUDA's hardswish has a sixth of float32, its erfc loses a tail."""
-    return bool(x.device.type == "cpu")
 
 
 def _derived(x: Array) -> bool:
@@ -287,7 +287,7 @@ def _gelu(x: Array) -> Array:
     """By the complementary error function; PyTorch's own is 0 below -5, where gelu is not."""
     import torch
 
-    if is_narrow(x) or _derived(x) or not _exactly(x):
+    if is_narrow(x) or _derived(x):
         return FUNCTIONS["gelu"](x)
     return torch.erfc(x * -sqrt(0.5)).mul_(x).mul_(0.5)
 
