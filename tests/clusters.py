@@ -64,14 +64,15 @@ class Cluster:
         return self._start("worker", "--nthreads", "1", "--no-nanny", limit=limit, **changes)
 
     def _start(self, what, *options, limit=None, **changes):
-        set_limit = limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", what, *options, "--scheduler-file", self.file, "--host", "127.0.0.1",
              "--no-dashboard"],
-            env=environment(**changes), cwd=self.folder, preexec_fn=set_limit,
+            env=environment(**changes), cwd=self.folder,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.processes.append(process)
+        if limit is not None:  # not between fork and exec, where JAX warns
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         return process
 
 
