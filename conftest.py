@@ -1,6 +1,7 @@
 """What the tests share: the backends of this machine, the networks, and the examples in the documentation."""
 
 import os
+import signal
 from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
@@ -16,6 +17,8 @@ import portable_nn as pnn
 
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # TF32 otherwise, on a GPU
 os.environ.setdefault("KERAS_BACKEND", "torch")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_collect_file = SybilCollection(
     [

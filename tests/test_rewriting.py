@@ -156,8 +156,8 @@ def test_the_reference_network_keeps_its_accuracy(backend, dtype, net, mnist_tes
 def test_tails_that_meet_large_weights(backend, dtype, hidden, weight):
     """No more wrong labels than a plain loop in that dtype has, but for a few that other roundings make.
 
-    The tail is such as the weight brings back, of about 1 / weight: gelu, whose tail is a normal density's, has it
-    nearer to 0 than the others.
+    The tail is such as the weight brings back, of about 1 / weight: gelu, whose tail is a normal density's, has
+    it nearer to 0 than the others.
     """
     torch = pytest.importorskip("torch", reason="the plain loop in bfloat16 is PyTorch's: pip install torch")
     shift = np.full(10, -np.sqrt(2 * np.log(weight)) if hidden == "gelu" else -np.log(weight))
