@@ -369,7 +369,11 @@ def test_progress_reaches_the_end(mnist):
         ({"backends": 3}, pnn.InputError, r"backends must be a list, got 3: give backends=\[3\]"),
         ({"backends": [3]}, pnn.BackendError, "a backend is named by a string such as 'torch:cuda:0', got 3"),
         ({"dtypes": 3}, pnn.InputError, "dtypes must be a list, got 3"),
-        ({"dtypes": [3, "float16"]}, pnn.NetworkError, "unknown dtype 3, which is no name: choose one of float16"),
+        (
+            {"dtypes": [3, "float16"]},
+            pnn.NetworkError,
+            "unknown dtype 3, which is no name: choose one of float16",
+        ),
         ({"dtypes": [[], "x"]}, pnn.NetworkError, r"unknown dtype \[\], which is no name: choose one of float16"),
         ({"batch_sizes": 10}, pnn.InputError, r"batch_sizes must be a list, got 10: give batch_sizes=\[10\]"),
         ({"batch_sizes": ["10"]}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got '10'"),

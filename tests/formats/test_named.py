@@ -6,19 +6,22 @@ import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 
-import joblib
 import numpy as np
 import pytest
 from helpers import ORACLES, placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
-from sklearn.neural_network import MLPRegressor
 
 import portable_nn as pnn
 from portable_nn.formats.book import book_network
 from portable_nn.formats.named import named_network
 from portable_nn.readers.npz import read_members
+
+pytest.importorskip("joblib", reason="the oracle: pip install scikit-learn")
+pytest.importorskip("sklearn", reason="the oracle: pip install scikit-learn")
+import joblib
+from sklearn.neural_network import MLPRegressor
 
 RANDOM = np.random.default_rng(0)
 SIZES = 4, 3, 5, 2

@@ -9,13 +9,22 @@ import warnings
 from contextlib import suppress
 from functools import cache
 
-import joblib
 import numpy as np
-import pandas
 import pytest
 from helpers import placed, predicted, run_python
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+
+import portable_nn as pnn
+from portable_nn.formats.sklearn import read_sklearn, sklearn_network
+from portable_nn.readers.joblib import read_joblib
+from portable_nn.readers.pickles import Record, interpret
+
+pytest.importorskip("joblib", reason="the oracle: pip install scikit-learn pandas")
+pytest.importorskip("pandas", reason="the oracle: pip install scikit-learn pandas")
+pytest.importorskip("sklearn", reason="the oracle: pip install scikit-learn pandas")
+import joblib
+import pandas
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -31,11 +40,6 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-
-import portable_nn as pnn
-from portable_nn.formats.sklearn import read_sklearn, sklearn_network
-from portable_nn.readers.joblib import read_joblib
-from portable_nn.readers.pickles import Record, interpret
 
 NAMES = ["width", "height", "depth", "mass"]
 RANDOM = np.random.default_rng(0)

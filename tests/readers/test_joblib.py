@@ -10,7 +10,6 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 
-import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +19,9 @@ from hypothesis.extra import numpy as hnp
 from portable_nn.errors import FormatError
 from portable_nn.readers.joblib import read_joblib
 from portable_nn.readers.pickles import Record
+
+pytest.importorskip("joblib", reason="it writes the files: pip install joblib")
+import joblib
 
 COMPRESSIONS = [0, 3, *(("zlib", 9), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3))]
 CONTENT = {
