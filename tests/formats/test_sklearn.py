@@ -233,7 +233,8 @@ def test_labels_on_every_backend(backend):
     np.testing.assert_array_equal(np.array(net.classes)[predicted(net, backend, x)], estimator.predict(X))
 
 
-scalers = st.lists(st.sampled_from([*SCALERS.values()]), max_size=3)
+STEADY = [scaler for scaler in SCALERS.values() if getattr(scaler, "func", None) is not np.reciprocal]  # no poles
+scalers = st.lists(st.sampled_from(STEADY), max_size=3)
 
 
 @given(
