@@ -39,10 +39,17 @@ TICK = 1
 
 VERSION = "portable_nn:__version__"
 
-LOCAL_WORKERS = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MALLOC_TOP_PAD_": 2**26}
+LOCAL_WORKERS = {
+    "OMP_NUM_THREADS": 1,
+    "MKL_NUM_THREADS": 1,
+    "OPENBLAS_NUM_THREADS": 1,
+    "MALLOC_TOP_PAD_": 2**26,
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+}
 """The environment of workers that are started here.
 
-Dask's own would have memory given back to the system at once, to be taken again for each block.
+Dask's own would have memory given back to the system at once, to be taken again for each block; and a worker that
+is stopped amid a block would warn of it on the terminal.
 """
 
 

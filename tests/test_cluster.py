@@ -1,5 +1,6 @@
 """A Dask cluster computes what one machine does, says in one line what is amiss, and loses nothing."""
 
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from clusters import Cluster, blocks, contents, kill, until
 from commands import MODULE, environment
 
 import portable_nn as pnn
+from portable_nn.cluster import connected
 
 pytest.importorskip("distributed", reason="pip install 'dask[array,distributed]'")
 zarr = pytest.importorskip("zarr", reason="pip install zarr")
@@ -409,6 +411,12 @@ def test_workers_of_the_command_itself(folder, tmp_path, wanted):
     done = command(folder, tmp_path / "y.zarr", "local:1")
     assert done.communicate() == (f"{COUNT} rows of outputs written to {tmp_path / 'y.zarr'}\n", "")
     assert contents(tmp_path / "y.zarr") == wanted
+
+
+def test_workers_of_the_command_itself_are_silent(capfd):
+    with connected("local:1") as client:
+        client.run(lambda: logging.getLogger("distributed.worker.state_machine").warning("cancelled"))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
