@@ -325,13 +325,13 @@ def test_dtypes_and_devices_of_jax(jax):
     assert str(NAMED.to(jax.devices("cpu")[0]).backend) == "jax:cpu:0"
 
 
-@pytest.mark.parametrize("dtype", [None, 3, int, "int8", object(), [], "float32 "], ids=repr)
+@pytest.mark.parametrize("dtype", [None, 3, int, "int8", object, [], "float32 "], ids=repr)
 def test_what_is_no_dtype_of_a_network(dtype):
     with pytest.raises(pnn.NetworkError, match=r"unknown dtype .* choose one of float16"):
         NAMED.astype(dtype)
 
 
-@pytest.mark.parametrize("spec", [None, 3, object()], ids=repr)
+@pytest.mark.parametrize("spec", [None, 3, object], ids=repr)
 def test_what_is_no_backend(spec):
     with pytest.raises(pnn.BackendError, match=r"named by a string such as 'torch:cuda:0', got .*[^)]$"):
         NAMED.to(spec)

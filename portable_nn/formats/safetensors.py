@@ -1,5 +1,6 @@
 """safetensors files that hold a network as `portable_nn.formats.architecture` says."""
 
+import json
 import os
 from typing import Any
 
@@ -39,7 +40,17 @@ def write_safetensors(net: Network, path: str | os.PathLike[str]) -> None:
     Network([Rescaling(0.00392157, 0)])
     """
     metadata, tensors = parts_of(net)
-    write(path, safetensors.numpy.save(tensors, metadata))
+    write(path, _ordered(safetensors.numpy.save(tensors, metadata)))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The file with its metadata in order, which safetensors leaves to chance: one network is one file."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + length :]])
 
 
 def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True, **given: Any) -> Network:

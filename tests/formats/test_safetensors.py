@@ -82,6 +82,13 @@ def test_the_file_as_its_own_library_reads_it(tmp_path, dtype):
     ]
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_one_network_is_one_file(tmp_path, suffix):
+    for name in "abcd":
+        save(NET, tmp_path / f"{name}{suffix}")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_weights_that_are_transposed_elsewhere(tmp_path):
     torch = pytest.importorskip("torch", reason='pip install "portable-nn[torch]"')
     linear = torch.nn.Linear(4, 3)
@@ -148,6 +155,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         (packed([{"layer": "Flatten", "sample_shape": [2, 3]}, DENSE], SECOND),
          "gives 6 values, layer 1 takes 2"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else value,
 )  # fmt: skip
 def test_refusals_say_why(write, data, match):
     with pytest.raises(FormatError, match=match):
