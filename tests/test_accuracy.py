@@ -73,6 +73,7 @@ def test_pixels_as_integers_are_cast_to_the_dtype_of_the_weights(backend, net, p
     assert np.mean(predicted(net, backend, x) == labels) == ACCURACY
 
 
+@pytest.mark.slow
 def test_jax_with_x64_on_a_second_device(jax):
     """What JAX must be started for runs in a process of its own."""
     second = {"JAX_ENABLE_X64": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

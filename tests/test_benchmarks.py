@@ -237,6 +237,7 @@ def test_a_wrong_output_is_not_timed():
         cells.check(cell, outputs)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX warns where another's import forks
 def test_a_dtype_that_a_contender_lacks_is_no_failure():
     pytest.importorskip("openvino", reason="pip install openvino")
     found = suite.race(["openvino"], [FLOAT64], [1], "one", QUICK)
