@@ -235,6 +235,9 @@ def _run(
             if not pending:
                 return
             for future in _done(client, ended):
+                if future.status == "lost":  # its worker was, after the block was done: it is computed again
+                    future.add_done_callback(ended.put)
+                    continue
                 _check(client, future, pending[future])
                 progress(pending.pop(future))
     finally:

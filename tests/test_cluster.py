@@ -370,6 +370,21 @@ def test_a_killed_worker(mnist, folder, tmp_path, wanted, kills):
     assert contents(tmp_path / "y.zarr") == wanted
 
 
+def test_a_worker_that_is_killed_before_what_it_did_is_counted(mnist, folder, tmp_path):
+    with Cluster(tmp_path) as cluster, cluster.client() as client:
+
+        def kill_the_worker(done):
+            if len(cluster.workers) == 1 and done < COUNT:
+                until(lambda: len(blocks(tmp_path)) == COUNT // 500)
+                kill(cluster.workers[0])
+                until(lambda: any(future.status == "lost" for future in client.futures.values()))
+                cluster.workers.append(cluster.add_worker())
+
+        options = {"block": 500, "outputs": True, "progress": kill_the_worker}
+        found = label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", **options)
+    np.testing.assert_allclose(found[:], mnist(np.load(folder / "x.npy")), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_killed_scheduler(mnist, folder, tmp_path, wanted, kills):
     def kill_scheduler(cluster, n):
