@@ -113,6 +113,12 @@ class ZarrWriter:
         Those of the first blocks that were there, and of what was appended.
     """
 
+    path: Path
+    partial: Path
+    size: int
+    resumable: bool
+    rows: int
+
     def __init__(
         self, path: str | os.PathLike[str], identity: str | None, *, size: int, total: int | None, overwrite: bool
     ) -> None:

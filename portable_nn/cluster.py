@@ -39,7 +39,7 @@ TICK = 1
 
 VERSION = "portable_nn:__version__"
 
-LOCAL_WORKERS = {
+LOCAL_WORKERS: dict[str, int | str] = {
     "OMP_NUM_THREADS": 1,
     "MKL_NUM_THREADS": 1,
     "OPENBLAS_NUM_THREADS": 1,

@@ -142,6 +142,9 @@ class Passes:
         Whether all weights are NumPy's, and are placed where they are needed.
     """
 
+    backend: Backend | None
+    follows: bool
+
     def __init__(
         self,
         layers: Layers,

@@ -76,6 +76,11 @@ class NpyWriter:
         Those that are there.
     """
 
+    path: Path
+    partial: Path
+    resumable: bool
+    rows: int
+
     def __init__(
         self, path: str | os.PathLike[str], identity: str | None, *, step: int = 1, overwrite: bool = True
     ) -> None:

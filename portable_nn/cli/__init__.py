@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 import portable_nn as pnn
 from portable_nn.cli.comparing import compare
@@ -28,7 +29,7 @@ class HiddenError(BaseException):
     """An interrupt, which typer would take for an exit of the command."""
 
 
-class Commands(typer.core.TyperGroup):
+class Commands(TyperGroup):
     """Commands that can be interrupted."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -51,7 +52,7 @@ def hidden() -> Iterator[None]:
         raise HiddenError from error
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=Commands,
     help="One neural-network forward pass on the arrays of any library: evaluate it, and see what is here.",
     epilog="Start with: portable-nn evaluate",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperCommand
 
 import portable_nn as pnn
 from portable_nn.writing import check_output
@@ -22,7 +23,7 @@ OUTPUTS = "--outputs"
 """The option of predict that gives outputs."""
 
 
-class Command(typer.core.TyperCommand):
+class Command(TyperCommand):
     """A command that refuses what is given twice and can be meant once."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from portable_nn.readers.zips import Archive
 
 __all__ = ["FORMATS", "format_of"]
 
-FORMATS = {
+FORMATS: dict[str, tuple[str, ...]] = {
     "safetensors": (".safetensors",),
     "npz": (".npz",),
     "pytorch": (".pt", ".pth", ".ckpt", ".bin"),

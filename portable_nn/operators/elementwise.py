@@ -14,7 +14,7 @@ from portable_nn.readers.onnx_tensors import DTYPES
 
 __all__ = ["ELEMENTWISE"]
 
-SIGNS = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
+SIGNS: dict[str, Callable[..., Any]] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
 """What starts sooner than a library's function of the same name."""
 
 FLOATING = {"float16", "bfloat16", "float32", "float64"}

@@ -76,7 +76,7 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.left = size + MAX_EXTRA
+        self.left: int = size + MAX_EXTRA
 
     def spend(self, n: int) -> None:
         """Count `n` bytes before they are made, or raise a `ValueError` where they are too many."""

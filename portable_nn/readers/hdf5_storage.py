@@ -76,7 +76,7 @@ class Storage:
         }[version]
         if self.read(widths, 2) != b"\x08\x08" or self.address(base) != 0:
             raise ValueError("its addresses are not of 8 bytes, counted from its start")
-        self.root = self.address(root)
+        self.root: int = self.address(root)
 
     def read(self, address: int, length: int) -> bytes:
         """The bytes at an address, all of which must be there."""

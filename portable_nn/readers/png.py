@@ -56,12 +56,12 @@ class Images:
     (('a.png',), (1, 2, 3), [[[255, 255, 255], [255, 255, 255]]])
     """
 
-    dtype = np.dtype(np.uint8)
+    dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
-        self.names = _files(folder)
-        self.shape = (len(self.names), *_grey(self._folder / self.names[0]).shape)
+        self.names: tuple[str, ...] = _files(folder)
+        self.shape: tuple[int, ...] = (len(self.names), *_grey(self._folder / self.names[0]).shape)
 
     def __getitem__(self, rows: slice) -> np.ndarray[Any, Any]:
         names = self.names[rows]

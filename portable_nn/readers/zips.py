@@ -53,7 +53,7 @@ class Archive:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.budget = Budget(file.seek(0, os.SEEK_END))
+        self.budget: Budget = Budget(file.seek(0, os.SEEK_END))
         self._file = _Guarded(file)
         with _damage():
             self._zip = zipfile.ZipFile(self._file)
@@ -63,7 +63,7 @@ class Archive:
             raise ValueError("it has several members of one name")
         self._starts = sorted(member.header_offset for member in self._members.values())
         self._starts.append(self._zip.start_dir)
-        self.names = tuple(self._members)
+        self.names: tuple[str, ...] = tuple(self._members)
 
     def open(self, name: str) -> BytesIO:
         """Read one member whole.
