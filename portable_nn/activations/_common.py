@@ -3,23 +3,51 @@
 from collections.abc import Callable
 from functools import wraps
 from numbers import Real
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from portable_nn._arrays import as_array, check_real, default_float, is_narrow, namespace, native
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import A, Array, Exact, F, Namespace, Numbers, Table
 from portable_nn.errors import InputError
 
 Parameter: TypeAlias = float | Array
 """A number, or an array that broadcasts against `x`, of the same library: of shape (n,), one value a feature."""
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+S = TypeVar("S", bound=tuple[int, ...])
 
 
-def on_arrays(function: Function) -> Function:
+class Function(Protocol[P]):
+    """An activation as it is called: on arrays of any library, numbers, lists of them and tables."""
+
+    @overload
+    def __call__(self, x: Table, /, *args: P.args, **kwargs: P.kwargs) -> Any: ...  # type checkers: before arrays
+
+    @overload
+    def __call__(
+        self, x: np.ndarray[S, np.dtype[F]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> np.ndarray[S, np.dtype[F]]: ...
+
+    @overload
+    def __call__(
+        self, x: np.ndarray[S, np.dtype[Exact]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> np.ndarray[S, np.dtype[np.floating[Any]]]: ...
+
+    @overload
+    def __call__(self, x: Numbers, /, *args: P.args, **kwargs: P.kwargs) -> NDArray[np.floating[Any]]: ...
+
+    @overload
+    def __call__(self, x: A, /, *args: P.args, **kwargs: P.kwargs) -> A: ...
+
+
+def on_arrays(function: Callable[Concatenate[Array, P], Array]) -> Function[P]:
     """A function of floating arrays whose namespace is known, made to take any real arrays.
 
     What has 16 bits is computed in 32 and rounded once.
     """
+    compute: Callable[..., Array] = function
 
     @wraps(function)
     def on_arrays(x: Array, /, *axis: int, xp: Namespace | None = None, **parameters: Any) -> Array:
@@ -31,12 +59,12 @@ def on_arrays(function: Function) -> Function:
                 x = xp.astype(x, dtype)
             parameters = {name: _beside(x, name, value, xp) for name, value in parameters.items()}
         if not is_narrow(x):
-            return function(x, *axis, xp=xp, **parameters)
+            return compute(x, *axis, xp=xp, **parameters)
         wide = xp.astype(x, xp.float32)
         parameters = {name: _cast(value, wide, xp) for name, value in parameters.items()}
-        return xp.astype(function(wide, *axis, xp=xp, **parameters), x.dtype)
+        return xp.astype(compute(wide, *axis, xp=xp, **parameters), x.dtype)
 
-    return cast(Function, on_arrays)
+    return cast(Function[P], on_arrays)
 
 
 def _beside(x: Array, name: str, value: Parameter, xp: Namespace) -> Parameter:

@@ -1,8 +1,6 @@
 """Identity, step, and plain functions that networks end in."""
 
-from typing import cast
-
-from portable_nn._typing import A, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, on_arrays
 
 __all__ = [
@@ -25,7 +23,7 @@ __all__ = [
 
 
 @on_arrays
-def identity(x: A, /, *, xp: Namespace = None) -> A:
+def identity(x: Array, /, *, xp: Namespace = None) -> Array:
     """`x` itself, promoted to floating.
 
     Parameters
@@ -48,7 +46,7 @@ def identity(x: A, /, *, xp: Namespace = None) -> A:
 
 
 @on_arrays
-def step(x: A, /, *, xp: Namespace = None) -> A:
+def step(x: Array, /, *, xp: Namespace = None) -> Array:
     """Heaviside step: 1 where ``x >= 0``, else 0 (also for nan).
 
     Parameters
@@ -67,12 +65,11 @@ def step(x: A, /, *, xp: Namespace = None) -> A:
     >>> step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
-    result: A = xp.astype(x >= 0, x.dtype)
-    return result
+    return xp.astype(x >= 0, x.dtype)
 
 
 @on_arrays
-def absolute(x: A, /, *, xp: Namespace = None) -> A:
+def absolute(x: Array, /, *, xp: Namespace = None) -> Array:
     """The absolute value, ``|x|``; its derivative at 0 is 0.
 
     Parameters
@@ -91,12 +88,11 @@ def absolute(x: A, /, *, xp: Namespace = None) -> A:
     >>> absolute(np.array([-1.0, 2.0]))
     array([1., 2.])
     """
-    result: A = xp.abs(x)
-    return result
+    return xp.abs(x)
 
 
 @on_arrays
-def square(x: A, /, *, xp: Namespace = None) -> A:
+def square(x: Array, /, *, xp: Namespace = None) -> Array:
     """``x**2``.
 
     Parameters
@@ -115,12 +111,11 @@ def square(x: A, /, *, xp: Namespace = None) -> A:
     >>> square(np.array([-1.0, 2.0]))
     array([1., 4.])
     """
-    result: A = x * x
-    return result
+    return x * x
 
 
 @on_arrays
-def sqrt(x: A, /, *, xp: Namespace = None) -> A:
+def sqrt(x: Array, /, *, xp: Namespace = None) -> Array:
     """The square root, nan where `x` is negative.
 
     Parameters
@@ -139,12 +134,11 @@ def sqrt(x: A, /, *, xp: Namespace = None) -> A:
     >>> sqrt(np.array([0.0, 4.0]))
     array([0., 2.])
     """
-    result: A = xp.sqrt(x)
-    return result
+    return xp.sqrt(x)
 
 
 @on_arrays
-def reciprocal(x: A, /, *, xp: Namespace = None) -> A:
+def reciprocal(x: Array, /, *, xp: Namespace = None) -> Array:
     """``1 / x``.
 
     Parameters
@@ -163,11 +157,11 @@ def reciprocal(x: A, /, *, xp: Namespace = None) -> A:
     >>> reciprocal(np.array([-1.0, 4.0]))
     array([-1.  ,  0.25])
     """
-    return cast(A, 1 / x)
+    return 1 / x
 
 
 @on_arrays
-def exp(x: A, /, *, xp: Namespace = None) -> A:
+def exp(x: Array, /, *, xp: Namespace = None) -> Array:
     """The exponential function.
 
     Parameters
@@ -186,12 +180,11 @@ def exp(x: A, /, *, xp: Namespace = None) -> A:
     >>> exp(np.array([-1.0, 0.0])).round(6)
     array([0.367879, 1.      ])
     """
-    result: A = xp.exp(x)
-    return result
+    return xp.exp(x)
 
 
 @on_arrays
-def expm1(x: A, /, *, xp: Namespace = None) -> A:
+def expm1(x: Array, /, *, xp: Namespace = None) -> Array:
     """``exp(x) - 1``, with all digits where `x` is small.
 
     Parameters
@@ -210,12 +203,11 @@ def expm1(x: A, /, *, xp: Namespace = None) -> A:
     >>> expm1(np.array([0.0, 1e-9]))
     array([0.e+00, 1.e-09])
     """
-    result: A = xp.expm1(x)
-    return result
+    return xp.expm1(x)
 
 
 @on_arrays
-def exp10(x: A, /, *, xp: Namespace = None) -> A:
+def exp10(x: Array, /, *, xp: Namespace = None) -> Array:
     """``10**x``, the end of networks that give logarithms.
 
     Parameters
@@ -234,11 +226,11 @@ def exp10(x: A, /, *, xp: Namespace = None) -> A:
     >>> exp10(np.array([-2.0, 0.0, 3.0]))
     array([1.e-02, 1.e+00, 1.e+03])
     """
-    return cast(A, 10.0**x)
+    return 10.0**x
 
 
 @on_arrays
-def log(x: A, /, *, xp: Namespace = None) -> A:
+def log(x: Array, /, *, xp: Namespace = None) -> Array:
     """The natural logarithm, nan where `x` is negative.
 
     Parameters
@@ -257,12 +249,11 @@ def log(x: A, /, *, xp: Namespace = None) -> A:
     >>> log(np.array([1.0, 2.0])).round(6)
     array([0.      , 0.693147])
     """
-    result: A = xp.log(x)
-    return result
+    return xp.log(x)
 
 
 @on_arrays
-def log10(x: A, /, *, xp: Namespace = None) -> A:
+def log10(x: Array, /, *, xp: Namespace = None) -> Array:
     """The logarithm to base 10, nan where `x` is negative.
 
     Parameters
@@ -281,12 +272,11 @@ def log10(x: A, /, *, xp: Namespace = None) -> A:
     >>> log10(np.array([1.0, 100.0]))
     array([0., 2.])
     """
-    result: A = xp.log10(x)
-    return result
+    return xp.log10(x)
 
 
 @on_arrays
-def log1p(x: A, /, *, xp: Namespace = None) -> A:
+def log1p(x: Array, /, *, xp: Namespace = None) -> Array:
     """The logarithm of ``1 + x``, with all digits where `x` is small; nan where that is negative.
 
     Parameters
@@ -305,12 +295,11 @@ def log1p(x: A, /, *, xp: Namespace = None) -> A:
     >>> log1p(np.array([0.0, 1.0])).round(6)
     array([0.      , 0.693147])
     """
-    result: A = xp.log1p(x)
-    return result
+    return xp.log1p(x)
 
 
 @on_arrays
-def sine(x: A, /, *, xp: Namespace = None) -> A:
+def sine(x: Array, /, *, xp: Namespace = None) -> Array:
     """The sine of `x` radians.
 
     Parameters
@@ -329,12 +318,11 @@ def sine(x: A, /, *, xp: Namespace = None) -> A:
     >>> sine(np.array([0.0, 1.0])).round(6)
     array([0.      , 0.841471])
     """
-    result: A = xp.sin(x)
-    return result
+    return xp.sin(x)
 
 
 @on_arrays
-def cosine(x: A, /, *, xp: Namespace = None) -> A:
+def cosine(x: Array, /, *, xp: Namespace = None) -> Array:
     """The cosine of `x` radians.
 
     Parameters
@@ -353,12 +341,11 @@ def cosine(x: A, /, *, xp: Namespace = None) -> A:
     >>> cosine(np.array([0.0, 1.0])).round(6)
     array([1.      , 0.540302])
     """
-    result: A = xp.cos(x)
-    return result
+    return xp.cos(x)
 
 
 @on_arrays
-def clip(x: A, /, *, low: Parameter, high: Parameter, xp: Namespace = None) -> A:
+def clip(x: Array, /, *, low: Parameter, high: Parameter, xp: Namespace = None) -> Array:
     """`x`, but no less than `low` and no more than `high`.
 
     Parameters
@@ -378,5 +365,4 @@ def clip(x: A, /, *, low: Parameter, high: Parameter, xp: Namespace = None) -> A
     >>> clip(np.array([-2.0, 0.5, 2.0]), low=-1, high=1)
     array([-1. ,  0.5,  1. ])
     """
-    result: A = xp.clip(x, low, high)
-    return result
+    return xp.clip(x, low, high)

@@ -1,8 +1,6 @@
 """`x` times a gate, which opens as `x` rises."""
 
-from typing import cast
-
-from portable_nn._typing import A, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, last, on_arrays
 from portable_nn.activations.normal import erfc_parts
 from portable_nn.activations.sigmoids import hard_sigmoid, sigmoid
@@ -21,7 +19,7 @@ LINEAR, CUBIC = 1.5957691216057308, 1.5957691216057308 * 0.044715
 
 
 @on_arrays
-def silu(x: A, /, *, beta: Parameter = 1.0, xp: Namespace = None) -> A:
+def silu(x: Array, /, *, beta: Parameter = 1.0, xp: Namespace = None) -> Array:
     """Sigmoid linear unit, ``x * sigmoid(beta * x)``, also called swish.
 
     Parameters
@@ -45,12 +43,11 @@ def silu(x: A, /, *, beta: Parameter = 1.0, xp: Namespace = None) -> A:
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(6)
     array([-0.268941,  0.      ,  0.731059])
     """
-    result: A = x * sigmoid(beta * x, xp=xp)
-    return result
+    return x * sigmoid(beta * x, xp=xp)
 
 
 @on_arrays
-def learned_swish(x: A, /, *, alpha: Parameter, beta: Parameter, xp: Namespace = None) -> A:
+def learned_swish(x: Array, /, *, alpha: Parameter, beta: Parameter, xp: Namespace = None) -> Array:
     """``(beta + (1 - beta) * sigmoid(alpha * x)) * x``, the learned activation of CosmoPower.
 
     Parameters
@@ -74,11 +71,11 @@ def learned_swish(x: A, /, *, alpha: Parameter, beta: Parameter, xp: Namespace =
     >>> learned_swish(np.array([-1.0, 1.0]), alpha=np.array([1.0, 2.0]), beta=0.5).round(6)
     array([-0.634471,  0.940399])
     """
-    return cast(A, (beta + (1 - beta) * sigmoid(alpha * x, xp=xp)) * x)
+    return (beta + (1 - beta) * sigmoid(alpha * x, xp=xp)) * x
 
 
 @on_arrays
-def gelu(x: A, /, *, xp: Namespace = None) -> A:
+def gelu(x: Array, /, *, xp: Namespace = None) -> Array:
     """Gaussian error linear unit, ``x * ndtr(x)``, with all digits in the lower tail too.
 
     Parameters
@@ -102,12 +99,11 @@ def gelu(x: A, /, *, xp: Namespace = None) -> A:
     array([-0.158655,  0.      ,  0.841345])
     """
     side, size, scaled, gauss = erfc_parts(x, 0.5, xp)
-    result: A = 0.5 * x + 0.5 * side * x - 0.5 * size * scaled * gauss
-    return result
+    return 0.5 * x + 0.5 * side * x - 0.5 * size * scaled * gauss
 
 
 @on_arrays
-def gelu_tanh(x: A, /, *, xp: Namespace = None) -> A:
+def gelu_tanh(x: Array, /, *, xp: Namespace = None) -> Array:
     """Gaussian error linear unit in its tanh form, an approximation of `gelu`.
 
     The factor ``(1 + tanh(u)) / 2`` is computed as ``sigmoid(2 u)``, which is accurate in the far tail too.
@@ -133,12 +129,11 @@ def gelu_tanh(x: A, /, *, xp: Namespace = None) -> A:
     array([-0.158808,  0.      ,  0.841192])
     """
     near = xp.clip(x, -30.0, 30.0)  # beyond, the sigmoid is 0 or 1, and the cube would overflow
-    result: A = x * sigmoid(near * (LINEAR + CUBIC * near * near), xp=xp)
-    return result
+    return x * sigmoid(near * (LINEAR + CUBIC * near * near), xp=xp)
 
 
 @on_arrays
-def mish(x: A, /, *, xp: Namespace = None) -> A:
+def mish(x: Array, /, *, xp: Namespace = None) -> Array:
     """``x * tanh(softplus(x))``.
 
     Parameters
@@ -163,12 +158,11 @@ def mish(x: A, /, *, xp: Namespace = None) -> A:
     """
     e = xp.exp(xp.minimum(x, xp.full_like(x, last(x, xp) / 2)))
     n = e * (e + 2)  # (1 + e)**2 - 1, and tanh(log(1 + e)) is n / (n + 2)
-    result: A = x * (n / (n + 2))
-    return result
+    return x * (n / (n + 2))
 
 
 @on_arrays
-def hard_swish(x: A, /, *, xp: Namespace = None) -> A:
+def hard_swish(x: Array, /, *, xp: Namespace = None) -> Array:
     """``x * hard_sigmoid(x)``.
 
     Parameters
@@ -191,5 +185,4 @@ def hard_swish(x: A, /, *, xp: Namespace = None) -> A:
     >>> hard_swish(np.array([-4.0, 0.0, 1.5]))
     array([-0.   ,  0.   ,  1.125])
     """
-    result: A = x * hard_sigmoid(x, xp=xp)
-    return result
+    return x * hard_sigmoid(x, xp=xp)

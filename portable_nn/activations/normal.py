@@ -1,6 +1,6 @@
 """The error function and the normal distribution, with all digits in both tails."""
 
-from portable_nn._typing import A, Array, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import on_arrays
 
 __all__ = [
@@ -104,7 +104,7 @@ def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
 
 
 @on_arrays
-def erf(x: A, /, *, xp: Namespace = None) -> A:
+def erf(x: Array, /, *, xp: Namespace = None) -> Array:
     """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t**2)`` from 0 to `x`.
 
     Parameters
@@ -126,12 +126,11 @@ def erf(x: A, /, *, xp: Namespace = None) -> A:
     small = xp.clip(x, -2.0, 2.0)  # what is beyond 1 is not taken, and must be finite
     near = small * _polynomial(small * small, ERF64 if x.dtype == xp.float64 else ERF32)
     side, _, scaled, gauss = erfc_parts(x, 1.0, xp)
-    result: A = xp.where(xp.abs(x) <= 1, near, side * (1 - scaled * gauss))
-    return result
+    return xp.where(xp.abs(x) <= 1, near, side * (1 - scaled * gauss))
 
 
 @on_arrays
-def erfc(x: A, /, *, xp: Namespace = None) -> A:
+def erfc(x: Array, /, *, xp: Namespace = None) -> Array:
     """The complementary error function, ``1 - erf(x)``, where that is small too.
 
     Parameters
@@ -151,12 +150,11 @@ def erfc(x: A, /, *, xp: Namespace = None) -> A:
     array([2.00000000e+00, 1.00000000e+00, 2.08848758e-45])
     """
     side, _, scaled, gauss = erfc_parts(x, 1.0, xp)
-    result: A = (1 - side) + side * (scaled * gauss)
-    return result
+    return (1 - side) + side * (scaled * gauss)
 
 
 @on_arrays
-def ndtr(x: A, /, *, xp: Namespace = None) -> A:
+def ndtr(x: Array, /, *, xp: Namespace = None) -> Array:
     """The normal distribution: how likely a standard normal number is below `x`.
 
     Parameters
@@ -176,5 +174,4 @@ def ndtr(x: A, /, *, xp: Namespace = None) -> A:
     array([7.61985302e-24, 5.00000000e-01, 1.00000000e+00])
     """
     side, _, scaled, gauss = erfc_parts(x, 0.5, xp)
-    result: A = 0.5 * (1 + side) - side * (0.5 * scaled * gauss)
-    return result
+    return 0.5 * (1 + side) - side * (0.5 * scaled * gauss)

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from portable_nn._typing import A, Array, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, filled, on_arrays
 
 __all__ = [
@@ -34,7 +34,7 @@ def _exponential_below(x: Array, exponent: Array, below: Parameter, above: float
 
 
 @on_arrays
-def relu(x: A, /, *, xp: Namespace = None) -> A:
+def relu(x: Array, /, *, xp: Namespace = None) -> Array:
     """Rectified linear unit, ``max(x, 0)``; its derivative at 0 is 0.
 
     Parameters
@@ -53,12 +53,11 @@ def relu(x: A, /, *, xp: Namespace = None) -> A:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    result: A = xp.where(x <= 0, xp.zeros_like(x), x)
-    return result
+    return xp.where(x <= 0, xp.zeros_like(x), x)
 
 
 @on_arrays
-def relu6(x: A, /, *, xp: Namespace = None) -> A:
+def relu6(x: Array, /, *, xp: Namespace = None) -> Array:
     """``min(max(x, 0), 6)``.
 
     Parameters
@@ -82,14 +81,14 @@ def relu6(x: A, /, *, xp: Namespace = None) -> A:
 
 @on_arrays
 def clipped_relu(
-    x: A,
+    x: Array,
     /,
     *,
     max_value: Parameter = inf,
     negative_slope: Parameter = 0.0,
     threshold: Parameter = 0.0,
     xp: Namespace = None,
-) -> A:
+) -> Array:
     """Relu that may start elsewhere, leak and saturate, as `keras.layers.ReLU` does.
 
     `max_value` where `x` is above it, `x` where it is above `threshold` only, and elsewhere
@@ -114,12 +113,11 @@ def clipped_relu(
     """
     leaks = not isinstance(negative_slope, float) or negative_slope != 0  # -inf times 0 would be nan
     below = negative_slope * (x - threshold) if leaks else xp.zeros_like(x)
-    result: A = xp.where(x <= threshold, below, xp.clip(x, None, max_value))
-    return result
+    return xp.where(x <= threshold, below, xp.clip(x, None, max_value))
 
 
 @on_arrays
-def leaky_relu(x: A, /, *, negative_slope: Parameter = 0.01, xp: Namespace = None) -> A:
+def leaky_relu(x: Array, /, *, negative_slope: Parameter = 0.01, xp: Namespace = None) -> Array:
     """`x` where it is positive, ``negative_slope * x`` elsewhere.
 
     Parameters
@@ -139,12 +137,11 @@ def leaky_relu(x: A, /, *, negative_slope: Parameter = 0.01, xp: Namespace = Non
     >>> leaky_relu(np.array([-100.0, 2.0]))
     array([-1.,  2.])
     """
-    result: A = xp.where(x <= 0, negative_slope * x, x)
-    return result
+    return xp.where(x <= 0, negative_slope * x, x)
 
 
 @on_arrays
-def prelu(x: A, /, *, slope: Parameter, xp: Namespace = None) -> A:
+def prelu(x: Array, /, *, slope: Parameter, xp: Namespace = None) -> Array:
     """Leaky relu whose slope was learned: `x` where it is positive, ``slope * x`` elsewhere.
 
     Parameters
@@ -172,7 +169,7 @@ def prelu(x: A, /, *, slope: Parameter, xp: Namespace = None) -> A:
 
 
 @on_arrays
-def elu(x: A, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> A:
+def elu(x: Array, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> Array:
     """Exponential linear unit: `x` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere.
 
     Parameters
@@ -196,12 +193,11 @@ def elu(x: A, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> A:
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    result: A = _exponential_below(x, x, alpha, 1.0, xp)
-    return result
+    return _exponential_below(x, x, alpha, 1.0, xp)
 
 
 @on_arrays
-def celu(x: A, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> A:
+def celu(x: Array, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> Array:
     """Elu with a continuous derivative: ``alpha * (exp(x / alpha) - 1)`` below 0.
 
     Parameters
@@ -226,12 +222,11 @@ def celu(x: A, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> A:
     >>> celu(np.array([-1000.0, 0.0, 2.0]), alpha=0.5)
     array([-0.5,  0. ,  2. ])
     """
-    result: A = _exponential_below(x, x / filled(x, alpha, xp), alpha, 1.0, xp)
-    return result
+    return _exponential_below(x, x / filled(x, alpha, xp), alpha, 1.0, xp)
 
 
 @on_arrays
-def selu(x: A, /, *, xp: Namespace = None) -> A:
+def selu(x: Array, /, *, xp: Namespace = None) -> Array:
     """Elu of such an `alpha` and a scale that values keep mean 0 and variance 1 from layer to layer.
 
     Parameters
@@ -254,12 +249,11 @@ def selu(x: A, /, *, xp: Namespace = None) -> A:
     >>> selu(np.array([-1000.0, 0.0, 2.0])).round(6)
     array([-1.758099,  0.      ,  2.101402])
     """
-    result: A = _exponential_below(x, x, SELU_SCALE * SELU_ALPHA, SELU_SCALE, xp)
-    return result
+    return _exponential_below(x, x, SELU_SCALE * SELU_ALPHA, SELU_SCALE, xp)
 
 
 @on_arrays
-def threshold(x: A, /, *, threshold: Parameter, value: Parameter, xp: Namespace = None) -> A:
+def threshold(x: Array, /, *, threshold: Parameter, value: Parameter, xp: Namespace = None) -> Array:
     """`x` where it is above `threshold`, `value` elsewhere.
 
     Parameters
@@ -279,12 +273,11 @@ def threshold(x: A, /, *, threshold: Parameter, value: Parameter, xp: Namespace 
     >>> threshold(np.array([-1.0, 0.5, 2.0]), threshold=1, value=0)
     array([0., 0., 2.])
     """
-    result: A = xp.where(x <= threshold, filled(x, value, xp), x)
-    return result
+    return xp.where(x <= threshold, filled(x, value, xp), x)
 
 
 @on_arrays
-def softshrink(x: A, /, *, width: Parameter = 0.5, xp: Namespace = None) -> A:
+def softshrink(x: Array, /, *, width: Parameter = 0.5, xp: Namespace = None) -> Array:
     """`x` brought nearer to 0 by `width`, 0 where it is no further from it.
 
     Parameters
@@ -304,12 +297,11 @@ def softshrink(x: A, /, *, width: Parameter = 0.5, xp: Namespace = None) -> A:
     >>> softshrink(np.array([-2.0, 0.1, 2.0]))
     array([-1.5,  0. ,  1.5])
     """
-    result: A = x - xp.clip(x, -width, width)
-    return result
+    return x - xp.clip(x, -width, width)
 
 
 @on_arrays
-def hardshrink(x: A, /, *, width: Parameter = 0.5, xp: Namespace = None) -> A:
+def hardshrink(x: Array, /, *, width: Parameter = 0.5, xp: Namespace = None) -> Array:
     """`x` where it is further than `width` from 0, else 0.
 
     Parameters
@@ -329,5 +321,4 @@ def hardshrink(x: A, /, *, width: Parameter = 0.5, xp: Namespace = None) -> A:
     >>> hardshrink(np.array([-2.0, 0.1, 2.0]))
     array([-2.,  0.,  2.])
     """
-    result: A = xp.where(xp.abs(x) <= width, xp.zeros_like(x), x)
-    return result
+    return xp.where(xp.abs(x) <= width, xp.zeros_like(x), x)

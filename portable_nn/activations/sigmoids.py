@@ -1,6 +1,6 @@
 """Activations that rise between two bounds, and what comes of them."""
 
-from portable_nn._typing import A, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, last, on_arrays
 from portable_nn.activations.elementary import clip
 from portable_nn.activations.smooth import softplus
@@ -18,7 +18,7 @@ __all__ = [
 
 
 @on_arrays
-def sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+def sigmoid(x: Array, /, *, xp: Namespace = None) -> Array:
     """Logistic sigmoid, ``1 / (1 + exp(-x))``.
 
     No overflow for any finite `x`, full relative accuracy in the far tail, and the derivative 1/4 at 0.
@@ -40,12 +40,11 @@ def sigmoid(x: A, /, *, xp: Namespace = None) -> A:
     array([0. , 0.5, 1. ])
     """
     e = xp.exp(xp.minimum(x, xp.full_like(x, last(x, xp))))
-    result: A = e / (1 + e)
-    return result
+    return e / (1 + e)
 
 
 @on_arrays
-def log_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+def log_sigmoid(x: Array, /, *, xp: Namespace = None) -> Array:
     """The logarithm of the sigmoid, ``-log(1 + exp(-x))``, without overflow.
 
     Parameters
@@ -64,12 +63,13 @@ def log_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
     >>> log_sigmoid(np.array([-1000.0, 0.0, 10.0])).round(6)
     array([-1.00000e+03, -6.93147e-01, -4.50000e-05])
     """
-    result: A = -softplus(-x, xp=xp)
-    return result
+    return -softplus(-x, xp=xp)
 
 
 @on_arrays
-def hard_sigmoid(x: A, /, *, slope: Parameter = 1 / 6, offset: Parameter = 0.5, xp: Namespace = None) -> A:
+def hard_sigmoid(
+    x: Array, /, *, slope: Parameter = 1 / 6, offset: Parameter = 0.5, xp: Namespace = None
+) -> Array:
     """``slope * x + offset`` between 0 and 1.
 
     Parameters
@@ -89,12 +89,11 @@ def hard_sigmoid(x: A, /, *, slope: Parameter = 1 / 6, offset: Parameter = 0.5, 
     >>> hard_sigmoid(np.array([-4.0, 0.0, 1.5]))
     array([0.  , 0.5 , 0.75])
     """
-    result: A = xp.clip(slope * x + offset, 0.0, 1.0)
-    return result
+    return xp.clip(slope * x + offset, 0.0, 1.0)
 
 
 @on_arrays
-def sparse_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
+def sparse_sigmoid(x: Array, /, *, xp: Namespace = None) -> Array:
     """``(x + 1) / 2`` between 0 and 1, the derivative of `sparse_plus`.
 
     Parameters
@@ -117,7 +116,7 @@ def sparse_sigmoid(x: A, /, *, xp: Namespace = None) -> A:
 
 
 @on_arrays
-def tanh(x: A, /, *, xp: Namespace = None) -> A:
+def tanh(x: Array, /, *, xp: Namespace = None) -> Array:
     """Hyperbolic tangent.
 
     Parameters
@@ -136,12 +135,11 @@ def tanh(x: A, /, *, xp: Namespace = None) -> A:
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    result: A = xp.tanh(x)
-    return result
+    return xp.tanh(x)
 
 
 @on_arrays
-def hard_tanh(x: A, /, *, low: Parameter = -1.0, high: Parameter = 1.0, xp: Namespace = None) -> A:
+def hard_tanh(x: Array, /, *, low: Parameter = -1.0, high: Parameter = 1.0, xp: Namespace = None) -> Array:
     """`x`, but no less than `low` and no more than `high`.
 
     Parameters
@@ -165,7 +163,7 @@ def hard_tanh(x: A, /, *, low: Parameter = -1.0, high: Parameter = 1.0, xp: Name
 
 
 @on_arrays
-def tanhshrink(x: A, /, *, xp: Namespace = None) -> A:
+def tanhshrink(x: Array, /, *, xp: Namespace = None) -> Array:
     """``x - tanh(x)``.
 
     Parameters
@@ -184,12 +182,11 @@ def tanhshrink(x: A, /, *, xp: Namespace = None) -> A:
     >>> tanhshrink(np.array([-2.0, 0.0, 2.0])).round(6)
     array([-1.035972,  0.      ,  1.035972])
     """
-    result: A = x - xp.tanh(x)
-    return result
+    return x - xp.tanh(x)
 
 
 @on_arrays
-def softsign(x: A, /, *, xp: Namespace = None) -> A:
+def softsign(x: Array, /, *, xp: Namespace = None) -> Array:
     """``x / (1 + |x|)``.
 
     Parameters
@@ -208,5 +205,4 @@ def softsign(x: A, /, *, xp: Namespace = None) -> A:
     >>> softsign(np.array([-3.0, 0.0, 1.0]))
     array([-0.75,  0.  ,  0.5 ])
     """
-    result: A = x / (1 + xp.abs(x))
-    return result
+    return x / (1 + xp.abs(x))

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from portable_nn._typing import A, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, filled, last, on_arrays
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
 
 
 @on_arrays
-def softplus(x: A, /, *, beta: Parameter = 1.0, threshold: Parameter = inf, xp: Namespace = None) -> A:
+def softplus(x: Array, /, *, beta: Parameter = 1.0, threshold: Parameter = inf, xp: Namespace = None) -> Array:
     """``log(1 + exp(beta * x)) / beta``, a smooth relu, without overflow.
 
     Parameters
@@ -38,15 +38,14 @@ def softplus(x: A, /, *, beta: Parameter = 1.0, threshold: Parameter = inf, xp: 
     scaled = beta * x
     highest = xp.full_like(x, last(x, xp))
     above = xp.maximum(scaled - highest, xp.zeros_like(x))
-    result: A = (xp.log1p(xp.exp(xp.minimum(scaled, highest))) + above) / beta
+    result = (xp.log1p(xp.exp(xp.minimum(scaled, highest))) + above) / beta
     if isinstance(threshold, float) and threshold == inf:
         return result
-    linear: A = xp.where(scaled > threshold, x, result)
-    return linear
+    return xp.where(scaled > threshold, x, result)
 
 
 @on_arrays
-def squareplus(x: A, /, *, b: Parameter = 4.0, xp: Namespace = None) -> A:
+def squareplus(x: Array, /, *, b: Parameter = 4.0, xp: Namespace = None) -> Array:
     """``(x + sqrt(x**2 + b)) / 2``, without cancellation where `x` is negative.
 
     Parameters
@@ -73,12 +72,11 @@ def squareplus(x: A, /, *, b: Parameter = 4.0, xp: Namespace = None) -> A:
     """
     size = xp.copysign(xp.ones_like(x), x) * x  # |x|, whose derivative at 0 is 1 as on its right
     root = xp.hypot(x, xp.sqrt(filled(x, b, xp)))
-    result: A = xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * b / (0.5 * root + 0.5 * size)
-    return result
+    return xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * b / (0.5 * root + 0.5 * size)
 
 
 @on_arrays
-def sparse_plus(x: A, /, *, xp: Namespace = None) -> A:
+def sparse_plus(x: Array, /, *, xp: Namespace = None) -> Array:
     """0 up to -1, `x` from 1 on, ``(x + 1)**2 / 4`` between.
 
     Parameters
@@ -98,5 +96,4 @@ def sparse_plus(x: A, /, *, xp: Namespace = None) -> A:
     array([0.  , 0.25, 2.  ])
     """
     rising = xp.clip(x, -1.0, 1.0) + 1
-    result: A = xp.where(x >= 1, x, 0.25 * rising * rising)
-    return result
+    return xp.where(x >= 1, x, 0.25 * rising * rising)

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from portable_nn._typing import A, Array, Namespace
+from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import on_arrays
 from portable_nn.activations.rectifiers import relu
 from portable_nn.activations.sigmoids import sigmoid
@@ -39,7 +39,7 @@ def bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
 
 
 @on_arrays
-def softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+def softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Softmax along one axis: ``exp(x) / sum(exp(x))``, computed without overflow.
 
     The maximum along `axis` is subtracted first, which changes no quotient. Every slice along `axis` is
@@ -72,12 +72,11 @@ def softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     half = 0.5 * x  # the difference of two halves is finite
     root = xp.exp(half - xp.max(half, axis=axis, keepdims=True))
     e = root * root
-    result: A = e / xp.sum(e, axis=axis, keepdims=True)
-    return result
+    return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 @on_arrays
-def softmin(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+def softmin(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Softmax of ``-x``: the smallest value gets most.
 
     Parameters
@@ -103,12 +102,11 @@ def softmin(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     >>> softmin(np.array([0.0, 0.0, 1000.0]))
     array([0.5, 0.5, 0. ])
     """
-    result: A = softmax(-x, axis, xp=xp)
-    return result
+    return softmax(-x, axis, xp=xp)
 
 
 @on_arrays
-def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+def log_softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
 
     What lies further below the maximum than the dtype's largest number is -inf.
@@ -139,12 +137,11 @@ def log_softmax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     axis = _along(x, axis)
     largest = xp.max(x, axis=axis, keepdims=True)
     shifted = x - xp.where(largest < inf, largest, xp.zeros_like(largest))
-    result: A = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
-    return result
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
 @on_arrays
-def sparsemax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+def sparsemax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """The distribution that is nearest to `x` along one axis; small probabilities are 0.
 
     Parameters
@@ -182,12 +179,11 @@ def sparsemax(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     count = xp.cumulative_sum(xp.ones_like(x), axis=axis)
     supported = xp.astype(1 + count * descending > xp.cumulative_sum(descending, axis=axis), x.dtype)
     total, n = (xp.sum(terms, axis=axis, keepdims=True) for terms in (supported * descending, supported))
-    result: A = relu(shifted - (total - 1) / n, xp=xp)
-    return result
+    return relu(shifted - (total - 1) / n, xp=xp)
 
 
 @on_arrays
-def glu(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
+def glu(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Gated linear unit: the first half along one axis times the sigmoid of the second.
 
     Parameters
@@ -222,5 +218,4 @@ def glu(x: A, /, axis: int = -1, *, xp: Namespace = None) -> A:
     if odd:
         raise ShapeError(f"glu halves an axis, and axis {axis} of shape {tuple(x.shape)} has an odd length")
     before = (slice(None),) * axis
-    result: A = x[(*before, slice(half), ...)] * sigmoid(x[(*before, slice(half, None), ...)], xp=xp)
-    return result
+    return x[(*before, slice(half), ...)] * sigmoid(x[(*before, slice(half, None), ...)], xp=xp)
