@@ -10,7 +10,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from portable_nn._typing import Array, DType, Namespace, NumPyArray
+from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.errors import InputError, ShapeError
 
 __all__ = [
@@ -168,18 +168,18 @@ def check_real(x: Array, xp: Namespace) -> bool:
     return True
 
 
-def float_name(dtype: DType, xp: Namespace) -> str:
+def float_name(dtype: DType, xp: Namespace) -> FloatName:
     """The name of a floating dtype of the namespace, an `InputError` if no network computes in it."""
     if isinstance(dtype, np.dtype):  # whatever names the namespace has: Dask's has no float16
         found = dtype.name
     else:
         found = next((name for name in FLOATS if getattr(xp, name, None) == dtype), "")
     if found in FLOATS:
-        return found
+        return found  # type: ignore[return-value]
     raise InputError(f"networks compute in {', '.join(FLOATS)}, got dtype {dtype}: cast it to one of them")
 
 
-def dtype_named(dtype: object) -> str | None:
+def dtype_named(dtype: object) -> FloatName | None:
     """The name of a floating dtype, which may be of NumPy, PyTorch, JAX; None if no network computes in it."""
     name = dtype
     if not isinstance(dtype, str):
@@ -187,7 +187,7 @@ def dtype_named(dtype: object) -> str | None:
             name = np.dtype(dtype).name if dtype is not None else ""  # type: ignore[call-overload]
         except (TypeError, ValueError):  # of PyTorch: torch.float16
             name = str(dtype).rpartition(".")[2]
-    return str(name) if name in tuple(FLOATS) else None
+    return str(name) if name in tuple(FLOATS) else None  # type: ignore[return-value]
 
 
 def native(dtype: DType) -> DType:

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any, Self, final, get_args, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portable_nn import backends
 from portable_nn._arrays import dtype_named
 from portable_nn._display import html_table, layer_table, text_table
 from portable_nn._options import unknown
-from portable_nn._typing import A, NumPyArray
+from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, NumPyArray, Table
 from portable_nn.backends import FLOATS, Backend, Forward
 from portable_nn.errors import AccuracyError, NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
@@ -113,7 +114,7 @@ class Network:
         *,
         backend: Backend | None = None,
         compiled: bool = False,
-        dtype: str | None = None,
+        dtype: FloatName | None = None,
         **meaning: Any,
     ) -> Self:
         if isinstance(layers, Layer):
@@ -141,7 +142,7 @@ class Network:
         self.meaning: Meaning
         self.passes: Passes
         self._shapes: tuple[Shape | None, ...]  # of a sample, before the first layer and after each
-        self._dtype: str
+        self._dtype: FloatName
         self.__dict__.update(
             layers=layers,
             backend=backend,
@@ -163,7 +164,19 @@ class Network:
     def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"networks are immutable, {name} stays")
 
-    def __call__(self, x: A) -> A:
+    @overload
+    def __call__(self, x: Table | dict[str, Any]) -> Any: ...
+
+    @overload
+    def __call__(self, x: NDArray[F]) -> NDArray[F]: ...
+
+    @overload
+    def __call__(self, x: NDArray[Exact] | Numbers) -> NDArray[np.floating[Any]]: ...
+
+    @overload
+    def __call__(self, x: A) -> A: ...
+
+    def __call__(self, x: Array) -> Array:
         """The outputs of the last layer.
 
         Parameters
@@ -191,9 +204,18 @@ class Network:
         PlacementError
             If the network is bound, and `x` is elsewhere.
         """
-        return self.passes.find("outputs", x)(x)  # type: ignore[no-any-return]
+        return self.passes.find("outputs", x)(x)
 
-    def predict(self, x: A) -> A:
+    @overload
+    def predict(self, x: Table | dict[str, Any]) -> Any: ...
+
+    @overload
+    def predict(self, x: NDArray[Any] | Numbers) -> NDArray[np.intp]: ...
+
+    @overload
+    def predict(self, x: A) -> A: ...
+
+    def predict(self, x: Array) -> Array:
         """The label of each sample.
 
         The index of the largest output, taken before a last activation that keeps the order: a softmax cannot
@@ -217,9 +239,21 @@ class Network:
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
-        return self.passes.find("labels", x)(x)  # type: ignore[no-any-return]
+        return self.passes.find("labels", x)(x)
 
-    def logits(self, x: A) -> A:
+    @overload
+    def logits(self, x: Table | dict[str, Any]) -> Any: ...
+
+    @overload
+    def logits(self, x: NDArray[F]) -> NDArray[F]: ...
+
+    @overload
+    def logits(self, x: NDArray[Exact] | Numbers) -> NDArray[np.floating[Any]]: ...
+
+    @overload
+    def logits(self, x: A) -> A: ...
+
+    def logits(self, x: Array) -> Array:
         """The outputs before a last activation that keeps their order; `predict` gives the labels they mean.
 
         Parameters
@@ -237,9 +271,9 @@ class Network:
         NetworkError, InputError, ShapeError, PlacementError
             As in `predict`.
         """
-        return self.passes.find("logits", x)(x)  # type: ignore[no-any-return]
+        return self.passes.find("logits", x)(x)
 
-    def to(self, spec: Any) -> Self:
+    def to(self, spec: str | Backend | Device) -> Self:
         """The same network for arrays of one backend alone, its weights placed there now.
 
         So nothing moves when it is called, and arrays of another library or device are an error.
@@ -275,7 +309,7 @@ class Network:
             return self
         return self._remade(self._numpy_layers(), compiled=self.compiled)
 
-    def astype(self, dtype: Any) -> Self:
+    def astype(self, dtype: FloatLike) -> Self:
         """The same network with its weights in another dtype, where it is.
 
         Parameters
@@ -516,7 +550,7 @@ class Network:
         return self.meaning.input_dtype
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> FloatName:
         """The name of the weights' dtype, the widest where they differ."""
         if self.passes.follows or self.backend is None:
             return self._dtype
@@ -540,7 +574,7 @@ def _architecture(layer: Layer) -> tuple[Any, ...]:
 
 
 def _rebuilt(
-    layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: str, meaning: dict[str, Any]
+    layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: FloatName, meaning: dict[str, Any]
 ) -> Network:
     net = object.__new__(Network)._fill(layers, compiled=compiled, dtype=dtype, **meaning)
     if spec is None or net.backend == backends.get(spec):

@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._arrays import as_array, check_real, namespace, native
-from portable_nn._typing import Array, DType, Namespace, NumPyArray
+from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Activation, Graph, Layers, Shape, fitted, fused
@@ -407,7 +407,7 @@ def beside(backend: Backend | None, array: Array) -> Array:
     return array
 
 
-def common_dtype(layers: Layers, backend: Backend) -> str:
+def common_dtype(layers: Layers, backend: Backend) -> FloatName:
     """The name of the widest dtype of the weights, float32 where there are none."""
     dtypes = [array.dtype for layer in layers for array in layer.arrays.values()]
     try:

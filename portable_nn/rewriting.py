@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from portable_nn._typing import Array
+from portable_nn._typing import Array, Plain
 from portable_nn.activations import BOUNDED_SOFTMAX, bounds, is_strictly_increasing
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, fused
 
@@ -156,7 +156,7 @@ def _merged_neighbours(layers: Layers, merge: Callable[[Layer, Layer], Layers | 
     return tuple(done)
 
 
-def _dense(weight: Array, bias: Array, activation: str, dtype: str) -> Layers | None:
+def _dense(weight: Array, bias: Array, activation: Plain, dtype: str) -> Layers | None:
     """One layer of weights that were folded, none where they do not fit the dtype."""
     return (Dense(weight, bias, activation),) if _fit((weight, bias), dtype) else None
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 
 from portable_nn._arrays import float_name, is_narrow
-from portable_nn._typing import Array, Device, DType, Namespace
+from portable_nn._typing import Array, Device, DType, FloatName, Namespace
 from portable_nn.activations import FUNCTIONS
 from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer
 
@@ -155,7 +155,7 @@ class Backend:
             found = getattr(self.xp, name, None)
         return info.default_dtypes(device=self.device)["real floating"] if found is None else found
 
-    def dtype_name(self, dtype: DType) -> str:
+    def dtype_name(self, dtype: DType) -> FloatName:
         """The name of a floating dtype of this library, an `InputError` if no network computes in it."""
         return float_name(dtype, self.xp)
 

@@ -14,7 +14,7 @@ import array_api_compat
 import numpy as np
 
 from portable_nn._arrays import namespace, native
-from portable_nn._typing import Array, Device, DType
+from portable_nn._typing import Array, Device, DType, FloatName
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError, InputError
 
@@ -123,9 +123,10 @@ class Dask(Backend):
         """As the blocks have it."""
         return self.device.dtype(name)
 
-    def dtype_name(self, dtype: DType) -> str:
+    def dtype_name(self, dtype: DType) -> FloatName:
         """As the blocks have it."""
-        return str(self.device.dtype_name(dtype))
+        found: FloatName = self.device.dtype_name(dtype)
+        return found
 
     def computed_in(self, dtype: str) -> str:
         """As the blocks are."""

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
-from portable_nn._typing import Array, DType
+from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
@@ -58,7 +58,7 @@ class NumPy(Backend):
         """Nothing: there is one device."""
         return ""
 
-    def dtype_name(self, dtype: DType) -> str:
+    def dtype_name(self, dtype: DType) -> FloatName:
         """In whatever byte order."""
         return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 

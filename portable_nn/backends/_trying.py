@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal
 
 import numpy as np
 
+from portable_nn._typing import State
 from portable_nn.backends._base import Backend
 
 __all__ = ["Status", "first_line", "import_problem", "is_missing", "probe", "status_of"]
@@ -36,7 +36,7 @@ class Status:
     """
 
     name: str
-    state: Literal["ready", "no device", "import failed", "not installed"]
+    state: State
     version: str | None = None
     devices: tuple[str, ...] = ()
     reason: str = ""

@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn import backends as libraries
 from portable_nn._arrays import as_array, as_labels, dtype_named, namespace
 from portable_nn._options import check_count, check_integer, check_list, check_number, unknown
-from portable_nn._typing import Array, NumPyArray
+from portable_nn._typing import Array, FloatName, NumPyArray
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
@@ -141,7 +141,7 @@ def compare(
     return Comparison(model, repr(net), classes, len(wanted.outputs), sizes, rows, here)
 
 
-def _dtype(given: object) -> str:
+def _dtype(given: object) -> FloatName:
     name = dtype_named(given)
     if name is None:
         raise NetworkError(unknown("dtype", given, FLOATS))

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._typing import Array, NumPyArray
+from portable_nn._typing import Array, FloatName, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
 from portable_nn.comparison.records import ColdStart, Measured, Speed
@@ -42,7 +42,7 @@ class Task:
     """
 
     backend: str | Backend
-    dtype: str
+    dtype: FloatName
     batch_sizes: tuple[int, ...]
     warm_up: int
     iterations: int | None

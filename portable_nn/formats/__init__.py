@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from portable_nn._options import hint, unknown
-from portable_nn._typing import Array
+from portable_nn._typing import ActivationName, Weights
 from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError, NetworkError
@@ -54,9 +54,9 @@ def load(
     *,
     format: Format | None = None,  # noqa: A002
     layers: Iterable[str | Layer] | None = None,
-    activation: str | Activation | None = None,
-    last: str | Activation | None = None,
-    rescale: Array = None,
+    activation: ActivationName | Activation | None = None,
+    last: ActivationName | Activation | None = None,
+    rescale: float | Weights | None = None,
     task: Task | None = None,
     verify: bool = True,
 ) -> Network:

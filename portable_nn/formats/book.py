@@ -45,9 +45,11 @@ def book_network(arrays: Mapping[str, Array], source: object = "the dict") -> Ne
             f"{source} holds arrays {', '.join(sorted(arrays)) or 'none'}: name them W1, b1, W2, b2, …, or "
             "build the network with portable_nn.Network and save it with portable_nn.save"
         )
-    activations = ["sigmoid"] * (depth - 1) + ["softmax"]
     try:
-        dense = (Dense(arrays[f"W{i}"], arrays[f"b{i}"], name) for i, name in enumerate(activations, 1))
+        dense = (
+            Dense(arrays[f"W{i}"], arrays[f"b{i}"], "sigmoid" if i < depth else "softmax")
+            for i in range(1, depth + 1)
+        )
         return Network((Rescaling(1 / 255), *dense))
     except NetworkError as error:
         raise FormatError(f"{source} holds no network: {error}") from error

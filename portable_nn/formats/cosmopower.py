@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import FormatError
 from portable_nn.layers import Activation, Dense, Layer, Rescaling, standardized
 from portable_nn.network import Network
@@ -54,7 +54,7 @@ def cosmopower_network(
     content: object,
     source: object = "the content",
     *,
-    last: str | Activation | None = None,
+    last: ActivationName | Activation | None = None,
     budget: Budget | None = None,
 ) -> Network:
     """Build the network of an emulator.
@@ -115,7 +115,7 @@ def cosmopower_network(
         raise FormatError(f"{source} is no emulator of CosmoPower's: {error}") from error
 
 
-def _network(fields: Mapping[str, Any], last: str | Activation) -> Network:
+def _network(fields: Mapping[str, Any], last: ActivationName | Activation) -> Network:
     *hidden, (weight, bias) = _linear(fields)
     if "hyper_params" in fields:
         learned = _pairs(_list(fields, "hyper_params"))

@@ -18,12 +18,12 @@ from portable_nn.readers.pickles import Record
 
 __all__ = ["INVERSES", "PREDICTORS", "TRANSFORMERS", "Step", "class_and_fields"]
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Any] = {
     "logistic": "sigmoid",
     **{name: name for name in ("identity", "tanh", "relu", "softmax", "exp")},
 }
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Any] = {
     **{
         f"numpy.{name}": name
         for name in ("exp", "expm1", "log", "log1p", "log10", "reciprocal", "sqrt", "square", "tanh")

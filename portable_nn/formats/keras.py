@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.keras_config import Node, chain, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
@@ -41,8 +41,8 @@ def read_keras(
     path: str | os.PathLike[str],
     *,
     layers: Iterable[str | Layer] | None = None,
-    activation: str | Activation | None = None,
-    last: str | Activation | None = None,
+    activation: ActivationName | Activation | None = None,
+    last: ActivationName | Activation | None = None,
     rescale: float | None = None,
 ) -> Network:
     """Read a `.keras` or `.h5` file of a Sequential or Functional model that is a chain of layers.

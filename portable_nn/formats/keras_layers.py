@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import class_name
 from portable_nn.formats.states import batch_normalization
@@ -70,15 +70,15 @@ class Described:
             raise NetworkError(f"it works along axis {axis!r:.40}: only the last one is read")
 
 
-def _elu(layer: Described) -> tuple[str, Parameters]:
+def _elu(layer: Described) -> tuple[ActivationName, Parameters]:
     return "elu", {"alpha": layer.number("alpha", default=1.0)}
 
 
-def _leaky_relu(layer: Described) -> tuple[str, Parameters]:
+def _leaky_relu(layer: Described) -> tuple[ActivationName, Parameters]:
     return "leaky_relu", {"negative_slope": layer.number("negative_slope", "alpha", default=0.3)}
 
 
-def _relu(layer: Described) -> tuple[str, Parameters]:
+def _relu(layer: Described) -> tuple[ActivationName, Parameters]:
     most = layer.number("max_value", default=inf)
     slope = layer.number("negative_slope", default=0.0)
     threshold = layer.number("threshold", default=0.0)
@@ -89,16 +89,16 @@ def _relu(layer: Described) -> tuple[str, Parameters]:
     return "clipped_relu", {"max_value": most, "negative_slope": slope, "threshold": threshold}
 
 
-def _thresholded_relu(layer: Described) -> tuple[str, Parameters]:
+def _thresholded_relu(layer: Described) -> tuple[ActivationName, Parameters]:
     return "threshold", {"threshold": layer.number("theta", default=1.0), "value": 0.0}
 
 
-def _softmax(layer: Described) -> tuple[str, Parameters]:
+def _softmax(layer: Described) -> tuple[ActivationName, Parameters]:
     layer.check_last_axis()
     return "softmax", {}
 
 
-PARAMETRIC: dict[str, Callable[[Described], tuple[str, Parameters]]] = {
+PARAMETRIC: dict[str, Callable[[Described], tuple[ActivationName, Parameters]]] = {
     "ELU": _elu,
     "LeakyReLU": _leaky_relu,
     "ReLU": _relu,
@@ -107,7 +107,7 @@ PARAMETRIC: dict[str, Callable[[Described], tuple[str, Parameters]]] = {
 }
 """Layers that are activations; Keras takes them as the activation of another layer, too."""
 
-ACTIVATIONS: dict[str, tuple[str, Parameters]] = {
+ACTIVATIONS: dict[str, tuple[ActivationName, Parameters]] = {
     "celu": ("celu", {}),
     "elu": ("elu", {}),
     "exponential": ("exp", {}),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._typing import Array
+from portable_nn._typing import ActivationName, Array
 from portable_nn.activations import parameters_of
 from portable_nn.errors import NetworkError
 from portable_nn.formats.states import batch_normalization, machine_epsilon, undoing
@@ -33,8 +33,13 @@ WRAPPERS = {
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
 }
 NOTHING = ("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
-ALONG_AN_AXIS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Softmin": "softmin", "GLU": "glu"}
-ELEMENTWISE: dict[str, tuple[str, dict[str, str]]] = {
+ALONG_AN_AXIS: dict[str, ActivationName] = {
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Softmin": "softmin",
+    "GLU": "glu",
+}
+ELEMENTWISE: dict[str, tuple[ActivationName, dict[str, str]]] = {
     "CELU": ("celu", {"alpha": "alpha"}),
     "ELU": ("elu", {"alpha": "alpha"}),
     "Hardshrink": ("hardshrink", {"lambd": "width"}),
@@ -264,7 +269,7 @@ def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np
     raise NetworkError("it has no counterpart here: export the model with torch.onnx.export")
 
 
-def _activation(name: str, **parameters: float) -> Activation:
+def _activation(name: ActivationName, **parameters: float) -> Activation:
     """The activation, without parameters where they are its defaults: a Dense can take it then."""
     defaults = parameters_of(name)
     return Activation(name, **{key: value for key, value in parameters.items() if value != defaults[key]})

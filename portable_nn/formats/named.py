@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from portable_nn._typing import Array, NumPyArray
+from portable_nn._typing import ActivationName, Array, NumPyArray
 from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.book import book_network
 from portable_nn.formats.cosmopower import cosmopower_network, is_cosmopower
@@ -153,8 +153,8 @@ def named_network(
     *,
     book: bool = False,
     layers: Iterable[str | Layer] | None = None,
-    activation: str | Activation | None = None,
-    last: str | Activation | None = None,
+    activation: ActivationName | Activation | None = None,
+    last: ActivationName | Activation | None = None,
     rescale: Array = None,
     budget: Budget | None = None,
 ) -> Network:
@@ -222,7 +222,9 @@ def _is_the_books(arrays: Mapping[str, Any]) -> bool:
 
 
 def _numbered_layers(
-    arrays: Mapping[str, NumPyArray], activation: str | Activation | None, last: str | Activation | None
+    arrays: Mapping[str, NumPyArray],
+    activation: ActivationName | Activation | None,
+    last: ActivationName | Activation | None,
 ) -> Layers:
     """The layers of weights and biases with numbers, and what is between them."""
     dense = [Dense(*linear) for linear in _linears(arrays)]

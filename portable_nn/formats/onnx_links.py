@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.formats.onnx_classical import CLASSICAL, Layers, Link, affine
 from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling, Shape, standardized
 
 __all__ = ["LINKS"]
 
 
-PLAIN = {
+PLAIN: dict[str, ActivationName] = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softplus": "softplus", "Softsign": "softsign",
     "HardSwish": "hard_swish", "Mish": "mish", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Abs": "absolute",
     "Sin": "sine", "Cos": "cosine", "Reciprocal": "reciprocal", "Erf": "erf",
@@ -61,7 +61,12 @@ def _power(link: Link) -> Layers:
     if value is None or value.size != 1:
         return None
     number = float(value.reshape(()))
-    named = {(0, 2.0): "square", (0, 0.5): "sqrt", (0, -1.0): "reciprocal", (1, 10.0): "exp10"}
+    named: dict[tuple[int, float], ActivationName] = {
+        (0, 2.0): "square",
+        (0, 0.5): "sqrt",
+        (0, -1.0): "reciprocal",
+        (1, 10.0): "exp10",
+    }
     name = named.get((link.at, number))
     return None if name is None else (Activation(name),)
 
@@ -87,7 +92,7 @@ def _gemm(link: Link) -> Layers:
     return (Dense(weight, scaled),)
 
 
-def _along(name: str) -> Callable[[Link], Layers]:
+def _along(name: ActivationName) -> Callable[[Link], Layers]:
     """A softmax: along the last axis, and before opset 13 along all from one on."""
 
     def lowered(link: Link) -> Layers:
@@ -98,11 +103,11 @@ def _along(name: str) -> Callable[[Link], Layers]:
     return lowered
 
 
-def _plain(name: str) -> Callable[[Link], Layers]:
+def _plain(name: ActivationName) -> Callable[[Link], Layers]:
     return lambda _: (Activation(name),)
 
 
-def _parametrised(name: str, **parameters: tuple[str, float]) -> Callable[[Link], Layers]:
+def _parametrised(name: ActivationName, **parameters: tuple[str, float]) -> Callable[[Link], Layers]:
     """An activation whose parameters are attributes, by their names and defaults."""
     return lambda link: (Activation(name, **{key: link.get(*each) for key, each in parameters.items()}),)
 
@@ -122,7 +127,7 @@ def _selu(link: Link) -> Layers:
 
 def _shrink(link: Link) -> Layers:
     bias, width = link.get("bias", 0.0), link.get("lambd", 0.5)
-    named = {width: "softshrink", 0.0: "hardshrink"}
+    named: dict[float, ActivationName] = {width: "softshrink", 0.0: "hardshrink"}
     return (Activation(named[bias], width=width),) if bias in named else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._typing import Array
+from portable_nn._typing import ActivationName, Array
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.kinds import format_of
 from portable_nn.formats.modules import is_module, module_layers
@@ -31,8 +31,8 @@ def read_pytorch(
     path: str | os.PathLike[str],
     *,
     layers: Iterable[str | Layer] | None = None,
-    activation: str | Activation | None = None,
-    last: str | Activation | None = None,
+    activation: ActivationName | Activation | None = None,
+    last: ActivationName | Activation | None = None,
     rescale: Array = None,
 ) -> Network:
     """Read a model of PyTorch: a `torch.nn.Sequential` that was saved whole, or a state dict.

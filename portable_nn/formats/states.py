@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn._options import hint, unknown
-from portable_nn._typing import Array
+from portable_nn._typing import ActivationName, Array
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED
 from portable_nn.errors import NetworkError, PortableNNError
 from portable_nn.layers import (
@@ -48,8 +48,8 @@ def state_layers(
     arrays: Mapping[str, Array],
     *,
     layers: Iterable[str | Layer] | None = None,
-    activation: str | Activation | None = None,
-    last: str | Activation | None = None,
+    activation: ActivationName | Activation | None = None,
+    last: ActivationName | Activation | None = None,
 ) -> Layers:
     """Build the layers of named weights.
 
@@ -240,7 +240,7 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Laye
         elif not isinstance(entry, str):
             raise NetworkError(f"an activation is given by its name: {unknown('activation', entry, ACTIVATIONS)}")
         elif entry in ACTIVATIONS:
-            yield Activation(entry)
+            yield Activation(entry)  # type: ignore[arg-type]
         else:
             meant = hint(entry, [*modules, *ACTIVATIONS], ALSO_CALLED.get(str(entry).lower()))
             raise NetworkError(

@@ -7,7 +7,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from portable_nn._options import unknown
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import ActivationName, Array, Namespace, Weights
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, parameters_of
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
@@ -50,10 +50,10 @@ class Activation:
     Activation('leaky_relu', negative_slope=0.2)
     """
 
-    name: str
+    name: ActivationName
     parameters: dict[str, Any] = field(default_factory=dict)
 
-    def __init__(self, name: str, **parameters: Any) -> None:
+    def __init__(self, name: ActivationName, **parameters: float | Weights) -> None:
         if not isinstance(name, str) or name not in ACTIVATIONS:
             raise NetworkError(
                 f"Activation: {unknown('activation', name, ACTIVATIONS, ALSO_CALLED.get(str(name).lower()))}"

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from portable_nn._arrays import namespace
 from portable_nn._options import unknown
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import Array, Namespace, Plain, Weights
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, PLAIN
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
@@ -44,7 +44,13 @@ class Dense:
 
     weight: Array  # (n_in, n_out)
     bias: Array = None  # (n_out,)
-    activation: str = "identity"
+    activation: Plain = "identity"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, weight: Weights, bias: Weights | None = None, activation: Plain = "identity"
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if callable(self.weight) and hasattr(self.weight, "weight"):
@@ -73,7 +79,7 @@ class Dense:
         object.__setattr__(self, "bias", bias)
 
     @classmethod
-    def from_linear(cls, weight: Any, bias: Array = None, activation: str = "identity") -> Self:
+    def from_linear(cls, weight: Any, bias: Weights | None = None, activation: Plain = "identity") -> Self:
         """The layer of weights as PyTorch's `nn.Linear` and ONNX's `Gemm` hold them: (n_out, n_in).
 
         A square weight does not tell which way it stands: this says it.

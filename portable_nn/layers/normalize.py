@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from portable_nn._arrays import is_narrow
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import Array, Namespace, Weights
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
@@ -53,6 +53,16 @@ class Normalize:
     offset: Array = None  # (n,)
     epsilon: float = 1e-5
     centred: bool = True
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            scale: Weights | None = None,
+            offset: Weights | None = None,
+            epsilon: float = 1e-5,
+            centred: bool = True,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("scale", "offset"):

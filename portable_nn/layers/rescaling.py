@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
-from portable_nn._typing import Array, Namespace
+from portable_nn._typing import Array, Namespace, Weights
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
@@ -39,6 +39,10 @@ class Rescaling:
 
     scale: Array
     offset: Array = 0.0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, scale: float | Weights, offset: float | Weights = 0.0) -> None: ...
 
     def __post_init__(self) -> None:
         for name in ("scale", "offset"):
