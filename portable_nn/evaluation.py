@@ -10,7 +10,7 @@ from portable_nn import backends, metrics
 from portable_nn._arrays import as_array, as_labels, namespace
 from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
-from portable_nn._typing import Array
+from portable_nn._typing import Samples
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
 from portable_nn.inference import infer
@@ -84,8 +84,8 @@ class Evaluation:
 
 def evaluate(
     net: Network,
-    images: Array,
-    labels: Array,
+    images: Samples,
+    labels: Samples,
     *,
     backend: str | Backend | None = None,
     batch_size: int | None = None,
@@ -135,35 +135,35 @@ def evaluate(
     """
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    images, labels = as_array(images, net.inputs), as_labels(labels)
-    for array in (images, labels):
+    x, given = as_array(images, net.inputs), as_labels(labels)
+    for array in (x, given):
         namespace(array)
-    check_samples(images, net.input_shape)
-    images = net.passes.taken(images)
-    total = number_of_samples(images)
-    truth = placed(labels, backends.get("numpy"))
+    check_samples(x, net.input_shape)
+    x = net.passes.taken(x)
+    total = number_of_samples(x)
+    truth = placed(given, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
         raise ShapeError(f"{total} samples and labels of shape {truth.shape}: give one label for each sample")
     if net.task == "multilabel":
         raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")
-    target = target_of(net, images, backend)
+    target = target_of(net, x, backend)
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = runner(net, target, outputs=False)
-        logits = net.logits(placed(images[:1, ...], target))
-        run(images[:1, ...])  # places the weights
+        logits = net.logits(placed(x[:1, ...], target))
+        run(x[:1, ...])  # places the weights
         indices = label_indices(truth, (total,), max(2, logits.shape[-1]), net.classes)
         truth = net.meaning.class_of(indices, np)
         start = perf_counter()
         if per_sample:
-            warn_of_blank(blank(images, net.input_shape))
+            warn_of_blank(blank(x, net.input_shape))
             predicted = np.empty(total, dtype=np.int64)
             for i in range(total):
-                predicted[i] = run(images[i, ...])
+                predicted[i] = run(x[i, ...])
                 if progress is not None:
                     progress(i + 1)
         else:
-            predicted = infer(net, images, backend=target, batch_size=batch_size, progress=progress)
+            predicted = infer(net, x, backend=target, batch_size=batch_size, progress=progress)
         seconds = perf_counter() - start
     correct = metrics.count_correct(predicted, truth)
     return Evaluation(

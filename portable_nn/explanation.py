@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from portable_nn import backends
 from portable_nn._arrays import check_real, namespace, native
-from portable_nn._typing import Array
+from portable_nn._typing import Array, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.network import Network
 
@@ -59,7 +59,7 @@ class Explanation:
         )
 
 
-def explain(net: Network, x: Array) -> Explanation:
+def explain(net: Network, x: Samples) -> Explanation:
     """Do what calling the network on `x` does, but for computing, and say what that was.
 
     Parameters
@@ -89,13 +89,15 @@ def explain(net: Network, x: Array) -> Explanation:
     weights      copied, 157,000 bytes
     products     rounded to float32
     """
-    given = x = x if isinstance(x, dict) and x else net.passes.taken(x)
+    given: Array = x if isinstance(x, dict) and x else net.passes.taken(x)
+    like = given
     if isinstance(x, dict):  # of which all are where one is
-        x = next((array for array in x.values() if check_real(array, namespace(array))), next(iter(x.values())))
-    xp = namespace(x)
-    backend = backends.of(x, xp)
-    floating = check_real(x, xp)
-    name = backend.dtype_name(native(x.dtype) if floating else backend.dtype(net.dtype))
+        parts = x.values()
+        like = next((each for each in parts if check_real(each, namespace(each))), next(iter(parts)))
+    xp = namespace(like)
+    backend = backends.of(like, xp)
+    floating = check_real(like, xp)
+    name = backend.dtype_name(native(like.dtype) if floating else backend.dtype(net.dtype))
     dtype = backend.computed_in(name) if net.passes.follows else name
     moved = 0
     cached = net.passes.has(backend, dtype)
@@ -110,7 +112,7 @@ def explain(net: Network, x: Array) -> Explanation:
         arrays = [array for layer in placed for array in layer.arrays.values() if id(array) not in given]
         moved = sum(prod(array.shape) for array in arrays) * FLOATS[dtype]
         weights = "copied" if arrays else "shared"
-    came = str(native(x.dtype)).rpartition(".")[2]
+    came = str(native(like.dtype)).rpartition(".")[2]
     return Explanation(
         library=backend.name or xp.__name__,
         device=backend.device_name() or "cpu",
