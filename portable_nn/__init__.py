@@ -20,9 +20,9 @@ from portable_nn.errors import (
 
 if TYPE_CHECKING:
     from portable_nn import activations, backends, datasets
-    from portable_nn.comparison import compare
+    from portable_nn.comparison import Comparison, compare
     from portable_nn.evaluation import Evaluation, evaluate
-    from portable_nn.explanation import explain
+    from portable_nn.explanation import Explanation, explain
     from portable_nn.formats import load, save
     from portable_nn.formats.keras import from_keras
     from portable_nn.formats.pytorch import from_torch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from portable_nn.inference import infer
     from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling
     from portable_nn.network import Network
+    from portable_nn.verification import Verification
 
 __version__ = "0.1.0"
 
@@ -38,9 +39,11 @@ __all__ = [
     "Activation",
     "BackendError",
     "ClusterError",
+    "Comparison",
     "DataError",
     "Dense",
     "Evaluation",
+    "Explanation",
     "Flatten",
     "FormatError",
     "InputError",
@@ -53,6 +56,7 @@ __all__ = [
     "PortableNNError",
     "Rescaling",
     "ShapeError",
+    "Verification",
     "activations",
     "backends",
     "compare",
@@ -69,12 +73,15 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "Activation": "layers",
+    "Comparison": "comparison",
     "Dense": "layers",
     "Evaluation": "evaluation",
+    "Explanation": "explanation",
     "Flatten": "layers",
     "Network": "network",
     "Normalize": "layers",
     "Rescaling": "layers",
+    "Verification": "verification",
     "activations": "activations",
     "backends": "backends",
     "compare": "comparison",
@@ -91,12 +98,14 @@ _ON_FIRST_USE = {
 """The module of each public name: to import the package alone takes next to no time."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ON_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_ON_FIRST_USE[name]}")
-    value = globals()[name] = module if name == _ON_FIRST_USE[name] else getattr(module, name)
-    return value
+if not TYPE_CHECKING:  # which would take any name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ON_FIRST_USE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{_ON_FIRST_USE[name]}")
+        value = globals()[name] = module if name == _ON_FIRST_USE[name] else getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:

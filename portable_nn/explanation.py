@@ -35,6 +35,16 @@ class Explanation:
     precision : str
         How products are rounded now: the dtype, or "tf32" or "bfloat16" where those of float32 are; "unknown"
         while tracing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> net = pnn.load("mnist")
+    >>> pnn.explain(net, np.zeros(784, dtype=np.float32)).weights
+    'copied'
+    >>> pnn.explain(net, np.zeros(784, dtype=np.float32)).weights
+    'cached'
     """
 
     library: str

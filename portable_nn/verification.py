@@ -53,6 +53,13 @@ class Verification:
         The largest difference from the outputs in NumPy float64.
     share : float
         The largest difference over the one that is allowed: at most 1.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> result = pnn.load("mnist").verify("numpy")
+    >>> result.backend, result.dtype, result.samples
+    ('numpy', 'float32', 4)
     """
 
     backend: str

@@ -8,6 +8,7 @@ import subprocess
 import sysconfig
 import zipfile
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 from types import GenericAlias, ModuleType
 
@@ -25,9 +26,11 @@ PUBLIC = [
     "Activation",
     "BackendError",
     "ClusterError",
+    "Comparison",
     "DataError",
     "Dense",
     "Evaluation",
+    "Explanation",
     "Flatten",
     "FormatError",
     "InputError",
@@ -40,6 +43,7 @@ PUBLIC = [
     "PortableNNError",
     "Rescaling",
     "ShapeError",
+    "Verification",
     "activations",
     "backends",
     "compare",
@@ -97,6 +101,21 @@ def test_public_names():
     assert sorted(everything.keys() - {"__builtins__"}) == PUBLIC
     assert pnn.__all__ == PUBLIC
     assert sorted(dir(pnn)) == sorted([*PUBLIC, "__version__"])
+
+
+def imported(body):
+    """The names that statements import, each with its module."""
+    froms = [node for node in body if isinstance(node, ast.ImportFrom) and node.module.startswith("portable_nn")]
+    return {alias.name: import_module(node.module) for node in froms for alias in node.names}
+
+
+def test_type_checkers_see_the_names_that_are_there():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    blocks = {ast.unparse(node.test): node.body for node in tree.body if isinstance(node, ast.If)}
+    names = imported(tree.body) | imported(blocks["TYPE_CHECKING"])
+    assert sorted(names) == PUBLIC
+    for name, module in names.items():
+        assert getattr(pnn, name) is getattr(module, name)
 
 
 def documented():

@@ -23,7 +23,7 @@ from portable_nn.errors import BackendError, InputError, NetworkError
 from portable_nn.formats import save
 from portable_nn.network import Network
 
-__all__ = ["BATCH_SIZES", "SWEEP", "compare"]
+__all__ = ["BATCH_SIZES", "SWEEP", "Comparison", "compare"]
 
 BATCH_SIZES = (1, 100, 10_000)
 SWEEP = tuple(2**n for n in range(17))

@@ -175,6 +175,14 @@ class Comparison:
     environment : Environment
     schema_version : int
         Of the JSON form.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> images, labels = pnn.datasets.mnist("test")
+    >>> found = pnn.compare(pnn.load("mnist"), images[:100], labels[:100], backends=["numpy"], in_process=True)
+    >>> found.holds, found.rows[0].name
+    (True, 'numpy float32')
     """
 
     model: str
