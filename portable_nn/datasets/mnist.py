@@ -1,8 +1,9 @@
 """MNIST: 28 x 28 images of handwritten digits."""
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portable_nn._options import unknown
 from portable_nn.datasets._fetch import fetch
@@ -15,7 +16,7 @@ __all__ = ["mnist"]
 SPLITS = {"test": ("t10k", embedded), "train": ("train", fetch)}
 
 
-def mnist(split: str = "test") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def mnist(split: Literal["test", "train"] = "test") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the images and labels of a split.
 
     Parameters
