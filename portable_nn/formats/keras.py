@@ -9,18 +9,20 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
-from portable_nn.formats.keras_config import Node, chain, read_model
+from portable_nn.formats.keras_branches import branched, chain, shape_after
+from portable_nn.formats.keras_config import Node, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.formats.keras_losses import task_of_loss
+from portable_nn.formats.onnx_layers import layers_of as layers_of_graph
 from portable_nn.formats.states import rescaled, state_layers
-from portable_nn.layers import Activation, Flatten, Layer, Layers, Shape, fused
+from portable_nn.layers import Activation, Layer, Layers, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
@@ -45,7 +47,7 @@ def read_keras(
     last: ActivationName | Activation | None = None,
     rescale: float | None = None,
 ) -> Network:
-    """Read a `.keras` or `.h5` file of a Sequential or Functional model that is a chain of layers.
+    """Read a `.keras` or `.h5` file of a Sequential or Functional model: what branches becomes a `Graph`.
 
     Parameters
     ----------
@@ -65,8 +67,7 @@ def read_keras(
     Raises
     ------
     FormatError
-        If the file cannot be read, or does not say enough, or the model branches or has a layer that has no
-        counterpart here.
+        If the file cannot be read, or does not say enough, or the model has a layer that has no counterpart here.
 
     References
     ----------
@@ -107,7 +108,7 @@ def read_keras(
 
 
 def from_keras(model: Any) -> Network:
-    """Take over a live model: a Sequential or Functional one that is a chain of layers.
+    """Take over a live model, a Sequential or Functional one; one that branches becomes layers and a `Graph`.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def from_keras(model: Any) -> Network:
     InputError
         If it is no model of Keras's own classes.
     NetworkError
-        If it branches, or is not built yet, or has a layer that has no counterpart here.
+        If it is not built yet, or has a layer that has no counterpart here.
 
     Examples
     --------
@@ -209,16 +210,23 @@ def _config(text: str | bytes) -> dict[str, Any]:
 def _chained(config: dict[str, Any], weights: Weights, version: object) -> Layers:
     """The layers of a config and of weights, in order."""
     old = str(version or "1").partition(".")[0] in ("0", "1", "2")
+    made: dict[tuple[int, Shape | None], list[Layer]] = {}
+
+    def layers_of(node: Node, shape: Shape | None) -> list[Layer]:
+        key = id(node), shape
+        if key not in made:
+            made[key] = _layers(node, shape, partial(_checked, node, weights), old)
+        return made[key]
+
     try:
         model = read_model(config)
-        shape, layers = model.shape, list[Layer]()
-        known: dict[tuple[int, Shape | None], list[Layer]] = {}
-        for node in chain(model):
-            key = id(node), shape
-            if key not in known:
-                known[key] = _layers(node, shape, partial(_checked, node, weights), old)
-            layers += known[key]
-            shape = _shape_after(known[key], shape)
+        nodes = chain(model)
+        if nodes is None:
+            return layers_of_graph(branched(model, layers_of))
+        (shape,), layers = model.shapes, list[Layer]()
+        for node in nodes:
+            layers += layers_of(node, shape)
+            shape = reduce(lambda shape, layer: shape_after(layer, shape), made[id(node), shape], shape)
         return fused(layers)
     except RecursionError as error:
         raise NetworkError("its config is too deep") from error
@@ -233,14 +241,6 @@ def _layers(node: Node, shape: Shape | None, weights: Weights, old: bool) -> lis
         return LAYERS[node.class_name](Described(node.class_name, node.config, weights, shape, old))
     except NetworkError as error:
         raise NetworkError(f"layer {node.name!r}: {error}") from error
-
-
-def _shape_after(layers: list[Layer], shape: Shape | None) -> Shape | None:
-    for layer in layers:
-        if shape is not None:
-            kept = shape[:0] if isinstance(layer, Flatten) else shape[:-1]
-            shape = (*kept, *(layer.output_shape(shape[len(kept) :]) or ()))
-    return shape
 
 
 def _checked(node: Node, weights: Weights, *names: str) -> list[NumPyArray]:

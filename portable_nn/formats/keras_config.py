@@ -5,26 +5,25 @@ Keras 1 and 2 hold them as lists; a Sequential of Keras 1 is a mere list of laye
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from portable_nn._typing import NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.readers.buffers import MAX_DIMENSIONS
 
-__all__ = ["Model", "Node", "Tensor", "chain", "read_model"]
+__all__ = ["Argument", "Model", "Node", "Tensor", "read_model"]
 
 MODELS = ("Sequential", "Functional", "Model")
 
-BRANCHES = (
-    "only chains of layers are read: export it with model.export('model.onnx', format='onnx') and load that"
-)
-
-MOST = 10_000
-"""Layers of a chain; a model that is used twice, of models that are used twice, … would have any number."""
-
 Tensor: TypeAlias = tuple[str, int, int]
 """The name of a layer, the number of the call of it, and the number of the output."""
+
+Argument: TypeAlias = Tensor | NumPyArray
+"""What a call takes: operations of `keras.ops` take numbers, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +37,9 @@ class Node:
     path : str
         Of the group of its weights in a `.keras` file.
     class_name : str
+        Of a layer, or of an operation as of ``x + y``.
     config : mapping
-    calls : tuple of tuple of Tensor
+    calls : tuple of tuple of Argument
         For each call of it, what it takes.
     model : Model or None
         What is in it.
@@ -49,7 +49,7 @@ class Node:
     path: str
     class_name: str
     config: Mapping[str, Any]
-    calls: tuple[tuple[Tensor, ...], ...]
+    calls: tuple[tuple[Argument, ...], ...]
     model: "Model | None"
 
     @property
@@ -65,15 +65,16 @@ class Model:
     Attributes
     ----------
     nodes : dict of str to Node
-    inputs, outputs : tuple of Tensor
-    shape : tuple of int or None
-        Of one sample, None where the config does not say.
+    inputs, outputs : dict of str to Tensor
+        In the order in which a call of the model takes and gives them.
+    shapes : tuple of tuple of int, or None
+        Of one sample of each input, None where the config does not say.
     """
 
     nodes: dict[str, Node]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    shape: tuple[int, ...] | None
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    shapes: tuple[tuple[int, ...] | None, ...]
 
 
 def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Model:
@@ -99,11 +100,11 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
 
     Examples
     --------
-    >>> from portable_nn.formats.keras_config import chain, read_model
+    >>> from portable_nn.formats.keras_config import read_model
     >>> dense = {"class_name": "Dense", "config": {"name": "hidden", "batch_input_shape": [None, 4]}}
     >>> model = read_model({"class_name": "Sequential", "config": [dense]})
-    >>> model.shape, [node.name for node in chain(model)]
-    ((4,), ['hidden'])
+    >>> model.shapes, [node.name for node in model.nodes.values()]
+    (((4,),), ['hidden'])
     """
     kind = class_name(entry)
     if kind not in MODELS:
@@ -137,59 +138,6 @@ def class_name(entry: object) -> str:
     return str(name)
 
 
-def chain(model: Model) -> list[Node]:
-    """Order the layers of a model, and of those in it, from the input to the output.
-
-    Parameters
-    ----------
-    model : Model
-
-    Returns
-    -------
-    list of Node
-        Layers alone; one that is used twice comes twice.
-
-    Raises
-    ------
-    NetworkError
-        If the model branches.
-    """
-    steps: dict[int, list[Node]] = {}
-
-    def ordered(model: Model) -> list[Node]:
-        nodes: list[Node] = []
-        for node in _path(model):
-            if node.model is not None and id(node) not in steps:
-                steps[id(node)] = ordered(node.model)
-            nodes += steps[id(node)] if node.model is not None else [node]
-            if len(nodes) > MOST:
-                raise NetworkError(f"its layers are used more than {MOST} times")
-        return nodes
-
-    return ordered(model)
-
-
-def _path(model: Model) -> list[Node]:
-    """Follow a model from its output back to its input."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise NetworkError(f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs: {BRANCHES}")
-    (tensor,), (first,) = model.outputs, model.inputs
-    most = sum(len(node.calls) for node in model.nodes.values())
-    path: list[Node] = []
-    while tensor != first:
-        name, call, output = tensor
-        node = model.nodes.get(name)
-        if node is None or not 0 <= call < len(node.calls) or output != 0:
-            raise NetworkError(f"it has no output {output} of call {call} of {name!r}: the config is damaged")
-        if len(node.calls[call]) != 1:
-            raise NetworkError(f"layer {node.name!r} takes {len(node.calls[call])} tensors: {BRANCHES}")
-        path.append(node)
-        if len(path) > most:
-            raise NetworkError(f"layer {node.name!r} takes its own outputs: the config is damaged")
-        (tensor,) = node.calls[call]
-    return path[::-1]
-
-
 def _sequential(config: Any, names: tuple[str, ...], path: str) -> Model:
     whole = config if isinstance(config, dict) else {}
     entries = _object(config, "layers", list) if isinstance(config, dict) else config
@@ -203,28 +151,62 @@ def _sequential(config: Any, names: tuple[str, ...], path: str) -> Model:
         node = _node(entry, names, place, ((previous,),))
         previous = (node.names[-1], 0, 0)
         _add(nodes, node)
-    return Model(nodes, (("", 0, 0),), (previous,), shape)
+    return Model(nodes, {"": ("", 0, 0)}, {"": previous}, (shape,))
 
 
 def _functional(config: Any, names: tuple[str, ...], path: str) -> Model:
     entries = _object(config, "layers", list)
+    called = [[_taken(entry, call) for call in _object(entry, "inbound_nodes", list)] for entry in entries]
+    inputs, outputs = _named(config.get("input_layers")), _named(config.get("output_layers"))
+    first, last = _firsts(entries, called, outputs.values())
     nodes: dict[str, Node] = {}
-    for entry, place in zip(entries, _places(entries, path), strict=True):
-        calls = _object(entry, "inbound_nodes", list)
-        _add(nodes, _node(entry, names, place, tuple(_taken(entry, call) for call in calls)))
-    inputs, outputs = _tensors(config.get("input_layers")), _tensors(config.get("output_layers"))
-    first = nodes.get(inputs[0][0]) if inputs else None
-    return Model(nodes, inputs, outputs, _sample_shape(first.config) if first else None)
+    for entry, calls, place in zip(entries, called, _places(entries, path), strict=True):
+        _add(nodes, _node(entry, names, place, tuple(tuple(_counted(x, first) for x in call) for call in calls)))
+    shapes = [_sample_shape(nodes[name].config) if name in nodes else None for name, _, _ in inputs.values()]
+    counted = {name: _tensor(_counted(tensor, last)) for name, tensor in outputs.items()}
+    return Model(nodes, inputs, counted, tuple(shapes))
 
 
-def _node(entry: Any, names: tuple[str, ...], path: str, calls: tuple[tuple[Tensor, ...], ...]) -> Node:
+def _firsts(
+    entries: list[Any], called: list[list[tuple[Argument, ...]]], outputs: Iterable[Tensor]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """From which number on calls of each model in the model are counted: where one is taken, and as an output.
+
+    Keras 3 counts calls of a Functional model from 1 where it is an output of the whole, else from 0, as those of
+    all others; Keras 1 and 2 count those of models from 1.
+    """
+    models = {_own_name(entry): class_name(entry) for entry in entries if class_name(entry) in MODELS}
+    new = any(isinstance(call, dict) for entry in entries for call in entry["inbound_nodes"])
+    if new:
+        return {}, {name: 1 for name, kind in models.items() if kind != "Sequential"}
+    taken = [x for calls in called for call in calls for x in call if isinstance(x, tuple)]
+    zeros = {name for name, call, _ in [*taken, *outputs] if call == 0}
+    first = {name: 1 for name in models if name not in zeros}
+    return first, first
+
+
+def _counted(argument: Argument, first: Mapping[str, int]) -> Argument:
+    """A tensor with its call counted from 0."""
+    if not isinstance(argument, tuple):
+        return argument
+    name, call, output = argument
+    return name, call - first.get(name, 0), output
+
+
+def _node(entry: Any, names: tuple[str, ...], path: str, calls: tuple[tuple[Argument, ...], ...]) -> Node:
     kind, config = class_name(entry), _object(entry, "config", (dict, list))
-    own = entry.get("name") or (config.get("name") if isinstance(config, dict) else None) or kind.lower()
-    if not isinstance(own, str):
-        raise NetworkError(f"it has a layer named {own!r}: the config is damaged")
-    names = (*names, own)
+    names = (*names, _own_name(entry))
     model = read_model(entry, names, path) if kind in MODELS else None
     return Node(names, path, kind, config if isinstance(config, dict) else {}, calls, model)
+
+
+def _own_name(entry: Any) -> str:
+    config = _object(entry, "config", (dict, list))
+    own = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
+    own = own or class_name(entry).lower()
+    if not isinstance(own, str):
+        raise NetworkError(f"it has a layer named {own!r}: the config is damaged")
+    return own
 
 
 def _add(nodes: dict[str, Node], node: Node) -> None:
@@ -245,33 +227,73 @@ def _places(entries: list[Any], path: str) -> list[str]:
     return [place.removeprefix("/") for place in places]
 
 
-def _taken(entry: Any, call: Any) -> tuple[Tensor, ...]:
+def _taken(entry: Any, call: Any) -> tuple[Argument, ...]:
     """What one call of a layer takes."""
     if isinstance(call, list):  # Keras 1 and 2: [name, call, output, arguments] for each tensor
-        taken = call
-        arguments = [item[3] for item in taken if isinstance(item, list) and len(item) > 3]
+        taken: list[Argument] = list(map(_tensor, _single(call)))
+        arguments = [item[3] for item in call if isinstance(item, list) and len(item) > 3]
     else:
-        taken, arguments = [], [_object(call, "kwargs", dict)]
-        for argument in _object(call, "args", list):
-            for item in argument if isinstance(argument, list) else [argument]:
-                taken.append(_object(_object(item, "config", dict), "keras_history", list))
+        taken = [_argument(item) for given in _object(call, "args", list) for item in _flat(given)]
+        arguments = [_object(call, "kwargs", dict)]
     for options in arguments:
-        given = [f"{key}={value!r:.40}" for key, value in options.items() if value not in (None, False)]
-        if given:
-            raise NetworkError(f"a {class_name(entry)} is called with {', '.join(given)}, which is not read")
-    return _tensors(taken)
+        given = options.items() if isinstance(options, dict) else [("arguments", options)]
+        told = [f"{key}={value!r:.40}" for key, value in given if not _is_nothing(value)]
+        if told:
+            raise NetworkError(f"a {class_name(entry)} is called with {', '.join(told)}, which is not read")
+    return tuple(taken)
 
 
-def _tensors(items: Any) -> tuple[Tensor, ...]:
-    if isinstance(items, list) and items and isinstance(items[0], str):
-        items = [items]
+def _flat(given: Any) -> Iterator[Any]:
+    """What one argument of a call holds: a tensor, or a list or a dict of them, that in the order of its keys."""
+    if isinstance(given, dict) and "class_name" not in given:
+        yield from (given[key] for key in sorted(given))
+    elif isinstance(given, list):
+        yield from given
+    else:
+        yield given
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether an option of a call says nothing: no mask, of each of several inputs too; no training."""
+    several = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return all(each in (None, False) for each in several)
+
+
+def _argument(item: Any) -> Argument:
+    if isinstance(item, int | float):
+        return np.asarray(float(item))
+    config = _object(item, "config", dict)
+    if "keras_history" in config:
+        return _tensor(config["keras_history"])
     try:
-        tensors = tuple((name, call, output) for name, call, output, *_ in items)
-    except (TypeError, ValueError):
-        tensors = ((None, None, None),)
-    if not all(isinstance(a, str) and isinstance(b, int) and isinstance(c, int) for a, b, c in tensors):
-        raise NetworkError(f"it has {items!r:.80} where tensors were to be named: the config is damaged")
-    return tensors
+        return np.asarray(config.get("value"), np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NetworkError(f"it has {str(item)[:80]!r} where an argument was to be: it is not read") from error
+
+
+def _named(items: Any) -> dict[str, Tensor]:
+    """The inputs or outputs of a model by name, which is that of their layer where they are no dict."""
+    if isinstance(items, dict):
+        return {key: _tensor(items[key]) for key in sorted(items)}
+    named: dict[str, Tensor] = {}
+    for tensor in map(_tensor, _single(items)):
+        others = sum(name.partition(":")[0] == tensor[0] for name in named)
+        named[f"{tensor[0]}:{others}" if others else tensor[0]] = tensor
+    return named
+
+
+def _single(items: Any) -> list[Any]:
+    """A list of tensors, where there may be one alone in place of it."""
+    if isinstance(items, list) and items and isinstance(items[0], str):
+        return [items]
+    return items if isinstance(items, list) else [items]
+
+
+def _tensor(item: Any) -> Tensor:
+    match item:
+        case [str(name), int(call), int(output), *_]:
+            return name, call, output
+    raise NetworkError(f"it has {item!r:.80} where a tensor was to be named: the config is damaged")
 
 
 def _sample_shape(config: Mapping[str, Any]) -> tuple[int, ...] | None:

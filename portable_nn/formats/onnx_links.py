@@ -9,6 +9,7 @@ import numpy as np
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.formats.onnx_classical import CLASSICAL, Layers, Link, affine
 from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling, Shape, standardized
+from portable_nn.operators.own import OWN
 
 __all__ = ["LINKS"]
 
@@ -110,6 +111,11 @@ def _plain(name: ActivationName) -> Callable[[Link], Layers]:
 def _parametrised(name: ActivationName, **parameters: tuple[str, float]) -> Callable[[Link], Layers]:
     """An activation whose parameters are attributes, by their names and defaults."""
     return lambda link: (Activation(name, **{key: link.get(*each) for key, each in parameters.items()}),)
+
+
+def _own(link: Link) -> Layers:
+    """An activation under its name here."""
+    return (Activation(link.node.operator.rpartition(".")[2], **link.node.attributes),)
 
 
 def _gelu(link: Link) -> Layers:
@@ -233,5 +239,6 @@ LINKS: dict[str, Callable[[Link], Layers]] = {
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
     **CLASSICAL,
+    **dict.fromkeys(OWN, _own),
 }
 """What each operator becomes; None where its attributes or constants make it no layer."""

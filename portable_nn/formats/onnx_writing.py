@@ -10,9 +10,11 @@ import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, NetworkError
-from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer, Normalize, Rescaling
+from portable_nn.formats.onnx_nodes import OPSET, RMS, Call, as_nodes
+from portable_nn.layers import Graph, Layer, Normalize
 from portable_nn.network import Network
 from portable_nn.operators import find
+from portable_nn.operators.own import DOMAIN
 from portable_nn.readers.onnx import Node
 from portable_nn.writing import write
 
@@ -21,8 +23,8 @@ __all__ = ["MEANING", "onnx_model", "write_onnx"]
 MEANING = "portable_nn.meaning"
 """The key of what is known of inputs and outputs among the metadata."""
 
-OPSET, OLDEST, RMS = 20, 13, 23
-"""The opset where no `Graph` has its own, the oldest of one, and that which brought RMSNormalization."""
+OLDEST = 13
+"""The oldest opset of a `Graph` that is written."""
 
 IR_VERSION = {20: 9, 23: 11}
 
@@ -85,7 +87,10 @@ def onnx_model(net: Network) -> Any:
     except ImportError as error:
         raise FormatError("ONNX is written by the package onnx: pip install 'portable-nn[onnx]'") from error
     net = net.to_numpy()
-    writer = _Writer(net)
+    try:
+        writer = _Writer(net)
+    except NetworkError as error:
+        raise FormatError(f"a layer cannot be written: {error}") from error
     helper = onnx.helper
     number = helper.np_dtype_to_tensor_dtype(np.dtype(net.dtype))
     inputs = [helper.make_tensor_value_info("input", number, _shape(net.input_shape))]
@@ -128,7 +133,8 @@ class _Writer:
         rms = any(isinstance(layer, Normalize) and not layer.centred for layer in net.layers)
         self.opsets = {"": RMS if rms else OPSET}
         for graph in graphs:
-            self.opsets = graph.opsets | ({} if "" in graph.opsets else self.opsets)
+            self.opsets = self.opsets | graph.opsets
+        self.opsets.pop(DOMAIN, None)
         if (
             any(graph.opsets.get("", self.opsets[""]) != self.opsets[""] for graph in graphs)
             or self.opsets[""] < OLDEST
@@ -160,10 +166,12 @@ class _Writer:
 
     def call(self, operator: str, *inputs: str | float | NumPyArray, **attributes: Any) -> str:
         """A node, whose inputs are values or constants; the value that it makes."""
-        try:
-            find(operator, self.opsets)
-        except NetworkError as error:
-            raise FormatError(f"a layer cannot be written: {error}") from error
+        domain, _, name = operator.rpartition(".")
+        if domain == DOMAIN:
+            if name not in COMPOSED:
+                raise FormatError(f"the activation {name!r} has no counterpart in ONNX that is written")
+            return COMPOSED[name](self.call, *inputs, **attributes)
+        find(operator, self.opsets)
         names = tuple(each if isinstance(each, str) else self._constant(each) for each in inputs)
         made = f"{self._prefix}_{len(self.nodes)}"
         self.nodes.append(Node(operator, names, (made,), attributes))
@@ -175,43 +183,7 @@ class _Writer:
         return name
 
     def _layer(self, layer: Layer, x: str) -> str:
-        match layer:
-            case Flatten():
-                return self.call("Flatten", x)
-            case Dense(weight=weight, bias=bias, activation=name):
-                y = self.call("Gemm", x, weight, bias)
-                return y if name == "identity" else self._activation(Activation("identity").with_name(name), y)
-            case Rescaling(scale=scale, offset=offset):
-                y = x if np.all(np.asarray(scale) == 1) else self.call("Mul", x, scale)
-                return y if not np.any(offset) else self.call("Add", y, offset)
-            case Normalize():
-                return self._normalize(layer, x)
-            case Activation():
-                return self._activation(layer, x)
-        return self._graph(layer, x)
-
-    def _normalize(self, layer: Normalize, x: str) -> str:
-        if layer.input_shape is None:
-            raise FormatError(
-                "Normalize without a scale or an offset is not written, as it does not tell its size"
-            )
-        (n,) = layer.input_shape
-        scale = np.ones(n) if layer.scale is None else layer.scale
-        if layer.centred:
-            offset = () if layer.offset is None else (layer.offset,)
-            return self.call("LayerNormalization", x, scale, *offset, epsilon=layer.epsilon)
-        y = self.call("RMSNormalization", x, scale, epsilon=layer.epsilon)
-        return y if layer.offset is None else self.call("Add", y, layer.offset)
-
-    def _activation(self, layer: Activation, x: str) -> str:
-        if layer.name in PLAIN:
-            operator, renamed, fixed = PLAIN[layer.name]
-            given = {renamed[key]: value for key, value in layer.parameters.items() if key in renamed}
-            if len(given) == len(layer.parameters) and all(isinstance(value, float) for value in given.values()):
-                return self.call(operator, x, **fixed, **given)
-        if layer.name not in COMPOSED:
-            raise FormatError(f"the activation {layer!r} has no counterpart in ONNX that is written")
-        return COMPOSED[layer.name](self.call, x, **layer.parameters)
+        return self._graph(layer, x) if isinstance(layer, Graph) else as_nodes(self.call, x, layer)
 
     def _graph(self, graph: Graph, x: str) -> str:
         """The nodes of a graph, with the names of its values made its own."""
@@ -229,39 +201,10 @@ class _Writer:
         for node in graph.nodes:
             inputs = tuple(renamed.get(name, own(name)) for name in node.inputs)
             outputs = tuple(map(own, node.outputs))
+            if node.operator.startswith(f"{DOMAIN}."):
+                inputs, node = (self.call(node.operator, *inputs, **node.attributes),), Node("Identity", (), ())
             self.nodes.append(Node(node.operator, inputs, outputs, node.attributes, own(node.name)))
         return own(graph.outputs[0])
-
-
-Call = Callable[..., str]
-
-PLAIN: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
-    "identity": ("Identity", {}, {}),
-    "sigmoid": ("Sigmoid", {}, {}),
-    "tanh": ("Tanh", {}, {}),
-    "relu": ("Relu", {}, {}),
-    "elu": ("Elu", {"alpha": "alpha"}, {}),
-    "celu": ("Celu", {"alpha": "alpha"}, {}),
-    "leaky_relu": ("LeakyRelu", {"negative_slope": "alpha"}, {}),
-    "selu": ("Selu", {}, {}),
-    "gelu": ("Gelu", {}, {}),
-    "gelu_tanh": ("Gelu", {}, {"approximate": "tanh"}),
-    "softplus": ("Softplus", {}, {}),
-    "softsign": ("Softsign", {}, {}),
-    "mish": ("Mish", {}, {}),
-    "hard_swish": ("HardSwish", {}, {}),
-    "softmax": ("Softmax", {}, {"axis": -1}),
-    "log_softmax": ("LogSoftmax", {}, {"axis": -1}),
-    "exp": ("Exp", {}, {}),
-    "log": ("Log", {}, {}),
-    "sqrt": ("Sqrt", {}, {}),
-    "absolute": ("Abs", {}, {}),
-    "sine": ("Sin", {}, {}),
-    "cosine": ("Cos", {}, {}),
-    "reciprocal": ("Reciprocal", {}, {}),
-    "erf": ("Erf", {}, {}),
-}
-"""Activations that are one operator: its name, the names of parameters in it, and what else it is told."""
 
 
 def _hard_sigmoid(call: Call, x: str, slope: float = 1 / 6, offset: float = 0.5) -> str:
@@ -306,7 +249,6 @@ COMPOSED: dict[str, Callable[..., str]] = {
     "hard_tanh": _bounded,
     "clip": _bounded,
     "relu6": lambda call, x: _bounded(call, x, 0.0, 6.0),
-    "prelu": lambda call, x, slope: call("PRelu", x, slope),
     "step": lambda call, x: call("Where", call("GreaterOrEqual", x, 0.0), 1.0, 0.0),
     "threshold": lambda call, x, threshold, value: call("Where", call("Greater", x, threshold), x, value),
     "log_sigmoid": lambda call, x: call("Neg", call("Softplus", call("Neg", x))),

@@ -14,13 +14,14 @@ from portable_nn.operators._common import Operator, Table, operator
 from portable_nn.operators.activating import ACTIVATING
 from portable_nn.operators.elementwise import ELEMENTWISE
 from portable_nn.operators.learning import LEARNING
+from portable_nn.operators.own import DOMAIN, OWN
 from portable_nn.operators.products import PRODUCTS
 from portable_nn.operators.reducing import REDUCING
 from portable_nn.operators.shaping import SHAPING
 
 __all__ = ["OPERATORS", "Operator", "find"]
 
-OPERATORS: Table = {**ELEMENTWISE, **ACTIVATING, **PRODUCTS, **REDUCING, **SHAPING, **LEARNING}
+OPERATORS: Table = {**ELEMENTWISE, **ACTIVATING, **PRODUCTS, **REDUCING, **SHAPING, **LEARNING, **OWN}
 """All operators by name, each with its forms by the opset that brought them."""
 
 OLDEST = {"": 7}
@@ -61,7 +62,8 @@ def find(name: str, opsets: Mapping[str, int]) -> Operator:
             f"operator {name} of opset {version}: opsets from {OLDEST.get(domain, 1)} on are read, export it anew"
         )
     if name not in OPERATORS:
-        raise NetworkError(f"operator {name} is not computed: those that are, are {', '.join(sorted(OPERATORS))}")
+        known = ", ".join(sorted(each for each in OPERATORS if not each.startswith(f"{DOMAIN}.")))
+        raise NetworkError(f"operator {name} is not computed: those that are, are {known}")
     fitting = [since for since in OPERATORS[name] if since <= version]
     if not fitting:
         raise NetworkError(f"operator {name} of opset {version}: it is there from {min(OPERATORS[name])} on")
