@@ -1,7 +1,6 @@
 """Keras's layers and operations of several tensors, as operators of ONNX.
 
-A new one is one function and its name in `MERGING`. Operations of `keras.ops` that have the name of a layer do the
-same as that.
+A new one is one function and its name in `MERGING`. Operations of `keras.ops` named as a layer do the same as it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

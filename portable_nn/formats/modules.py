@@ -19,7 +19,7 @@ from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normal
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
 
-__all__ = ["is_module", "module_layers"]
+__all__ = ["ELEMENTWISE", "is_module", "is_stock", "made", "module_layers", "stock_layers", "unwrapped"]
 
 MAX_MODULES = 10_000
 LARGEST = 1e300  # of a number that describes a module
@@ -84,6 +84,77 @@ def is_module(value: object) -> bool:
     False
     """
     return f"{STOCK}module.Module" in [f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__]
+
+
+def unwrapped(module: Any) -> Any:
+    """The module inside of those that compile it or spread it over devices."""
+    while (name := _name(module)) in WRAPPERS:
+        module = module._modules[WRAPPERS[name]]
+    return module
+
+
+def is_stock(module: Any) -> bool:
+    """Whether a live module, and all inside, are of PyTorch's own classes, whose attributes tell what they do.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from portable_nn.formats.modules import is_stock
+    >>> is_stock(nn.Sequential(nn.Linear(3, 2)))
+    True
+    """
+    waiting, seen = [module], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if not _name(each).startswith("torch.nn.") and _name(each) not in WRAPPERS:
+            return False
+        if id(each) not in seen:
+            seen.add(id(each))
+            waiting += [child for child in each._modules.values() if child is not None]
+    return True
+
+
+def stock_layers(path: str, module: Any, axes: int) -> Layers:
+    """The layers of one live module of PyTorch's own.
+
+    Parameters
+    ----------
+    path : str
+        Its name in messages.
+    module : torch.nn.Module
+    axes : int
+        Of one sample that it takes.
+
+    Returns
+    -------
+    tuple of layers
+
+    Raises
+    ------
+    NetworkError
+        If it is no layer here, or works along another axis than the last one.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from portable_nn.formats.modules import stock_layers
+    >>> stock_layers("act", nn.Softmax(dim=-1), 1)
+    (Activation('softmax'),)
+    """
+    name, attributes = _opened(path, module)
+    _check_plain(path, name, attributes)
+    arrays = _arrays(path, attributes, None)
+    dtype = next((array.dtype for array in arrays.values() if array.dtype.kind == "f"), np.dtype(np.float32))
+    return made(name.rpartition(".")[2], attributes, arrays, dtype, axes)
+
+
+def made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np.dtype[Any], axes: int) -> Layers:
+    """The layers of one stock module by its class, attributes and arrays, for samples of so many axes."""
+    per_feature = kind == "BatchNorm1d" or (kind == "PReLU" and arrays["weight"].size > 1)
+    along = kind in ALONG_AN_AXIS and attributes.get("dim") != -1
+    if axes != 1 and (per_feature or along):
+        raise NetworkError("it works along an axis that is not the last one: only that is read")
+    return tuple(_made(kind, attributes, arrays, dtype))
 
 
 def module_layers(root: Any, budget: Budget | None, sample_shape: Shape | None = None) -> Layers:
@@ -163,10 +234,7 @@ def _opened(path: str, module: Any) -> tuple[str, Attributes]:
     if isinstance(module, Record):
         name, attributes = module.name, module.state
     else:
-        name, attributes = (
-            f"{type(module).__module__}.{type(module).__qualname__}",
-            getattr(module, "__dict__", None),
-        )
+        name, attributes = _name(module), getattr(module, "__dict__", None)
     parts = ("_modules", "_parameters", "_buffers")
     if not isinstance(attributes, dict) or not all(isinstance(attributes.get(part), dict) for part in parts):
         if name == COMPILED:
@@ -174,6 +242,10 @@ def _opened(path: str, module: Any) -> tuple[str, Attributes]:
         what = described(module) if isinstance(module, Record) else f"a {type(module).__name__}"
         raise NetworkError(f"module {path or 'itself'} is {what}, no module of PyTorch (nothing was run)")
     return name, attributes
+
+
+def _name(module: Any) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def _check_plain(path: str, name: str, attributes: Attributes) -> None:

@@ -1,7 +1,7 @@
 """Models of PyTorch: what `torch.save` wrote, whole or as a state dict, and live modules; without PyTorch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from portable_nn._typing import ActivationName, Array
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.kinds import format_of
-from portable_nn.formats.modules import is_module, module_layers
+from portable_nn.formats.modules import is_module, is_stock, module_layers
 from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.formats.traced import traced_network
 from portable_nn.layers import Activation, Layer, Shape
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
@@ -89,28 +90,35 @@ def read_pytorch(
         raise FormatError(f"{path}: {error}") from error
 
 
-def from_torch(module: Any, *, sample_shape: Shape | None = None) -> Network:
-    """Convert a live module of PyTorch: a `torch.nn.Sequential`, nested ones, and modules of PyTorch's own in it.
+def from_torch(module: Any, *, sample_shape: Shape | Mapping[str, Shape] | None = None) -> Network:
+    """Convert a live module of PyTorch: chains become layers, what branches a `Graph` between them.
+
+    Modules of PyTorch's own, nested in Sequential, are read by their attributes. A module with a forward pass of
+    its own is traced by `torch.fx` and tried on random samples, on which the network must do the same.
 
     Parameters
     ----------
     module : torch.nn.Module
         Of Linear, every activation that has a counterpart in `portable_nn.activations`, BatchNorm1d, LayerNorm,
-        RMSNorm, Flatten, dropouts and Identity. A module of another class has a forward pass of its own.
-    sample_shape : tuple of int, optional
-        What its first Flatten takes; without it, vectors.
+        RMSNorm, Flatten, dropouts and Identity, and of sums, products, concatenations and slices of what they
+        make.
+    sample_shape : tuple of int, or mapping of str to tuple of int, optional
+        What its first Flatten takes; without it, vectors. Of a forward pass of its own the shape of one sample,
+        of several inputs by their names in `forward`, where the modules that take them do not say it.
 
     Returns
     -------
     Network
-        That evaluates, whatever mode the module is in; its weights are copies in NumPy.
+        That evaluates, whatever mode the module is in; its weights are copies in NumPy. Where `forward` gives
+        several arrays, a dict of these by the keys of its dict, fields of its named tuple, or ``output_0``, ….
 
     Raises
     ------
     InputError
         If it is no module.
     NetworkError
-        If it has modules that are no layers here, or hooks, or parametrizations, or no Flatten for that shape.
+        If it has modules that are no layers here, or hooks, or parametrizations, or no Flatten for that shape, or
+        does what cannot be traced or has no counterpart, which the error names.
 
     Examples
     --------
@@ -121,6 +129,10 @@ def from_torch(module: Any, *, sample_shape: Shape | None = None) -> Network:
     """
     if not is_module(module):
         raise InputError(f"from_torch takes a torch.nn.Module, got {type(module).__name__}")
+    if not is_stock(module):
+        return traced_network(module, sample_shape)
+    if isinstance(sample_shape, Mapping):
+        raise NetworkError("the model takes one array: give its shape as a tuple, sample_shape=(28, 28)")
     return Network(module_layers(module, None, sample_shape))
 
 

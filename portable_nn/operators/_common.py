@@ -81,7 +81,7 @@ def operator(function: Callable[..., Any]) -> Operator:
     found = signature(function)
     given = list(found.parameters.values())
     kinds = {each.kind for each in given}
-    inputs = [each for each in given if each.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    inputs = [each for each in given if each.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     named = [each for each in given if each.kind is Parameter.KEYWORD_ONLY]
     return Operator(
         function=function,

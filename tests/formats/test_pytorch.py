@@ -308,8 +308,6 @@ def without_statistics():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (Net, r"itself is a .*Net, whose forward pass is code of its own \(modules inside: fc1, fc2\): give"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), Doubled(2, 2)), r"module 1 is a .*Doubled, .*torch.onnx.export"),
         (
             lambda: nn.Sequential(nn.Sequential(nn.Conv1d(1, 1, 1))),
             r"module 0.0 \(Conv1d\): it has no counterpart",
@@ -346,6 +344,20 @@ def test_what_is_refused(make, match, tmp_path):
         return
     with pytest.raises(FormatError, match=match):
         read_pytorch(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (Net, r"itself is a .*Net, whose forward pass is code of its own \(modules inside: fc1, fc2\): give"),
+        (lambda: nn.Sequential(nn.Linear(4, 2), Doubled(2, 2)), r"module 1 is a .*Doubled, .*torch.onnx.export"),
+    ],
+)
+def test_a_file_does_not_tell_what_code_does(make, match, tmp_path):
+    torch.save(make(), tmp_path / "model.pt")
+    with pytest.raises(FormatError, match=match):
+        read_pytorch(tmp_path / "model.pt")
+    from_torch(make())  # whose code is at hand
 
 
 def test_what_is_no_module():
