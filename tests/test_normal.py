@@ -51,6 +51,21 @@ def test_four_units_in_the_last_place(backend, dtype, name):
     np.testing.assert_allclose(found, wanted, atol=SMALLEST_NORMAL[dtype], rtol=4 * EPSILON[dtype])
 
 
+DENSE = {"float32": np.linspace(-14, 8, 40_001), "float64": np.linspace(-37, 9, 1501)}
+
+
+@pytest.mark.dtypes("float32", "float64")
+def test_so_does_a_network(backend, dtype):
+    if backend.name in ("jax", "cupy"):
+        pytest.skip("its own erfc is taken, of an argument that is rounded")
+    x = placed(backend, DENSE[dtype], dtype)
+    net = pnn.Network([pnn.Dense(np.eye(1), None, "gelu")]).astype("float32")
+    found, numbers = (backend.to_numpy(array).astype(np.float64) for array in (net(x[:, None])[:, 0], x))
+    wanted = (of_mpmath if dtype == "float64" else of_scipy)("gelu", numbers)
+    small = 8 * SMALLEST_NORMAL[dtype]  # erfc is not normal where x * erfc is
+    np.testing.assert_allclose(found, wanted, atol=small, rtol=4 * EPSILON[dtype])
+
+
 # gelu of -inf is that times 0, to SciPy too
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @functions
@@ -82,7 +97,7 @@ POINTS_LOWER = np.linspace(-25, 0, 51)
 
 
 @functions
-@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 2e-5), ("float64", 2e-11)])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 3e-5), ("float64", 2e-11)])
 def test_derivatives_in_pytorch(torch, name, dtype, rtol):
     function = getattr(activations, name)
     x = torch.tensor(POINTS, dtype=getattr(torch, dtype))
@@ -99,7 +114,7 @@ def test_derivatives_in_jax(jax, name):
     first = jax.grad(function)
     for order, derivative in enumerate((first, jax.grad(first))):
         found = jax.jit(jax.vmap(derivative))(x)
-        np.testing.assert_allclose(found, derivatives(name, POINTS)[order], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(found, derivatives(name, POINTS)[order], rtol=0, atol=3e-5)
 
 
 @pytest.mark.parametrize("name", ["ndtr", "gelu"])

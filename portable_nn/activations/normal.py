@@ -1,5 +1,7 @@
 """The error function and the normal distribution, with all digits in both tails."""
 
+from typing import TypeAlias
+
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import on_arrays
 
@@ -9,46 +11,44 @@ __all__ = [
     "ndtr",
 ]
 
-TAIL32 = (
-    1.3896466229484465,
-    -1.4961552594373593,
-    0.9173290158818722,
-    -0.2089700433970944,
-    -0.09074544354271807,
-    0.04500962049800233,
-    0.019908681059076463,
-    -0.007685102078998596,
-    -0.0062702047671340825,
-    0.0007065238071225164,
-    0.0014461139582676351,
+ERFCX32 = (
+    0.5641955162319566,
+    0.0004822213919317188,
+    (16.928955049385024, 10.13306784908514, 3.5332120142228236, 0.49004204510910093),
+    (30.031144045576976, 37.33383662065225, 22.12096953254092, 6.955353963358173, 1.0),
 )
-TAIL64 = (
-    1.3896466225063728,
-    -1.4961552836485559,
-    0.9173290654165135,
-    -0.2089685331624052,
-    -0.0907465765181743,
-    0.0449836042563741,
-    0.019923391953139302,
-    -0.007503205526150821,
-    -0.00637849312167943,
-    0.0001533665002229273,
-    0.001782093673303057,
-    0.0006564592161592938,
-    -0.00023750316329171144,
-    -0.00031750462733273245,
-    -8.945515531027028e-05,
-    5.9141111494744245e-05,
-    5.237717639441049e-05,
-    8.664618117239978e-06,
-    2.3590738864008106e-05,
-    -2.21105283230064e-05,
-    -4.245123201978282e-05,
-    4.3102448698612365e-05,
-    -1.0779397973588034e-05,
+ERFCX64 = (
+    0.5641895835460616,
+    -4.962326906151975e-10,
+    (
+        9005.928151343098,
+        13935.561921212053,
+        11144.91739582897,
+        5737.5604946521125,
+        2044.801453473426,
+        512.3971289044179,
+        88.00531439105093,
+        9.50676918238112,
+        0.5000000378500574,
+    ),
+    (
+        15962.592018834524,
+        34981.24176849518,
+        37922.77257844691,
+        26118.801037511155,
+        12471.598741711154,
+        4264.095805276447,
+        1043.8089937410004,
+        177.01056611624193,
+        19.0135404907692,
+        1.0,
+    ),
 )
-"""``(t + 2.25) * exp(t**2) * erfc(t)`` in powers of ``(t - 1) / (t + 2.25)``: to 4e-9 up to t = 10, and to 8e-17
-up to t = 27, beyond which there is nothing left of ``erfc(t)``."""
+"""Two numbers and two polynomials: ``scale / (t + shift + above(t) / below(t))`` is ``exp(t**2) * erfc(t)``, to
+7e-9 up to t = 10, and to 6e-17 up to t = 27, beyond which there is nothing left of ``erfc(t)``.
+
+It is a step of Laplace's continued fraction with its rest fitted: the larger t is, the less matters how the rest
+is rounded, and no coefficient of the polynomials is negative, so that no digits cancel."""
 
 ERF32 = (
     1.1283791658483509,
@@ -79,9 +79,8 @@ ERF64 = (
 def erfc_parts(x: Array, factor: float, xp: Namespace) -> tuple[Array, Array, Array, Array]:
     """The sign of `x`, its size, and two factors of ``erfc(sqrt(factor) * size)``; `factor` is a power of 2.
 
-    The first falls as ``1 / size``, by one polynomial for all sizes, as Shepherd and Laframboise have it in
-    Mathematics of Computation 36 (1981). The second is ``exp(-factor * size**2)``. Rounding the square would cost
-    as many digits as it has before its point: it is computed as a sum of two numbers, the smaller in the first.
+    The first falls as ``1 / size``. The second is ``exp(-factor * size**2)``. Rounding the square would cost as
+    many digits as it has before its point: it is computed as a sum of two numbers, the smaller in the first.
     """
     side = xp.copysign(xp.ones_like(x), x)
     size = side * xp.clip(x, -40.0, 40.0)  # beyond, there is nothing left
@@ -90,9 +89,24 @@ def erfc_parts(x: Array, factor: float, xp: Namespace) -> tuple[Array, Array, Ar
     square = coarse * coarse + fine
     rest = (coarse * coarse - square) + fine
     gauss = xp.exp(-factor * square)
-    t = size * factor**0.5
-    scaled = _polynomial((t - 1) / (t + 2.25), TAIL64 if x.dtype == xp.float64 else TAIL32) / (t + 2.25)
-    return side, size, scaled - scaled * (factor * rest), gauss
+    scale, shift, above, below = scaled_erfc(factor**0.5, x.dtype == xp.float64)
+    rising = size + (shift + _polynomial(size, above) / _polynomial(size, below))
+    return side, size, (scale - scale * factor * rest) / rising, gauss
+
+
+Polynomial: TypeAlias = tuple[float, ...]
+
+
+def scaled_erfc(root: float, wide: bool) -> tuple[float, float, Polynomial, Polynomial]:
+    """The numbers of `ERFCX64`, or of `ERFCX32`, for ``t = root * x`` and polynomials in `x`."""
+    scale, shift, above, below = ERFCX64 if wide else ERFCX32
+    powers = [root ** (i - len(above)) for i in range(len(below))]
+    return (
+        scale / root,
+        shift / root,
+        tuple(number * power / root for number, power in zip(above, powers, strict=False)),
+        tuple(number * power for number, power in zip(below, powers, strict=True)),
+    )
 
 
 def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:

@@ -15,7 +15,7 @@ from numpy.lib.introspect import opt_func_info
 
 from portable_nn._typing import Array
 from portable_nn.activations.gates import CUBIC, LINEAR
-from portable_nn.activations.normal import TAIL32, TAIL64
+from portable_nn.activations.normal import scaled_erfc
 from portable_nn.activations.rectifiers import SELU_ALPHA, SELU_SCALE
 from portable_nn.backends._base import Forward
 
@@ -28,6 +28,9 @@ Zeros: TypeAlias = Callable[[Array], Array]
 
 Maker: TypeAlias = Callable[..., Forward]
 """Makes an activation of an array that it may overwrite, of a `Number`, a `Zeros` and parameters by name."""
+
+UNIT_REST = 2.0355273740931033e-17
+"""What ``1 / log(2)`` lacks in float64."""
 
 
 @cache
@@ -214,33 +217,55 @@ def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
 
 
 def _gelu(number: Number, zeros: Zeros) -> Forward:
-    """``max(x, 0)`` less ``|x| * erfc(|x| / sqrt(2)) / 2``, which is a polynomial times an exponential."""
+    """``max(x, 0)`` less ``|x| * erfc(|x| / sqrt(2)) / 2``, of which a part is an exponential of the square.
+
+    The square is that of a number of few bits, which times `rate` is exact, and what is left.
+    """
     power, unit = _power()
-    half, zero, largest = number(0.5), number(0), number(40)
-    table = TAIL64 if half.dtype == np.float64 else TAIL32
-    lowest, *middle, highest = (number(sqrt(0.5) * value) for value in table)
-    above, below, rate = number(2.25 * sqrt(2)), number(sqrt(2)), number(-unit / 2)
+    unit_rest = UNIT_REST if power is np.exp2 else 0.0
+    half, zero, largest = number(0.5), number(0), number(20)
+    wide = half.dtype == np.float64
+    *numbers, above, below = scaled_erfc(sqrt(2), wide)
+    scale, shift = map(number, numbers)
+    lowest, *middle, highest = map(number, above)
+    *others, second, _ = map(number, below)
+    digits, bits = (2**15, 2**11) if wide else (2**5, 2**6)
+    rounding = number(1.5 / np.finfo(half.dtype).eps / digits)  # what is added to it loses all but so many digits
+    high = round(-2 * unit * bits) / bits
+    rate, coarse, fine = number(-2 * unit), number(high), number(-2 * unit - high - 2 * unit_rest)
 
     def gelu(x: Array) -> Array:
         x *= half
         size = np.abs(x)
         x += size  # nan of minus infinity, as gelu is
-        size += size
         size.clip(zero, largest, size)  # beyond, the tail is 0, and the square would overflow
-        sum_ = size + above
-        u = size - below
-        u /= sum_
-        tail = u * highest
+        square = size + rounding
+        square -= rounding
+        gauss, rising = size - square, size + square
+        gauss *= rising
+        gauss *= rate
+        square *= square
+        np.multiply(square, fine, rising)
+        gauss += rising
+        square *= coarse
+        power(gauss, gauss)
+        gauss *= power(square, square)
+        np.multiply(size, highest, rising)
         for coefficient in reversed(middle):
-            tail += coefficient
-            tail *= u
-        tail += lowest
-        tail /= sum_
-        tail *= size
-        size *= size
-        size *= rate
-        tail *= power(size, size)
-        x -= tail
+            rising += coefficient
+            rising *= size
+        rising += lowest
+        np.add(size, second, square)
+        for coefficient in reversed(others):
+            square *= size
+            square += coefficient
+        rising /= square
+        rising += shift
+        rising += size
+        size *= scale
+        size /= rising
+        size *= gauss
+        x -= size
         return x
 
     return gelu
