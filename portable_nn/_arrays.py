@@ -4,7 +4,7 @@ The oldest version of the array API standard that is supported is 2023.12, the f
 `clip`, which activations need, and the first that tells the dtypes of a device, which weights and integers need.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat
@@ -20,6 +20,8 @@ __all__ = [
     "check_real",
     "default_float",
     "dtype_named",
+    "each",
+    "first_of",
     "float_name",
     "is_narrow",
     "namespace",
@@ -63,6 +65,16 @@ def as_array(x: Any, names: Sequence[str] | None = None) -> Any:
     if not hasattr(x, "to_numpy"):
         return x
     return x.data if hasattr(x, "dims") and hasattr(x, "data") else _of_table(x, names)
+
+
+def each(f: Callable[[Array], Any], x: Any) -> Any:
+    """What a function gives for an array, or for each in a dict of them, by name."""
+    return {name: f(array) for name, array in x.items()} if isinstance(x, dict) else f(x)
+
+
+def first_of(x: Any) -> Any:
+    """An array itself, or the first one in a dict of them."""
+    return next(iter(x.values())) if isinstance(x, dict) else x
 
 
 def as_labels(x: Any) -> Any:

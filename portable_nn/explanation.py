@@ -5,8 +5,8 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace, native
-from portable_nn._typing import Array, Samples
+from portable_nn._arrays import first_of, namespace, native
+from portable_nn._typing import Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.network import Network
 
@@ -75,7 +75,7 @@ def explain(net: Network, x: Samples) -> Explanation:
     Parameters
     ----------
     net : Network
-    x : array
+    x : array, or dict of arrays
         As in a call of the network.
 
     Returns
@@ -99,19 +99,13 @@ def explain(net: Network, x: Samples) -> Explanation:
     weights      copied, 157,000 bytes
     products     rounded to float32
     """
-    given: Array = x if isinstance(x, dict) and x else net.passes.taken(x)
-    like = given
-    if isinstance(x, dict):  # of which all are where one is
-        parts = x.values()
-        like = next((each for each in parts if check_real(each, namespace(each))), next(iter(parts)))
-    xp = namespace(like)
-    backend = backends.of(like, xp)
-    floating = check_real(like, xp)
-    name = backend.dtype_name(native(like.dtype) if floating else backend.dtype(net.dtype))
+    x = net.passes.taken(x)
+    backend = backends.of(first_of(x), namespace(first_of(x)))
+    name = backend.dtype_name(net.passes.dtype_for(x, backend))
     dtype = backend.computed_in(name) if net.passes.follows else name
     moved = 0
     cached = net.passes.has(backend, dtype)
-    net.passes.find("outputs", given)
+    net.passes.find("outputs", x)
     if not net.passes.follows:
         weights: _Weights = "shared" if name == net.dtype else "cast"
     elif cached:
@@ -122,12 +116,12 @@ def explain(net: Network, x: Samples) -> Explanation:
         arrays = [array for layer in placed for array in layer.arrays.values() if id(array) not in given]
         moved = sum(prod(array.shape) for array in arrays) * FLOATS[dtype]
         weights = "copied" if arrays else "shared"
-    came = str(native(like.dtype)).rpartition(".")[2]
+    came = {str(native(array.dtype)).rpartition(".")[2]: None for array in net.passes.floats(x)}
     return Explanation(
-        library=backend.name or xp.__name__,
+        library=backend.name or backend.xp.__name__,
         device=backend.device_name() or "cpu",
         dtype=dtype,
-        input_cast="" if came == dtype else f"{came} to {dtype}",
+        input_cast=", ".join(f"{each} to {dtype}" for each in came if each != dtype),
         weights=weights,
         moved_bytes=moved,
         precision=_precision(backend, dtype),

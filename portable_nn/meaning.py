@@ -16,6 +16,7 @@ from portable_nn._typing import Array, Namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, NetworkError
 from portable_nn.layers import Activation, Dense, Flatten, Layers, Rescaling, Shape
+from portable_nn.parts import given_by
 from portable_nn.rewriting import without_identities
 
 __all__ = ["NOTHING", "Meaning", "Task", "check_values", "implied_range"]
@@ -125,6 +126,10 @@ class Meaning:
 
     def check_labels(self, layers: Layers, outputs: Shape, instead: str = "net(x)") -> None:
         """Raise a `NetworkError` if outputs of that shape mean no labels; it says what to call instead."""
+        if names := given_by(layers):
+            raise NetworkError(
+                f"the network has several outputs, {', '.join(names)}, which are no labels: call {instead}"
+            )
         if self.task == "regression":
             raise NetworkError(f"the network does regression, which has no labels: call {instead} for its values")
         if outputs != (1,) or self.task is not None or self.classes is not None:

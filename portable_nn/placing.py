@@ -8,12 +8,23 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import as_array, check_real, namespace, native
+from portable_nn._arrays import as_array, check_real, each, first_of, namespace, native
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Activation, Graph, Layers, Shape, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
+from portable_nn.parts import (
+    alone,
+    are_fitting,
+    as_plain,
+    check_dtype,
+    entering,
+    fitted_parts,
+    given_by,
+    named,
+    taken_by,
+)
 from portable_nn.rewriting import parted, rewritten
 
 __all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "labels_of", "plain"]
@@ -45,26 +56,21 @@ def forward_pass(steps: tuple[Forward, ...]) -> Forward:
     return forward
 
 
-def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
+def plain(layers: Layers, x: Any, result: Result = "outputs") -> Any:
     """What layers of NumPy weights give as they are, in float64 on NumPy: the reference for everything else.
 
     Parameters
     ----------
     layers : tuple of layers
         Of NumPy weights.
-    x : array
+    x : array, or dict of arrays
         Of NumPy.
     result : {"outputs", "logits", "labels"}
 
     Returns
     -------
-    array
+    array, or dict of arrays
         float64, or integers for labels.
-
-    Raises
-    ------
-    NetworkError
-        If a graph among them takes or gives several arrays, or takes integers.
 
     Examples
     --------
@@ -74,14 +80,11 @@ def plain(layers: Layers, x: Array, result: Result = "outputs") -> NumPyArray:
     >>> plain(pnn.Network([pnn.Dense(np.eye(2), None, "relu")]).layers, np.array([-1, 2]))
     array([0., 2.])
     """
-    numpy = backends.get("numpy")
-    exact = forward_pass(as_given(layers, numpy.xp, np.dtype(np.float64), result))
-    if any(isinstance(layer, Graph) and not layer.is_plain for layer in layers):
-        raise NetworkError(
-            "the network takes or gives several arrays, or integers: call net(x) or net.predict(x)"
-        )
-    found: NumPyArray = exact(np.asarray(x, dtype=np.float64))
-    return found
+    numpy, inputs, dtype = backends.get("numpy"), taken_by(layers), np.dtype(np.float64)
+    steps = as_given(layers, numpy.xp, dtype, result)
+    if inputs:
+        return forward_pass((*entering(inputs, x, dtype, numpy), *steps))(x)
+    return forward_pass(steps)(np.asarray(x, dtype=dtype))
 
 
 def as_given(
@@ -140,6 +143,10 @@ class Passes:
     backend : Backend or None
     follows : bool
         Whether all weights are NumPy's, and are placed where they are needed.
+    inputs : dict of str to Value
+        Where several are taken, or integers that stay such; else none.
+    outputs : tuple of str
+        Where several are given; else none.
     """
 
     backend: Backend | None
@@ -159,7 +166,8 @@ class Passes:
         self._shapes, self._shape, self._outputs = shapes, shapes[0] or (), shapes[-1]
         self._axes = slice(-len(self._shape), None) if self._shape else slice(0)
         self.follows = all(isinstance(array, np.ndarray) for layer in layers for array in layer.arrays.values())
-        self._parts = any(isinstance(layer, Graph) and not layer.is_plain for layer in layers)
+        self.inputs, self.outputs = taken_by(layers), given_by(layers)
+        self._samples = {name: value.shape for name, value in self.inputs.items()}
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
         self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
@@ -177,96 +185,37 @@ class Passes:
                 found.update(repr((array.dtype.str, array.shape)).encode() + array.tobytes())
         return found.hexdigest()
 
-    def find(self, result: Result, x: Array) -> Forward:
+    def find(self, result: Result, x: Any) -> Forward:
         """The function from arrays like `x`, in library, device and dtype, to a result; the shape is checked."""
         kind = type(x)
-        if kind is dict or self._parts:
-            return self._of_parts(result, x)
         key = self._keys.get(kind)
         forward = None if key is None else self._passes.get((result, kind, key(x)))
-        if forward is None or x.shape[self._axes] != self._shape:
-            return self._found(result, x, forward)
-        return forward
-
-    def _of_parts(self, result: Result, x: Any) -> Forward:
-        """The function from the inputs of a graph by name, or to its outputs: dicts of arrays."""
-        given = _parts(self._layers, x)
-        xp = namespace(next(iter(given.values())))
-        came = list({backends.of(array, namespace(array)): None for array in given.values()})
-        backend = next((each for each in came if each.device is None), came[0])  # traced: anywhere
-        if len([each for each in came if each.device is not None]) > 1 or any(each.xp is not xp for each in came):
-            raise PlacementError(
-                f"inputs are on {' and '.join(map(str, came))}: bring them to one library and device"
-            )
-        key = result, *((name, type(array), backend.key(array)) for name, array in given.items())
-        forward = self._passes.get(key)
         if forward is None:
-            if self.backend is not None:
-                _check_bound(self.backend, backend)
-            if result != "outputs" and isinstance(self._layers[-1], Graph) and self._layers[-1].has_parts:
-                raise NetworkError("the network has several outputs, which are no labels: call net(x)")
-            forward = self._made_of_parts(result, x, given, xp, backend)
-            if not backend.tracing and all(backend.keeps(array) for array in given.values()):
-                self._passes[key] = forward
-        return forward
+            return self._found(result, x, forward)
+        fits = are_fitting(x, self._samples) if kind is dict else x.shape[self._axes] == self._shape
+        return forward if fits else self._found(result, x, forward)
 
-    def _made_of_parts(
-        self, result: Result, x: Any, given: Mapping[str, Array], xp: Namespace, backend: Backend
-    ) -> Forward:
-        kept = self._layers[0].kept if isinstance(self._layers[0], Graph) else frozenset()
-        floats = (native(array.dtype) for array in given.values() if check_real(array, xp))
-        own = self._dtype if self.follows else common_dtype(self._layers, backend)
-        dtype = next(floats, None) or backend.dtype(own)
-        computed = dtype
-        if self.follows:
-            computed = backend.dtype(backend.computed_in(backend.dtype_name(dtype)))
-            layers = tuple(
-                layer.map(partial(place, backend, backend.dtype_name(computed)))
-                for layer in rewritten(self._layers, backend.dtype_name(computed))
-            )
-        else:
-            layers = tuple(layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in self._layers)
-        if result != "outputs":
-            layers, _ = parted(layers)
-        into, out = backend.cast_to(computed), backend.cast_to(dtype)
-
-        def run(x: Any) -> Any:
-            named = x if isinstance(x, dict) else {"": x}
-            named = {
-                name: array if name in kept or (not name and kept) or array.dtype == computed else into(array)
-                for name, array in named.items()
-            }
-            y = named if isinstance(x, dict) else named[""]
-            for layer in layers:
-                y = layer(y, xp)
-            if result == "labels":
-                return labels_of(y, xp, self._meaning)
-            if computed == dtype:
-                return y
-            if isinstance(y, dict):
-                return {name: out(array) if array.dtype == computed else array for name, array in y.items()}
-            return out(y)
-
-        forward = backend.entered(run)
-        return backend.compiled(forward) if self._compiled else forward
-
-    def taken(self, x: Any) -> Array:
-        """What may be given for an array, as one whose samples have the shape that the layers take.
+    def taken(self, x: Any) -> Any:
+        """What may be given for an array, or a dict of them, as such, with samples of the shape that layers take.
 
         Raises
         ------
         InputError, ShapeError
-            If it is no array, or its samples do not fit.
+            If it is no array, or has others by name than the network, or its samples do not fit.
         """
+        if len(self.inputs) > 1:
+            return fitted_parts(x, self.inputs)
+        if isinstance(x, Mapping):
+            x = alone(x, self._layers[0])
         x = as_array(x, self._meaning.inputs)
         return fitted(x, self._shape, namespace(x))
 
     def _found(self, result: Result, x: Any, forward: Forward | None) -> Forward:
-        array = self.taken(x)
-        if array is x:
+        given = self.taken(x)
+        if given is x:
             return forward or self._made(result, x)
-        of_array = self.find(result, array)
-        return lambda _: of_array(array)  # called on what was given, which it stands for
+        of_given = self.find(result, given)
+        return lambda _: of_given(given)  # called on what was given, which it stands for
 
     def place(self, backend: Backend, dtype: str, anew: bool = False) -> tuple[Layers, tuple[Activation, ...]]:
         """The layers up to the logits with their weights on a backend, and the activation that is left."""
@@ -288,75 +237,130 @@ class Passes:
         """Whether weights in a dtype are in place on a backend."""
         return (str(backend.of_blocks), backend.computed_in(dtype)) in self._placed
 
-    def _made(self, result: Result, x: Array) -> Forward:
-        xp = namespace(x)
-        came = backends.of(x, xp)
-        floating = check_real(x, xp)
-        if result != "outputs":
-            self._meaning.check_labels(self._layers, self._outputs or tuple(x.shape[-1:]))
+    def _made(self, result: Result, x: Any) -> Forward:
+        came = _common(x)
         if self.backend is not None:
             _check_bound(self.backend, came)
         backend = self.backend if self.backend is not None and self.follows else came
+        dtype = self.dtype_for(x, backend)
+        if result != "outputs":
+            self._meaning.check_labels(self._layers, self._outputs or _last_axis(x))
         if self.follows and backend.of_blocks is not backend:
             return self._by_blocks(x, backend, result)
-        check_values(x, self._meaning, self._layers, backend)
+        for array in self.floats(x):
+            check_values(array, self._meaning, self._layers, backend)
         if self.follows:
-            dtype = native(x.dtype) if floating else backend.dtype(self._dtype)
             return self._placed_beside(x, backend, dtype, result)
-        dtype = x.dtype if floating else backend.dtype(common_dtype(self._layers, backend))
-        steps = as_given(self._layers, xp, dtype, result, self._meaning)
-        return backend.entered(forward_pass(steps if floating else (backend.cast_to(dtype), *steps)))
+        steps = as_given(self._layers, came.xp, dtype, result, self._meaning)
+        if self.inputs:
+            steps = *entering(self.inputs, x, dtype, backend), *steps
+        elif x.dtype != dtype:
+            steps = backend.cast_to(dtype), *steps
+        return backend.entered(forward_pass(steps))
 
-    def _by_blocks(self, x: Array, backend: Backend, result: Result) -> Forward:
+    def dtype_for(self, x: Any, backend: Backend) -> DType:
+        """The floating dtype that is asked for: the widest of the input, or that of the weights."""
+        xp = namespace(first_of(x))
+        dtypes = [native(array.dtype) for array in self.floats(x) if check_real(array, xp)]
+        if not dtypes:
+            return backend.dtype(self._dtype if self.follows else common_dtype(self._layers, backend))
+        return dtypes[0] if all(dtype == dtypes[0] for dtype in dtypes) else xp.result_type(*dtypes)
+
+    def floats(self, x: Any) -> list[Array]:
+        """The arrays that are computed with as floating numbers.
+
+        Raises
+        ------
+        InputError
+            If one is not of real numbers, or another not of integers or booleans as the network takes it.
+        """
+        given = x if isinstance(x, dict) else dict.fromkeys(self.inputs or ("",), x)
+        kept = {name for name, value in self.inputs.items() if not value.is_floating}
+        for name in kept:
+            check_dtype(given[name], self.inputs[name])
+        return [array for name, array in given.items() if name not in kept]
+
+    def _by_blocks(self, x: Any, backend: Backend, result: Result) -> Forward:
         bound = None if self.backend is None else backend.of_blocks
         network = Passes(self._layers, bound, self._dtype, self._shapes, self._compiled, self._meaning)
-        unknown = not self._shape and any(isinstance(layer, Graph) for layer in self._layers)
-        sample = (
-            tuple(x.shape[1:]) if unknown else self._shape or tuple(x.shape[-1:] if result == "labels" else ())
-        )
-        forward = backend.by_blocks(network, result, sample, x)
-        if unknown:  # made for samples of this shape
-            return forward
-        self._keys[type(x)] = backend.key
-        self._passes[result, type(x), backend.key(x)] = forward
+        known = self._samples if isinstance(x, dict) else {"": self._shapes[0]}
+        given = named(x)
+        has_graph = any(isinstance(layer, Graph) for layer in self._layers)
+        usual = slice(1, None) if has_graph else slice(-1, None) if result == "labels" else slice(0)
+        samples = {name: _sample(known[name], array, usual) for name, array in given.items()}
+        forward = backend.by_blocks(network, result, samples, x)
+        if samples == known or not has_graph:  # else it is made for samples of this shape
+            self._keep(result, x, backend, forward)
         return forward
 
-    def _placed_beside(self, x: Array, backend: Backend, dtype: DType, result: Result) -> Forward:
+    def _placed_beside(self, x: Any, backend: Backend, dtype: DType, result: Result) -> Forward:
         name = backend.dtype_name(dtype)
         inside = backend.computed_in(name)
-        alone = not backend.mixes(x)
-        layers, left = self.place(backend, inside, anew=alone)
+        apart = not all(map(backend.mixes, named(x).values()))
+        layers, left = self.place(backend, inside, anew=apart)
         computed = dtype if inside == name else backend.dtype(inside)
         if result == "outputs":
             layers = fused((*layers, *left))
-        steps = backend.prepared(layers, x, computed)
+        like = self._standing_for(x, backend, computed) if self.inputs else x
+        steps = backend.prepared(layers, like, computed)
+        if self.inputs:
+            steps = *entering(self.inputs, x, computed, backend), *steps
         if result == "labels":
             steps = *steps, partial(labels_of, xp=backend.xp, meaning=self._meaning)
         elif computed != dtype:
-            steps = *steps, backend.cast_to(dtype)
-        forward = backend.entered(backend.parted(forward_pass(steps), layers, x))
+            steps = *steps, partial(each, _rounded(backend.cast_to(dtype), computed))
+        forward = backend.entered(backend.parted(forward_pass(steps), layers, like))
         if self._compiled:
             forward = backend.compiled(forward)
-        if _are_kept(layers, backend) and not alone and not backend.tracing:
-            self._keys[type(x)] = backend.key
-            self._passes[result, type(x), backend.key(x)] = forward
+        if _are_kept(layers, backend) and not apart and not backend.tracing:
+            self._keep(result, x, backend, forward)
         return forward
 
+    def _standing_for(self, x: Any, backend: Backend, dtype: DType) -> Array:
+        """Samples of one number, as many as several inputs have, in the dtype of the computation."""
+        name, value = next(iter(self.inputs.items()))
+        array = x[name] if isinstance(x, dict) else x
+        axes = len(value.shape or ())
+        one = array[..., None] if axes == 0 else array[(..., slice(1), *(0,) * (axes - 1))]
+        return backend.entered(backend.cast_to(dtype))(as_plain(one))
 
-def _parts(layers: Layers, x: Any) -> dict[str, Array]:
-    """The inputs of the first layer by name."""
-    first = layers[0]
-    names = [value.name for value in first.inputs] if isinstance(first, Graph) else []
-    if not isinstance(x, dict):
-        if len(names) > 1:
-            raise InputError(f"the network takes a dict of arrays, {', '.join(names)}, got {type(x).__name__}")
-        return {(names or [""])[0]: x}
-    if not names:
-        namespace(x)  # which a dict has none of
-    if x.keys() != set(names):
-        came = ", ".join(map(str, x)) or "nothing"
-        raise InputError(f"the network takes a dict of {', '.join(names)}, got one of {came}")
-    return {name: x[name] for name in names}
+    def _keep(self, result: Result, x: Any, backend: Backend, forward: Forward) -> None:
+        for array in named(x).values():
+            self._keys[type(array)] = backend.key
+        if isinstance(x, dict):
+            self._keys[dict] = partial(_key_of_parts, self._keys)
+        self._passes[result, type(x), self._keys[type(x)](x)] = forward
+
+
+def _sample(known: Sequence[Any] | None, array: Array, usual: slice) -> Shape:
+    """The shape of a sample, as far as it is known, in an array."""
+    if known is None:
+        return tuple(array.shape[usual])
+    return tuple(array.shape[array.ndim - len(known) :])
+
+
+def _last_axis(x: Any) -> Shape:
+    return () if isinstance(x, dict) else tuple(x.shape[-1:])
+
+
+def _rounded(cast: Forward, computed: DType) -> Forward:
+    """A cast of what was computed in a dtype; labels among outputs stay."""
+    return lambda array: cast(array) if array.dtype == computed else array
+
+
+def _key_of_parts(keys: Mapping[type, Callable[[Array], Hashable]], x: Mapping[str, Array]) -> Hashable:
+    return tuple((name, type(array), keys.get(type(array), type)(array)) for name, array in x.items())
+
+
+def _common(x: Any) -> Backend:
+    """The backend of an array, or the one of all in a dict."""
+    found = {name: backends.of(array, namespace(array)) for name, array in named(x).items()}
+    placed = {backend: name for name, backend in found.items() if backend.device is not None}
+    traced = next((backend for backend in found.values() if backend.device is None), None)  # anywhere
+    if len(placed) > 1 or len({str(backend.xp.__name__) for backend in found.values()}) > 1:
+        came = " and ".join(f"{backend} ({name})" for name, backend in found.items())
+        raise PlacementError(f"inputs are on {came}: bring them to one library and device")
+    return traced or next(iter(placed))
 
 
 def _made_anew(layers: Layers, spec: str | None, *others: Any) -> Passes:

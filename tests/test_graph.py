@@ -101,9 +101,9 @@ def test_inputs_of_two_libraries_are_refused(torch, parts):
 
 
 def test_several_outputs_are_no_labels(parts):
-    with pytest.raises(NetworkError, match="several outputs, which are no labels"):
+    with pytest.raises(NetworkError, match="several outputs, y, k, which are no labels"):
         parts.predict(GIVEN)
-    with pytest.raises(InputError, match="got dict: convert it first"):
+    with pytest.raises(InputError, match="takes one array, got a dict of x"):
         pnn.load("mnist")({"x": X})
 
 

@@ -73,7 +73,7 @@ FLOORS = (
     },
     {"layers", "operators"},
     {"backends", "rewriting"},
-    {"meaning", "network", "placing", "verification"},
+    {"meaning", "network", "parts", "placing", "verification"},
     {"datasets", "formats"},
     {
         "blocks",

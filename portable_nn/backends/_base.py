@@ -53,6 +53,8 @@ def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
     for layer in layers:
         if isinstance(layer, Flatten):
             return int(like.ndim) - len(layer.sample_shape)
+        if isinstance(layer, Graph) and layer.takes_parts:  # for which samples of one number stand
+            return None if any(value.shape is None for value in layer.inputs) else int(like.ndim) - 1
         if isinstance(layer, Graph):
             return None if layer.input_shape is None else int(like.ndim) - len(layer.input_shape)
         if layer.arrays:  # not their lengths, which are traced where weights are
@@ -233,8 +235,11 @@ class Backend:
         """The backend that computes: another one where arrays are made of blocks, else itself."""
         return self
 
-    def by_blocks(self, network: Any, result: str, sample: tuple[int, ...], like: Array) -> Forward:
-        """A result of a network, block by block, where arrays are made of blocks."""
+    def by_blocks(self, network: Any, result: str, samples: Mapping[str, tuple[int, ...]], like: Any) -> Forward:
+        """A result of a network, block by block, where arrays are made of blocks.
+
+        `samples` has the shape of a sample of each array of `like`, which is a dict, or one under any name.
+        """
         raise NotImplementedError
 
     def has_labels(self) -> bool:

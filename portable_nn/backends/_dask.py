@@ -6,17 +6,22 @@ chunks' library: one task a block, its weights placed once in each process. Chun
 (`dask:torch`).
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, islice
+from operator import getitem, itemgetter
 from typing import Any, final
 
 import array_api_compat
 import numpy as np
 
-from portable_nn._arrays import namespace, native
+from portable_nn._arrays import each, first_of, namespace, native
 from portable_nn._typing import Array, Device, DType, FloatName
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError, InputError
+
+MOST_AXES = 64
+"""Of an array of NumPy."""
 
 
 @final
@@ -77,40 +82,56 @@ class Dask(Backend):
         """Any Dask array whose chunks are such as blocks are computed from."""
         return isinstance(other, Dask) and other.device == self.chunks
 
-    def by_blocks(self, network: Any, result: str, sample: tuple[int, ...], like: Array) -> Forward:
+    def by_blocks(self, network: Any, result: str, samples: Mapping[str, tuple[int, ...]], like: Any) -> Forward:
         """One task a block: chunks stay as they are along the leading axes, and each sample is in one.
 
         The network is a key of the graph: as an argument it would travel with every task.
         """
         import dask.array
 
-        if hasattr(like, "expr"):
+        if hasattr(first_of(like), "expr"):
             raise BackendError(
                 "Dask's experimental query planning for arrays loses what tasks share: leave it off, "
                 'dask.config.set({"array.query-planning": False})'
             )
-        one = self.chunks.place(np.zeros((1, *sample), native(like.dtype)))
+        names = tuple(samples) if isinstance(like, dict) else None
+        given = like if isinstance(like, dict) else dict.fromkeys(samples, like)
+        ones = [
+            self.chunks.place(np.zeros((1, *samples[name]), native(array.dtype))) for name, array in given.items()
+        ]
         with np.errstate(all="ignore"):
-            meta = of_block(one, network, result)[:0]
+            metas = each(itemgetter(slice(0)), of_blocks(network, *ones, names=names, result=result))
         key = dask.delayed(network, name=f"network-{network.digest()}", traverse=False)
 
-        def forward(x: Array) -> Array:
-            leading = x.ndim - len(sample)
-            lengths = dict(enumerate(meta.shape[1:], start=leading))
-            return dask.array.blockwise(
-                of_block,
-                range(leading + len(lengths)),
-                x.rechunk(dict.fromkeys(range(leading, x.ndim), -1)),
-                range(x.ndim),
-                key,
-                None,
-                result=result,
-                token=f"network-{result}",
-                adjust_chunks={axis: n for axis, n in lengths.items() if axis < x.ndim},
-                new_axes={axis: n for axis, n in lengths.items() if axis >= x.ndim},
-                dtype=meta.dtype,
-                meta=meta,
-            )
+        def forward(x: Any) -> Any:
+            arrays = x if isinstance(x, dict) else dict.fromkeys(samples, x)
+            others = count(MOST_AXES)  # the axes of samples, which no result has
+            parts: list[Any] = [key, None]
+            for name, array in arrays.items():
+                leading = array.ndim - len(samples[name])
+                parts.append(array.rechunk(dict.fromkeys(range(leading, array.ndim), -1)))
+                parts.append((*range(leading), *islice(others, array.ndim - leading)))
+
+            def made(function: Any, meta: Array, *parts: Any, **options: Any) -> Array:
+                lengths = dict(enumerate(meta.shape[1:], start=leading))
+                return dask.array.blockwise(
+                    function,
+                    range(leading + len(lengths)),
+                    *parts,
+                    token=f"network-{result}",
+                    new_axes=lengths,
+                    dtype=meta.dtype,
+                    meta=meta,
+                    **options,
+                )
+
+            options = {"names": names, "result": result}
+            if not isinstance(metas, dict):
+                return made(of_blocks, metas, *parts, **options)
+            all_of_it = made(of_blocks, np.empty(0, object), *parts, **options)
+            return {
+                name: made(getitem, meta, all_of_it, range(leading), name, None) for name, meta in metas.items()
+            }
 
         return forward
 
@@ -170,14 +191,21 @@ class Dask(Backend):
             yield
 
 
-def of_block(block: Any, network: Any, result: str) -> Array:
-    """What the network gives for a block, in the library of the block whatever computes it."""
+def of_blocks(network: Any, *blocks: Any, names: tuple[str, ...] | None, result: str) -> Any:
+    """What the network gives for blocks, in their library whatever computes it."""
     from portable_nn.backends import of
 
-    while isinstance(block, list):  # of all blocks along an axis that the result has not: there is one
-        (block,) = block
-    home, inside = of(block, namespace(block)), network.backend
+    arrays = [_alone(block) for block in blocks]
+    x = arrays[0] if names is None else dict(zip(names, arrays, strict=True))
+    home, inside = of(arrays[0], namespace(arrays[0])), network.backend
     if inside is None or inside == home:
-        return network.find(result, block)(block)
-    x = inside.place(block.astype(native(block.dtype), copy=False), share=True)
-    return home.place(inside.to_numpy(network.find(result, x)(x)))
+        return network.find(result, x)(x)
+    x = each(lambda array: inside.place(array.astype(native(array.dtype), copy=False), share=True), x)
+    return each(lambda array: home.place(inside.to_numpy(array)), network.find(result, x)(x))
+
+
+def _alone(block: Any) -> Array:
+    """The one block along axes that the result has not."""
+    while isinstance(block, list):
+        (block,) = block
+    return block

@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn._typing import Array, Device, DType
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import Backend, Forward, Kernel, wide
-from portable_nn.layers import Activation, Dense, Layer
+from portable_nn.layers import Activation, Dense, Graph, Layer
 
 
 @final
@@ -72,10 +72,11 @@ class JAX(Backend):
         import jax
 
         weights = [array for layer in layers for array in layer.arrays.values()]
+        is_other = like.dtype != dtype
 
         @jax.jit  # type: ignore[untyped-decorator]
         def run(weights: list[Array], x: Array) -> Array:
-            given, x = iter(weights), x.astype(dtype)
+            given, x = iter(weights), x.astype(dtype) if is_other else x
             for layer in layers:
                 match layer.map(lambda _: next(given)):
                     case Dense(weight=weight, bias=bias, activation=name):
@@ -86,6 +87,9 @@ class JAX(Backend):
                         x = other(x, self.xp)
             return x
 
+        last = layers[-1]
+        if isinstance(last, Graph) and len(last.outputs) > 1:  # in their order, for JAX sorts names
+            return partial(run, weights), lambda y: {name: y[name] for name in last.outputs}
         return (partial(run, weights),)
 
     def compiled(self, forward: Forward) -> Forward:

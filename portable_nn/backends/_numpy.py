@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
+from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, leading_axes
@@ -112,17 +113,27 @@ class NumPy(Backend):
 
         def parted(x: Array) -> Array:
             with np.errstate(over="ignore") if overflows else nullcontext():
-                if leading == 1 and len(x) <= rows:
+                if leading == 1 and len(first_of(x)) <= rows:
                     return forward(x)
-                samples = x if leading == 1 else np.reshape(x, (-1, *x.shape[leading:]))
-                first = forward(samples[:rows])
-                found = np.empty((len(samples), *first.shape[1:]), first.dtype)
-                found[:rows] = first
-                for start in range(rows, len(samples), rows):
-                    found[start : start + rows] = forward(samples[start : start + rows])
-                return found.reshape(*x.shape[:leading], *first.shape[1:])
+                axes = first_of(x).shape[:leading]
+                samples = each(lambda array: np.reshape(array, (prod(axes), *array.shape[leading:])), x)
+                first = forward(each(itemgetter(slice(rows)), samples))
+                found = each(lambda array: np.empty((prod(axes), *array.shape[1:]), array.dtype), first)
+                _write(found, slice(rows), first)
+                for start in range(rows, prod(axes), rows):
+                    block = slice(start, start + rows)
+                    _write(found, block, forward(each(itemgetter(block), samples)))
+                return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
+
+
+def _write(found: Any, block: slice, results: Any) -> None:
+    if isinstance(results, dict):
+        for name, array in results.items():
+            found[name][block] = array
+    else:
+        found[block] = results
 
 
 Pair: TypeAlias = tuple[Layer, Activation]

@@ -13,7 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
-from portable_nn._arrays import is_narrow
+from portable_nn._arrays import each, first_of, is_narrow
 from portable_nn._typing import Array, Device, DType
 from portable_nn.activations import FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
@@ -144,8 +144,8 @@ class Torch(Backend):
             return forward
 
         def parted(x: Array) -> Array:
-            found = forward(x.flatten(0, leading - 1))
-            return found.unflatten(0, x.shape[:leading])
+            found = forward(each(lambda array: array.flatten(0, leading - 1), x))
+            return each(lambda array: array.unflatten(0, first_of(x).shape[:leading]), found)
 
         return parted
 

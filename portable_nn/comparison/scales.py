@@ -85,7 +85,7 @@ def _scale(layer: Layer, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
             after = plain((layer,), values)
             largest = np.max(scale, axis=tuple(range(1, scale.ndim)))
             return np.asarray(np.abs(after) + largest.reshape(-1, *(1,) * (after.ndim - 1)))
-    return plain((layer,), scale)
+    return np.asarray(plain((layer,), scale))
 
 
 def _steepened(activation: Activation, values: NumPyArray, scale: NumPyArray) -> NumPyArray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def _parametrised(name: ActivationName, **parameters: tuple[str, float]) -> Call
 
 def _own(link: Link) -> Layers:
     """An activation under its name here."""
-    return (Activation(link.node.operator.rpartition(".")[2], **link.node.attributes),)
+    return (Activation(cast(ActivationName, link.node.operator.rpartition(".")[2]), **link.node.attributes),)
 
 
 def _gelu(link: Link) -> Layers:

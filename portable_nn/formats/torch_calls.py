@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.modules import ALONG_AN_AXIS, ELEMENTWISE, made
 from portable_nn.formats.onnx_nodes import Nodes, as_nodes
@@ -197,7 +197,7 @@ def _unary(operator: str) -> Call:
     return lambda at, x: at.nodes.call(operator, at.name(x))
 
 
-def _activation(name: str) -> Call:
+def _activation(name: ActivationName) -> Call:
     return lambda at, x: at.layers(x, [Activation(name)])
 
 

@@ -89,12 +89,20 @@ def sample_shapes(layers: tuple[Layer, ...]) -> tuple[Shape | None, ...]:
     needed = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
     shapes: list[Shape | None] = [needed]
     for i, layer in enumerate(layers):
+        if i and isinstance(layer, Graph) and len(layer.inputs) > 1:
+            raise NetworkError(f"layer {i} takes {_several(layer.inputs)}, and layer {i - 1} gives one array")
+        if i < len(layers) - 1 and isinstance(layer, Graph) and len(layer.outputs) > 1:
+            raise NetworkError(f"layer {i} gives {', '.join(layer.outputs)}, and layer {i + 1} takes one array")
         given, taken = shapes[-1], layer.input_shape
         if taken is not None and given is not None and given != taken:
             before = f"layer {i - 1} gives" if i else "the network takes"
             raise NetworkError(f"{before} {_values(given)}, layer {i} takes {_values(taken)}")
         shapes.append(layer.output_shape(given))
     return tuple(shapes)
+
+
+def _several(inputs: Iterable[Value]) -> str:
+    return ", ".join(value.name for value in inputs)
 
 
 def _values(shape: Shape) -> str:

@@ -8,11 +8,7 @@ import numpy as np
 from portable_nn.errors import NetworkError
 from portable_nn.readers.onnx import Node, Value
 
-__all__ = ["floats", "node_of", "plain", "value_of"]
-
-
-def floats(value: Value) -> bool:
-    return value.dtype == "" or "float" in value.dtype
+__all__ = ["node_of", "plain", "value_of"]
 
 
 def node_of(node: Any) -> Node:

@@ -11,7 +11,7 @@ from portable_nn._arrays import default_float, namespace
 from portable_nn._typing import Array, DType, Namespace
 from portable_nn.errors import NetworkError, PortableNNError, ShapeError
 from portable_nn.layers._graph_dense import with_dense
-from portable_nn.layers._graph_options import floats, node_of, plain, value_of
+from portable_nn.layers._graph_options import node_of, plain, value_of
 from portable_nn.layers._weights import Shape, replaced, weights
 from portable_nn.layers.dense import Dense
 from portable_nn.operators._common import beside
@@ -166,7 +166,7 @@ class Graph:
     def _ran(self, samples: int) -> dict[str, Shape]:
         """The shapes of values of one sample, by running some zeros."""
         given = {
-            value.name: np.zeros((samples, *value.shape), np.float32 if floats(value) else value.dtype)  # type: ignore[misc]
+            value.name: np.zeros((samples, *value.shape), np.float32 if value.is_floating else value.dtype)  # type: ignore[misc]
             for value in self.inputs
         }
         at, shapes = self.nodes[0], dict[str, Shape]()
@@ -241,9 +241,9 @@ class Graph:
         return replaced(self, constants=constants, _placed=placed)  # type: ignore[no-any-return]
 
     @property
-    def has_parts(self) -> bool:
-        """Whether it takes or gives dicts of arrays."""
-        return len(self.inputs) > 1 or len(self.outputs) > 1
+    def takes_parts(self) -> bool:
+        """Whether it takes something else than one array of floating numbers: several, or integers."""
+        return len(self.inputs) > 1 or bool(self.kept)
 
     @property
     def activations(self) -> frozenset[str]:
@@ -254,12 +254,12 @@ class Graph:
     @property
     def is_plain(self) -> bool:
         """Whether it takes one array of floating numbers, and gives one."""
-        return not (self.has_parts or self.kept)
+        return not self.takes_parts and len(self.outputs) == 1
 
     @property
     def kept(self) -> frozenset[str]:
         """The names of inputs that are integers or booleans, and stay such."""
-        return frozenset(value.name for value in self.inputs if not floats(value))
+        return frozenset(value.name for value in self.inputs if not value.is_floating)
 
     @property
     def input_shape(self) -> Shape | None:

@@ -71,6 +71,11 @@ class Value:
     dtype: str = ""
     shape: tuple[int | str | None, ...] | None = None
 
+    @property
+    def is_floating(self) -> bool:
+        """Whether its numbers are floating, or may be."""
+        return self.dtype == "" or "float" in self.dtype
+
 
 @dataclass(frozen=True)
 class Node:

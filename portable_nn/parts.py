@@ -1,0 +1,155 @@
+"""Several inputs of a network by name: dicts of arrays, and integers that stay integers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from portable_nn._arrays import as_array, check_real, namespace
+from portable_nn._typing import Array, DType
+from portable_nn.backends import Backend, Forward
+from portable_nn.errors import InputError, PortableNNError, ShapeError
+from portable_nn.layers import Graph, Layer, Layers, Value, fitted
+
+__all__ = [
+    "alone",
+    "are_fitting",
+    "as_plain",
+    "check_dtype",
+    "entering",
+    "fitted_parts",
+    "given_by",
+    "named",
+    "taken_by",
+]
+
+
+def taken_by(layers: Layers) -> dict[str, Value]:
+    """The inputs of layers by name, where they take several or integers; nothing where one array of numbers."""
+    first = layers[0]
+    return {value.name: value for value in first.inputs} if isinstance(first, Graph) and first.takes_parts else {}
+
+
+def given_by(layers: Layers) -> tuple[str, ...]:
+    """The names of the outputs of layers, where they give several; nothing where one array."""
+    last = layers[-1]
+    return last.outputs if isinstance(last, Graph) and len(last.outputs) > 1 else ()
+
+
+def named(x: Any) -> dict[str, Array]:
+    """A dict of arrays itself, or an array alone under no name."""
+    return x if isinstance(x, dict) else {"": x}
+
+
+def alone(x: Mapping[str, Any], first: Layer) -> Any:
+    """The one array that a network takes, from a dict in which it has the name that the network knows."""
+    if isinstance(first, Graph) and x.keys() == {first.inputs[0].name}:
+        return x[first.inputs[0].name]
+    raise InputError(f"the network takes one array, got a dict of {_few(x)}: give the array alone")
+
+
+def fitted_parts(x: Any, inputs: Mapping[str, Value]) -> dict[str, Array]:
+    """What may be given for several inputs, as a dict of arrays of as many samples: `x` itself, if it is one.
+
+    Parameters
+    ----------
+    x : mapping of str to array
+    inputs : mapping of str to Value
+
+    Raises
+    ------
+    InputError, ShapeError
+        If names are others, or one is no array, or samples do not fit an input or each other.
+
+    Examples
+    --------
+    >>> from portable_nn.layers import Value
+    >>> from portable_nn.parts import fitted_parts
+    >>> inputs = {"x": Value("x", "float32", (2,)), "place": Value("place", "int64", ())}
+    >>> fitted_parts({"place": [3, 4], "x": [[0.1, 0.2], [0.3, 0.4]]}, inputs)["place"]
+    array([3, 4])
+    """
+    wanted = ", ".join(inputs)
+    if not isinstance(x, Mapping):
+        raise InputError(f"the network takes a dict of arrays, {wanted}, got {type(x).__name__}")
+    if x.keys() != inputs.keys():
+        raise InputError(f"the network takes a dict of {wanted}, got one of {_few(x)}")
+    found = {}
+    for name in x:
+        try:
+            found[name] = _fitted(as_array(x[name]), inputs[name])
+        except PortableNNError as error:
+            raise type(error)(f"input {name!r}: {error}") from error
+    any_length = {name: value.shape and (None,) * len(value.shape) for name, value in inputs.items()}
+    if not are_fitting(found, any_length):
+        came = ", ".join(
+            f"{name} has shape {tuple(array.shape)}, of samples {inputs[name].shape}"
+            for name, array in found.items()
+        )
+        raise ShapeError(f"inputs differ in the axes before a sample, give as many samples of each: {came}")
+    same = type(x) is dict and all(x[name] is array for name, array in found.items())
+    return x if same else found  # type: ignore[return-value]
+
+
+def _few(names: Iterable[Any], most: int = 8) -> str:
+    shown = [str(name) for name, _ in zip(names, range(most + 1), strict=False)]
+    return ", ".join(shown[:most]) + (", …" if len(shown) > most else "") or "nothing"
+
+
+def as_plain(array: Array) -> Array:
+    """The array itself, for what NumPy calls one: no memory map, no matrix."""
+    return np.asarray(array) if isinstance(array, np.ndarray) and type(array) is not np.ndarray else array
+
+
+def _fitted(array: Any, value: Value) -> Array:
+    xp = namespace(array)
+    array = as_plain(array)
+    if value.shape is None:
+        return array
+    if None not in value.shape:
+        return fitted(array, value.shape, xp)  # type: ignore[arg-type]
+    if not are_fitting({value.name: array}, {value.name: value.shape}):
+        wanted = ", ".join("?" if n is None else str(n) for n in value.shape)
+        raise ShapeError(f"it takes arrays of shape (..., {wanted}), got {tuple(array.shape)}")
+    return array
+
+
+def are_fitting(x: Mapping[str, Array], samples: Mapping[str, tuple[Any, ...] | None]) -> bool:
+    """Whether arrays end in the shapes of samples, and have the same axes before.
+
+    None stands for any length, or for a shape that is not known.
+    """
+    leading = None
+    for name, array in x.items():
+        sample, came = samples[name], array.shape
+        if sample is None:
+            continue
+        axes = len(came) - len(sample)
+        if axes < 0 or (came[axes:] != sample and not _are_alike(came[axes:], sample)):
+            return False
+        if leading is None:
+            leading = came[:axes]
+        elif leading != came[:axes]:
+            return False
+    return True
+
+
+def _are_alike(came: Iterable[Any], sample: Iterable[Any]) -> bool:
+    return all(wanted in (n, None) for n, wanted in zip(came, sample, strict=True))
+
+
+def check_dtype(array: Array, value: Value) -> None:
+    """Raise an `InputError` unless an array is what an input of integers or of booleans takes."""
+    xp = namespace(array)
+    if check_real(array, xp) or xp.isdtype(array.dtype, "bool") != (value.dtype == "bool"):
+        raise InputError(f"input {value.name!r} takes {value.dtype}, got {array.dtype}: cast it first")
+
+
+def entering(inputs: Mapping[str, Value], x: Any, dtype: DType, backend: Backend) -> tuple[Forward, ...]:
+    """The step before a graph that takes what is like `x`, if one is needed: floats are cast, integers stay."""
+    if isinstance(x, dict):
+        cast = backend.cast_to(dtype)
+        others = [name for name, array in x.items() if inputs[name].is_floating and array.dtype != dtype]
+        return (lambda x: x | {name: cast(x[name]) for name in others},) if others else ()
+    (name,) = inputs
+    return (lambda x: {name: x},)
