@@ -6,10 +6,11 @@ of `portable_nn.activations`, in as few calls as may be. float16, for which ther
 float32 and rounded at the end.
 """
 
+import os
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from math import prod
 from operator import itemgetter, methodcaller
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
+from portable_nn.backends._numpy_rooms import ROOMS, room
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
 BLOCK = 2**16
@@ -29,6 +31,9 @@ BLOCK = 2**16
 
 SMALL_BLOCK = 15_000
 """The same for what takes several temporaries, which the system takes back each time if they are large."""
+
+AT_ONCE = SMALL_BLOCK if "MALLOC_TRIM_THRESHOLD_" in os.environ else BLOCK
+"""Values that an activation takes at once: of few, a C library that gives large memory back keeps temporaries."""
 
 ROWS, MOST = 200, 2000
 """A block has a multiple of so many rows, and as many as the widest layer has units if those are fewer: a product
@@ -76,11 +81,17 @@ class NumPy(Backend):
         """The array's own method, which starts sooner."""
         return methodcaller("astype", dtype)
 
+    def prepared(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
+        """Cast into a room of its own."""
+        steps = super().prepared(layers, like, dtype)
+        return steps if like.dtype == dtype else (_cast(dtype), *steps[1:])
+
     def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
         """For one sample a step for each Dense; for many its product, and then the rest."""
         steps: list[Forward] = [] if type(like) is np.ndarray else [np.asarray]
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
+        sides = cycle((0, 1))
         pairs = _with_kernels(layers)
         news = are_new((layer for layer, _ in pairs), like.dtype != dtype)
         for (layer, kernel), is_new in zip(_widened(pairs) if is_one else pairs, news, strict=True):
@@ -88,7 +99,7 @@ class NumPy(Backend):
                 case Dense() if is_one:
                     steps.append(_one_sample(layer, kernel, leading))
                 case Dense():
-                    steps += methodcaller("dot", layer.weight), _finished(kernel, dtype, layer.bias)
+                    steps += _product(layer.weight, next(sides)), _finished(kernel, dtype, layer.bias)
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if is_new else np.array, order="C"))
                     steps.append(_of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -99,6 +110,10 @@ class NumPy(Backend):
                 case _:
                     steps += self.steps_of(layer, like, dtype)
         return tuple(steps)
+
+    def _dense(self, like: Array, dtype: DType, layer: Dense) -> Forward:
+        """In new arrays, for a graph holds several at once."""
+        return ROOMS.left(super()._dense(like, dtype, layer))
 
     def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
@@ -117,12 +132,13 @@ class NumPy(Backend):
                     return forward(x)
                 axes = first_of(x).shape[:leading]
                 samples = each(lambda array: np.reshape(array, (prod(axes), *array.shape[leading:])), x)
-                first = forward(each(itemgetter(slice(rows)), samples))
-                found = each(lambda array: np.empty((prod(axes), *array.shape[1:]), array.dtype), first)
-                _write(found, slice(rows), first)
-                for start in range(rows, prod(axes), rows):
-                    block = slice(start, start + rows)
-                    _write(found, block, forward(each(itemgetter(block), samples)))
+                with ROOMS.opened():
+                    first = forward(each(itemgetter(slice(rows)), samples))
+                    found = each(lambda array: np.empty((prod(axes), *array.shape[1:]), array.dtype), first)
+                    _write(found, slice(rows), first)
+                    for start in range(rows, prod(axes), rows):
+                        block = slice(start, start + rows)
+                        _write(found, block, forward(each(itemgetter(block), samples)))
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
@@ -183,6 +199,29 @@ def _by_columns(name: str) -> Forward:
     """A softmax with each column in one piece: NumPy reduces short rows in twenty times the time."""
     function = partial(FUNCTIONS[name], xp=REDUCING)
     return lambda x: function(np.asfortranarray(x))
+
+
+def _cast(dtype: DType) -> Forward:
+    def cast(x: Array) -> Array:
+        if (held := ROOMS.open) is None:
+            return x.astype(dtype)
+        found = room(held, "cast", x.shape, dtype)
+        np.copyto(found, x, casting="unsafe")
+        return found
+
+    return cast
+
+
+def _product(weight: Array, side: int) -> Forward:
+    """Into one of two rooms: the other has the values that are multiplied."""
+    n = weight.shape[1]
+
+    def product(x: Array) -> Array:
+        if (held := ROOMS.open) is None:
+            return x.dot(weight)
+        return x.dot(weight, room(held, side, (*x.shape[:-1], n), weight.dtype))
+
+    return product
 
 
 def _is_one(x: Array, leading: int | None) -> bool:
@@ -269,7 +308,7 @@ def _of_one(kernel: Activation, dtype: DType, leading: int | None, zero: Array =
 def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
     (n,) = kernel.input_shape or np.shape(bias) or (1,)
-    block = SMALL_BLOCK if kernel.name == "gelu" else BLOCK
+    block = SMALL_BLOCK if kernel.name == "gelu" else AT_ONCE
     at_once = block // n * n or n
 
     def activation(repeats: int) -> Forward:
