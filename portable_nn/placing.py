@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn import backends
 from portable_nn._arrays import as_array, check_real, each, first_of, namespace, native
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
-from portable_nn.backends import Backend, Forward
+from portable_nn.backends import Backend, Forward, forward_pass
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.layers import Activation, Graph, Layers, Shape, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
@@ -43,17 +43,6 @@ def labels_of(logits: Array, xp: Namespace, meaning: Meaning = NOTHING) -> Array
     one = logits.shape[-1] == 1
     found = xp.astype(logits[..., 0] >= 0, index) if one else xp.argmax(logits, axis=-1)
     return meaning.class_of(found, xp)
-
-
-def forward_pass(steps: tuple[Forward, ...]) -> Forward:
-    """The forward pass: the one loop."""
-
-    def forward(x: Array) -> Array:
-        for step in steps:
-            x = step(x)
-        return x
-
-    return forward
 
 
 def plain(layers: Layers, x: Any, result: Result = "outputs") -> Any:
@@ -309,7 +298,7 @@ class Passes:
             steps = *steps, partial(labels_of, xp=backend.xp, meaning=self._meaning)
         elif computed != dtype:
             steps = *steps, partial(each, _rounded(backend.cast_to(dtype), computed))
-        forward = backend.entered(backend.parted(forward_pass(steps), layers, like))
+        forward = backend.entered(backend.parted(steps, layers, like))
         if self._compiled:
             forward = backend.compiled(forward)
         if _are_kept(layers, backend) and not apart and not backend.tracing:

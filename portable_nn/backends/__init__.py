@@ -14,7 +14,7 @@ import array_api_compat
 from portable_nn._arrays import FLOATS, dtype_named
 from portable_nn._options import unknown
 from portable_nn._typing import Array, Device, Namespace
-from portable_nn.backends._base import Backend, Forward
+from portable_nn.backends._base import Backend, Forward, forward_pass
 from portable_nn.backends._cupy import CuPy
 from portable_nn.backends._dask import Dask
 from portable_nn.backends._dpnp import Dpnp
@@ -33,6 +33,7 @@ __all__ = [
     "Forward",
     "Status",
     "device_of",
+    "forward_pass",
     "get",
     "is_own",
     "named",

@@ -21,6 +21,18 @@ from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
 
+
+def forward_pass(steps: tuple[Forward, ...]) -> Forward:
+    """The forward pass: the one loop."""
+
+    def forward(x: Array) -> Array:
+        for step in steps:
+            x = step(x)
+        return x
+
+    return forward
+
+
 Kernel: TypeAlias = Callable[..., Array]
 """An activation as a function of an array, which it may overwrite, and of parameters by name."""
 
@@ -268,9 +280,9 @@ class Backend:
         """What the forward pass for arrays like `x` depends on, besides their type."""
         return x.dtype, repr(getattr(x, "device", None))
 
-    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
-        """The forward pass of these layers, in parts of arrays like that where it runs best so."""
-        return forward
+    def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
+        """The steps of these layers one after another, in parts of arrays like that where they run best so."""
+        return forward_pass(steps)
 
     def entered(self, function: Forward) -> Forward:
         """The same function, on this device even where another is the current one."""

@@ -7,7 +7,7 @@ float32 and rounded at the end.
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import cycle, pairwise
@@ -21,9 +21,8 @@ import numpy as np
 from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
-from portable_nn.backends._base import Backend, Forward, are_new, leading_axes
+from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
-from portable_nn.backends._numpy_rooms import ROOMS, room
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
 BLOCK = 2**16
@@ -82,16 +81,15 @@ class NumPy(Backend):
         return methodcaller("astype", dtype)
 
     def prepared(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
-        """Cast into a room of its own."""
+        """With a cast that may be done into the same array for each block."""
         steps = super().prepared(layers, like, dtype)
-        return steps if like.dtype == dtype else (_cast(dtype), *steps[1:])
+        return steps if like.dtype == dtype else (Cast(np.ndarray.astype, dtype=dtype), *steps[1:])
 
     def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
         """For one sample a step for each Dense; for many its product, and then the rest."""
         steps: list[Forward] = [] if type(like) is np.ndarray else [np.asarray]
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
-        sides = cycle((0, 1))
         pairs = _with_kernels(layers)
         news = are_new((layer for layer, _ in pairs), like.dtype != dtype)
         for (layer, kernel), is_new in zip(_widened(pairs) if is_one else pairs, news, strict=True):
@@ -99,7 +97,7 @@ class NumPy(Backend):
                 case Dense() if is_one:
                     steps.append(_one_sample(layer, kernel, leading))
                 case Dense():
-                    steps += _product(layer.weight, next(sides)), _finished(kernel, dtype, layer.bias)
+                    steps += Product(np.dot, b=layer.weight), _finished(kernel, dtype, layer.bias)
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if is_new else np.array, order="C"))
                     steps.append(_of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -111,12 +109,9 @@ class NumPy(Backend):
                     steps += self.steps_of(layer, like, dtype)
         return tuple(steps)
 
-    def _dense(self, like: Array, dtype: DType, layer: Dense) -> Forward:
-        """In new arrays, for a graph holds several at once."""
-        return ROOMS.left(super()._dense(like, dtype, layer))
-
-    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+    def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
+        forward = forward_pass(steps)
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
         overflowing = OVERFLOWING - WITHOUT_OVERFLOW.keys() if is_one else OVERFLOWING
@@ -132,16 +127,57 @@ class NumPy(Backend):
                     return forward(x)
                 axes = first_of(x).shape[:leading]
                 samples = each(lambda array: np.reshape(array, (prod(axes), *array.shape[leading:])), x)
-                with ROOMS.opened():
-                    first = forward(each(itemgetter(slice(rows)), samples))
-                    found = each(lambda array: np.empty((prod(axes), *array.shape[1:]), array.dtype), first)
-                    _write(found, slice(rows), first)
-                    for start in range(rows, prod(axes), rows):
-                        block = slice(start, start + rows)
-                        _write(found, block, forward(each(itemgetter(block), samples)))
+                found = forward(samples) if prod(axes) <= rows else _by_blocks(steps, samples, prod(axes), rows)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
+
+
+def _by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int) -> Any:
+    """Blocks of so many rows one after another, and what is left of the n."""
+    forward = forward_pass(tuple(_in_place(steps, first_of(samples)[:rows])))
+    first = forward(each(itemgetter(slice(rows)), samples))
+    found = each(lambda array: np.empty((n, *array.shape[1:]), array.dtype), first)
+    _write(found, slice(rows), first)
+    for start in range(rows, n, rows):
+        block = slice(start, start + rows)
+        if start + rows > n:
+            forward = forward_pass(steps)
+        _write(found, block, forward(each(itemgetter(block), samples)))
+    return found
+
+
+class Product(partial[Array]):
+    """A product with weights."""
+
+
+class Cast(partial[Array]):
+    """A cast."""
+
+
+def _in_place(steps: tuple[Forward, ...], block: Array) -> Iterator[Forward]:
+    """The steps for arrays like a block, each product and cast into the place of the one before.
+
+    A C library that gives memory back at once, as Dask has it do in its workers, takes each page anew otherwise.
+    Products take turns in two places: what the one holds, the next one multiplies.
+    """
+    weights = [step.keywords["b"] for step in steps if isinstance(step, Product)]
+    most = max((weight.shape[1] for weight in weights), default=0)
+    sides = cycle([np.empty(len(block) * most, weight.dtype) for weight in weights[:2]])
+    for step in steps:
+        match step:
+            case Product(keywords={"b": weight}):
+                shape = len(block), weight.shape[1]
+                yield partial(np.dot, b=weight, out=next(sides)[: prod(shape)].reshape(shape))
+            case Cast(keywords={"dtype": dtype}):
+                yield partial(_cast, np.empty(block.shape, dtype))
+            case _:
+                yield step
+
+
+def _cast(found: Array, x: Array) -> Array:
+    np.copyto(found, x, casting="unsafe")
+    return found
 
 
 def _write(found: Any, block: slice, results: Any) -> None:
@@ -199,29 +235,6 @@ def _by_columns(name: str) -> Forward:
     """A softmax with each column in one piece: NumPy reduces short rows in twenty times the time."""
     function = partial(FUNCTIONS[name], xp=REDUCING)
     return lambda x: function(np.asfortranarray(x))
-
-
-def _cast(dtype: DType) -> Forward:
-    def cast(x: Array) -> Array:
-        if (held := ROOMS.open) is None:
-            return x.astype(dtype)
-        found = room(held, "cast", x.shape, dtype)
-        np.copyto(found, x, casting="unsafe")
-        return found
-
-    return cast
-
-
-def _product(weight: Array, side: int) -> Forward:
-    """Into one of two rooms: the other has the values that are multiplied."""
-    n = weight.shape[1]
-
-    def product(x: Array) -> Array:
-        if (held := ROOMS.open) is None:
-            return x.dot(weight)
-        return x.dot(weight, room(held, side, (*x.shape[:-1], n), weight.dtype))
-
-    return product
 
 
 def _is_one(x: Array, leading: int | None) -> bool:

@@ -137,8 +137,9 @@ class Torch(Backend):
         own = FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
         return torch.compile(own, fullgraph=True)  # type: ignore[no-any-return]
 
-    def parted(self, forward: Forward, layers: tuple[Layer, ...], like: Array) -> Forward:
+    def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
         """Leading axes as one: `linear` multiplies by each of several apart where they do not lie in order."""
+        forward = super().parted(steps, layers, like)
         leading = leading_axes(layers, like) or 0
         if leading < 2:
             return forward

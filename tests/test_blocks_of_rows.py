@@ -126,4 +126,6 @@ print(faults() * resource.getpagesize() / (4 * x.size))
 @pytest.mark.parametrize("activation", ["sigmoid", "silu"])
 def test_pages_are_used_again_where_memory_is_given_back_at_once(activation):
     done = run_python("-c", FAULTS, activation, env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"})
-    assert float(done) < 0.1  # of the pages that the inputs take once they are cast
+    assert (
+        float(done) < 0.25
+    )  # of the pages that the inputs take once they are cast; for each block anew it is 2 to 3
