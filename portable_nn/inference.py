@@ -13,7 +13,7 @@ import numpy as np
 from portable_nn import backends
 from portable_nn._arrays import as_array
 from portable_nn._options import check_count
-from portable_nn._typing import Array, NumPyArray
+from portable_nn._typing import Array, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.blocks import ZarrWriter, open_result
 from portable_nn.cluster import infer_there
@@ -51,7 +51,7 @@ takes 1 to 3 ms for so many multiply-adds.
 
 def infer(
     net: Network,
-    data: Any,
+    data: Samples | str | os.PathLike[str] | Iterable[Samples | str | os.PathLike[str]],
     *,
     backend: str | Backend | None = None,
     batch_size: int | None = None,
@@ -62,7 +62,7 @@ def infer(
     block: int = 100_000,
     overwrite: bool = False,
     progress: Callable[[int], object] | None = None,
-) -> Any:
+) -> NumPyArray | Any:
     """Label data of any kind and length, fast, in bounded memory.
 
     On NumPy, batches run on a pool of threads where that pays, with one thread each for the BLAS. Elsewhere

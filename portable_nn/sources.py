@@ -7,7 +7,7 @@ from functools import lru_cache
 from glob import glob
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 import numpy as np
 
@@ -147,7 +147,7 @@ class Source:
         return [name for part in parts for name in part.names]
 
 
-def is_path(data: object) -> bool:
+def is_path(data: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether data are the name of a file."""
     return isinstance(data, (str, os.PathLike))
 

@@ -83,7 +83,7 @@ def compare(
             samples.values,
             samples.labels,
             backends=backend,
-            dtypes=dtype or ["float32"],
+            dtypes=dtype or ["float32"],  # type: ignore[arg-type]
             batch_sizes=SWEEP if sweep else batch_size or BATCH_SIZES,
             atol=atol,
             rtol=rtol,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from portable_nn import backends as libraries
 from portable_nn._arrays import as_array, as_labels, dtype_named, namespace
 from portable_nn._options import check_count, check_integer, check_list, check_number, unknown
-from portable_nn._typing import Array, FloatName, NumPyArray
+from portable_nn._typing import Array, FloatLike, FloatName, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
@@ -34,11 +34,11 @@ Progress: TypeAlias = Callable[[str, str, int, int], object]
 
 def compare(
     net: Network,
-    images: Array,
-    labels: Array | None = None,
+    images: Samples,
+    labels: Samples | None = None,
     *,
     backends: Iterable[str | Backend] | None = None,
-    dtypes: Any = ("float32",),
+    dtypes: FloatLike | Iterable[FloatLike] = ("float32",),
     batch_sizes: Sequence[int] = BATCH_SIZES,
     atol: float | None = None,
     rtol: float | None = None,
@@ -119,7 +119,7 @@ def compare(
     if not dtypes or (backends is not None and not backends):
         raise BackendError("nothing to compare: give at least one backend and one dtype")
     sizes = tuple(sorted({1, *(check_count(f"batch_sizes[{i}]", size) for i, size in enumerate(batch_sizes))}))
-    names = [_dtype(dtype) for dtype in dtypes]
+    names = [_dtype(dtype) for dtype in dtypes]  # type: ignore[union-attr]
     _check_timing(warm_up, iterations, budget, time_limit)
     for name, tolerance in (("atol", atol), ("rtol", rtol)):
         if tolerance is not None:
@@ -129,9 +129,9 @@ def compare(
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in names
     ]
     here = environment()
-    net, images = net.to_numpy(), net.passes.taken(_to_numpy(as_array(images, net.inputs)))
-    wanted = reference(net, images, None if labels is None else _to_numpy(as_labels(labels)))
-    findings = _findings(tasks, net, images, None if in_process else time_limit, progress)
+    net, x = net.to_numpy(), net.passes.taken(_to_numpy(as_array(images, net.inputs)))
+    wanted = reference(net, x, None if labels is None else _to_numpy(as_labels(labels)))
+    findings = _findings(tasks, net, x, None if in_process else time_limit, progress)
     rows = tuple(
         verdict(task, finding, wanted, atol, rtol)
         for task, finding in zip(tasks, findings, strict=True)

@@ -28,6 +28,9 @@ pnn.load("net.pt", task="labels")  # type: ignore[arg-type]  # pyright: ignore
 
 net.astype("float23")  # type: ignore[arg-type]  # pyright: ignore
 pnn.evaluate(net, "hello", [1])  # type: ignore[arg-type]  # pyright: ignore
+pnn.compare(net, "hello")  # type: ignore[arg-type]  # pyright: ignore
+pnn.compare(net, weight, dtypes=["float23"])  # type: ignore[list-item]  # pyright: ignore
+pnn.infer(net, 3 + 2j)  # type: ignore[arg-type]  # pyright: ignore
 pnn.explain(net, "hello")  # type: ignore[arg-type]  # pyright: ignore
 pnn.datasets.mnist("tset")  # type: ignore[arg-type]  # pyright: ignore
 print(pnn.backends.status()[0].state == "raedy")  # type: ignore[comparison-overlap]  # pyright: ignore
