@@ -143,7 +143,7 @@ def of(x: Array, xp: Namespace) -> Backend:
     return _BY_NAMESPACE.get(xp.__name__, Backend)(xp, device_of(x))
 
 
-def get(spec: str | Backend) -> Backend:
+def get(spec: str | Backend | Device) -> Backend:
     """The backend of a spec, once a small matrix product has run on its device.
 
     Parameters
@@ -190,7 +190,7 @@ def get(spec: str | Backend) -> Backend:
     return backend
 
 
-def named(spec: Any) -> str | Backend:
+def named(spec: str | Backend | Device) -> str | Backend:
     """The spec of a device object of a library's own; a spec and a `Backend` as they are.
 
     Parameters

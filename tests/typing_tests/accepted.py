@@ -95,3 +95,4 @@ def of_records(tensor: torch.Tensor) -> None:
     assert_type(pnn.explain(net, tensor), pnn.Explanation)
     assert_type(net.verify(), pnn.Verification)
     assert_type(pnn.backends.status()[0], pnn.backends.Status)
+    assert_type(pnn.backends.get(tensor.device), pnn.backends.Backend)
