@@ -164,7 +164,7 @@ def _clip(link: Link) -> Layers:
 
 
 def _flatten(link: Link) -> Layers:
-    if link.shape is None or link.get("axis", 1) != 1:
+    if not link.shape or link.get("axis", 1) != 1:
         return None
     return _flat(link.shape)
 
@@ -172,7 +172,7 @@ def _flatten(link: Link) -> Layers:
 def _reshape(link: Link) -> Layers:
     """What keeps samples and makes each one-dimensional; 0, -1 or a fixed length stands for their number."""
     shape = link.constants.get(1)
-    if shape is None or shape.size != 2 or link.shape is None or link.at:
+    if shape is None or shape.size != 2 or not link.shape or link.at:
         return None
     samples, n = (int(k) for k in shape)
     if samples == 0 and link.get("allowzero", 0):

@@ -257,6 +257,8 @@ def _item(at: Traced, x: Any, index: Any) -> Made:
         return str(found[index])
     name, shape = at.name(x), at.shape(x)
     places = list(index) if isinstance(index, tuple) else [index]
+    new = any(place is None for place in places)
+    places = [place for place in places if place is not None]
     if Ellipsis in places:
         i = places.index(Ellipsis)
         places[i : i + 1] = [slice(None)] * (len(shape) + 2 - len(places))
@@ -274,7 +276,7 @@ def _item(at: Traced, x: Any, index: Any) -> Made:
                 name = at.nodes.call("Gather", name, np.array(some), axis=axis)
             case other:
                 _unread(f"the index {str(other)[:40]}")
-    return name
+    return at.nodes.call("Reshape", name, np.array([-1, *at.value.shape[1:]])) if new else name
 
 
 def _reduced(operator: str) -> Call:

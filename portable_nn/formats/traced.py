@@ -45,6 +45,9 @@ SAME = (
 )
 """Functions and methods whose outputs have the shape of what they are given first, or of both."""
 
+SINGLE = 2.0**-23
+"""Of float32, which some part of a module may compute in whatever its weights are."""
+
 Inputs: TypeAlias = dict[str, Any]
 
 
@@ -218,10 +221,11 @@ def _body(
     of_data = [node for node in _of_data(graph, inputs) if node.op != "output"]
     at = Traced(Nodes(), {node: node.name for node in inputs}, few)
     for node in of_data:
-        if not _alike(few[node], more[node]):
+        alike = _alike(few[node], more[node])
+        if node not in at.named and _is_data(few[node]) and not _fields(node):
+            _make(graph, node, at, alike)
+        elif not alike:
             del at.values[node]
-        elif node not in at.named and _is_data(few[node]):
-            _make(graph, node, at)
     wanted = {name: at.name(node) for name, node in outputs.items()}
     return at.nodes.body([Value(name, "", (None, *shape)) for name, shape in shapes.items()], wanted)
 
@@ -231,8 +235,8 @@ def _is_data(value: Any) -> bool:
     return bool(several) and all(hasattr(each, "detach") for each in several)
 
 
-def _make(graph: Any, node: Any, at: Traced) -> None:
-    """Make the operators of one node."""
+def _make(graph: Any, node: Any, at: Traced, alike: bool) -> None:
+    """Make the operators of one node, which is to have one part for each sample."""
     try:
         at.value = at.values[node]
         if node.op == "call_module":
@@ -240,6 +244,8 @@ def _make(graph: Any, node: Any, at: Traced) -> None:
             at.named[node] = _of_module(at, node, module)
         else:
             at.named[node] = called(at, node.target, node.args, node.kwargs)
+        if not alike:
+            raise NetworkError("it mixes samples, each of which is to be computed by itself")
     except PortableNNError as error:
         what = getattr(node.target, "__name__", node.target)
         raise NetworkError(f"node {node.name!r}, which calls {what}: {error}: {EXPORT}") from error
@@ -259,7 +265,14 @@ def _outputs(given: Any) -> dict[str, Any]:
     if isinstance(given, tuple | list):
         names = getattr(given, "_fields", None) or [f"output_{i}" for i in range(len(given))]
         return dict(zip(names, given, strict=True))
+    if fields := _fields(given):
+        return dict(zip(fields, given.args, strict=False)) | given.kwargs
     return {"output": given}
+
+
+def _fields(node: Any) -> tuple[str, ...]:
+    """Of the named tuple that a node makes, if it makes one."""
+    return getattr(getattr(node, "target", None), "_fields", ())
 
 
 def _compare(net: Network, module: Any, shapes: Mapping[str, Shape]) -> None:
@@ -275,7 +288,7 @@ def _compare(net: Network, module: Any, shapes: Mapping[str, Shape]) -> None:
     for name, tensor in wanted.items():
         exact = tensor.double().cpu().numpy()
         largest = np.max(np.abs(exact), where=np.isfinite(exact), initial=1e-30)
-        allowed = float(torch.finfo(tensor.dtype).eps) ** 0.5 * largest
+        allowed = max(float(torch.finfo(tensor.dtype).eps), SINGLE) ** 0.5 * largest
         if found[name].shape != exact.shape or not np.allclose(found[name], exact, 0, allowed, equal_nan=True):
             raise NetworkError(
                 "what was traced is not what it does: it changes values in place that are read later, or "
