@@ -51,10 +51,12 @@ def found_here(given: str | list[str] | None) -> str | list[str] | None:
 GIVEN: dict[str, Callable[[str], Any]] = {
     "activation": str,
     "last": str,
+    "epsilon": float,
     "rescale": float,
     "format": str,
     "task": str,
     "layers": lambda value: value.split(","),
+    "sample_shape": lambda value: tuple(map(int, value.split(","))),
 }
 """What `portable_nn.load` can be given besides the file, and how it is read."""
 

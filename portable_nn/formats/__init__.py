@@ -12,9 +12,10 @@ from portable_nn.datasets import book_weights
 from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.book import book_network
+from portable_nn.formats.given import check_unsaid
 from portable_nn.formats.kinds import FORMATS, format_of
 from portable_nn.formats.safetensors import read_safetensors
-from portable_nn.layers import Activation, Layer
+from portable_nn.layers import Activation, Layer, Shape
 from portable_nn.meaning import Task
 from portable_nn.network import Network
 
@@ -31,14 +32,14 @@ class Reader(NamedTuple):
     takes: tuple[str, ...]
 
 
-BETWEEN = "activation", "last", "rescale"
+UNSAID = "layers", "activation", "last", "epsilon", "rescale"
 
 READERS = {
-    "safetensors": Reader("safetensors", "read_safetensors", ("verify", "layers", *BETWEEN)),
-    "npz": Reader("named", "read_npz", ("verify", "book", "layers", *BETWEEN)),
-    "pytorch": Reader("pytorch", "read_pytorch", ("layers", *BETWEEN)),
-    "keras": Reader("keras", "read_keras", ("layers", *BETWEEN)),
-    "pickle": Reader("named", "read_pickle", ("book", "layers", *BETWEEN)),
+    "safetensors": Reader("safetensors", "read_safetensors", ("verify", *UNSAID)),
+    "npz": Reader("named", "read_npz", ("verify", "book", *UNSAID)),
+    "pytorch": Reader("pytorch", "read_pytorch", ("sample_shape", *UNSAID)),
+    "keras": Reader("keras", "read_keras", UNSAID),
+    "pickle": Reader("named", "read_pickle", ("book", *UNSAID)),
     "onnx": Reader("onnx", "read_onnx", ()),
 }
 
@@ -56,7 +57,9 @@ def load(
     layers: Iterable[str | Layer] | None = None,
     activation: ActivationName | Activation | None = None,
     last: ActivationName | Activation | None = None,
+    epsilon: float | None = None,
     rescale: float | Weights | None = None,
+    sample_shape: Shape | None = None,
     task: Task | None = None,
     verify: bool = True,
 ) -> Network:
@@ -81,12 +84,18 @@ def load(
         What the file is, where its content should not tell. ``"book"`` lets arrays W1, b1, … follow "Deep
         Learning from Scratch": pixels over 255, sigmoids, a softmax last.
     layers : iterable of str and layers, optional
-        What a state dict does not tell: what runs, in order, such as ``["fc1", "relu", "fc2", "softmax"]``.
+        What a state dict, or Keras's weights alone, do not tell: what runs, in order, such as ``["fc1", "relu",
+        "fc2", "softmax"]``.
     activation, last : str or Activation, optional
         Instead of it, and for arrays by name: the activation after each layer but the last, and after the last
         one. Of an emulator of CosmoPower's: ``last="identity"``, or ``"exp10"`` where its modes are logarithms.
+    epsilon : float, optional
+        What BatchNorm and LayerNorm add to a variance, which weights alone do not tell. Without it, what they add
+        unless they were told otherwise: 1e-5 in PyTorch, 1e-3 in Keras.
     rescale : float or array of shape (n_in,), optional
         What features are multiplied by first, where the file does not say: 1 / 255 for pixels.
+    sample_shape : tuple of int, optional
+        What the first Flatten of a whole model of PyTorch's takes, such as ``(1, 28, 28)``; else vectors.
     task : {"classification", "multilabel", "regression"}, optional
         What outputs mean, where the file does not say.
     verify : bool
@@ -113,11 +122,17 @@ def load(
     >>> net(pnn.datasets.mnist("test")[0]).shape
     (10000, 10)
     """
-    given = {"layers": layers, "activation": activation, "last": last, "rescale": rescale}
+    given = {
+        "layers": layers,
+        "activation": activation,
+        "last": last,
+        "epsilon": epsilon,
+        "rescale": rescale,
+        "sample_shape": sample_shape,
+    }
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(model, str) and model in ("mnist", "book"):
-        if given or format is not None:
-            raise FormatError(f"{model!r} says itself what it is: leave {', '.join([*given, 'format'])} out")
+        check_unsaid({**given, "format": format}, f"{model!r} says itself what it is")
         net = (
             read_safetensors(embedded("mnist.safetensors")) if model == "mnist" else book_network(book_weights())
         )
@@ -144,8 +159,8 @@ def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any
     reader = READERS[kind]
     if named == "book":
         given = {"book": True} | given
-    if unwanted := [name for name in given if name not in reader.takes]:
-        raise FormatError(f"{path} is of format {kind}, which says that itself: leave {', '.join(unwanted)} out")
+    unwanted = {name: value for name, value in given.items() if name not in reader.takes}
+    check_unsaid(unwanted, f"{path} is of format {kind}, which says that itself")
     if "verify" in reader.takes:
         given["verify"] = verify
     found: Network = _function(reader)(path, **given)

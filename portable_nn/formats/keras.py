@@ -14,14 +14,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import ActivationName, NumPyArray
+from portable_nn._typing import ActivationName, Array, NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
+from portable_nn.formats.given import check_unsaid, rescaled
 from portable_nn.formats.keras_branches import branched, chain, shape_after
 from portable_nn.formats.keras_config import Node, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.formats.keras_losses import task_of_loss
+from portable_nn.formats.keras_weights import weights_alone
 from portable_nn.formats.onnx_layers import layers_of as layers_of_graph
-from portable_nn.formats.states import rescaled, state_layers
 from portable_nn.layers import Activation, Layer, Layers, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
@@ -45,7 +46,8 @@ def read_keras(
     layers: Iterable[str | Layer] | None = None,
     activation: ActivationName | Activation | None = None,
     last: ActivationName | Activation | None = None,
-    rescale: float | None = None,
+    epsilon: float | None = None,
+    rescale: Array = None,
 ) -> Network:
     """Read a `.keras` or `.h5` file of a Sequential or Functional model: what branches becomes a `Graph`.
 
@@ -53,11 +55,10 @@ def read_keras(
     ----------
     path : str or path-like
         As `model.save` of Keras 3 writes it; an HDF5 file also as Keras 1 and 2 do, or `model.save_weights`.
-    layers, activation, last : optional
-        What weights alone do not say: see `portable_nn.formats.states.state_layers`, to which the arrays of a
-        layer ``dense_1`` are ``dense_1.weight`` and ``dense_1.bias``.
-    rescale : float, optional
-        What each input is multiplied by first, in a network of weights alone.
+    layers, activation, last, epsilon : optional
+        What weights alone do not say: see `portable_nn.formats.keras_weights.weights_alone`.
+    rescale : float or array of shape (n_in,), optional
+        What features are multiplied by first: 1 / 255 for pixels.
 
     Returns
     -------
@@ -90,19 +91,17 @@ def read_keras(
     ...     read_keras(path)
     Network([Dense(4, 3, 'softmax')])
     """
-    given = {"layers": layers, "activation": activation, "last": last}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {"layers": layers, "activation": activation, "last": last, "epsilon": epsilon}
     with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
         zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
         net = _archived(path) if zipped else _stored(path)
         if net is None:
             with open_hdf5(path) as weights:
-                found = state_layers(_state(weights), **given)  # type: ignore[arg-type]
+                found = weights_alone(weights, **given)  # type: ignore[arg-type]
             return Network(rescaled(found, rescale))
-        if given or rescale is not None:
-            raise NetworkError("it says which layers it has: leave out layers=, activation=, last= and rescale=")
-        return net
+        check_unsaid(given, f"{path} holds a whole model, which says which layers it has")
+        return net if rescale is None else Network(rescaled(net.layers, rescale), **net.meaning.given())
     except NetworkError as error:
         raise FormatError(f"{path}: {error}") from error
 
@@ -171,28 +170,6 @@ def _stored(path: str | os.PathLike[str]) -> Network | None:
         layers = _chained(_config(config), partial(_named_weights, file), file.text("", "keras_version"))
         training = file.text("", "training_config")
     return _network(layers, None if training is None else _config(training))
-
-
-def _state(file: HDF5) -> dict[str, NumPyArray]:
-    """The arrays of a file of weights alone, named and turned as in a state dict of PyTorch's."""
-    arrays: dict[str, NumPyArray] = {}
-    for path in file.arrays(""):
-        match path.removesuffix(":0").split("/"):
-            case ["optimizer" | "optimizer_weights", *_]:
-                continue
-            case [*_, layer, "vars", "0" | "1" as name] if layer.startswith("dense"):
-                leaf = ("weight", "bias")[int(name)]
-            case [*_, layer, "kernel" | "bias" as name]:
-                leaf = name.replace("kernel", "weight")
-            case _:
-                leaf = ""
-        if not leaf or f"{layer}.{leaf}" in arrays:
-            raise NetworkError(
-                f"it holds weights alone, {path!r:.100} among them, which is of no Dense of a plain chain: save "
-                "the whole model with model.save('model.keras')"
-            )
-        arrays[f"{layer}.{leaf}"] = file.array(path).T
-    return arrays
 
 
 def _config(text: str | bytes) -> dict[str, Any]:

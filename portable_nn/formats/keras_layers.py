@@ -14,15 +14,12 @@ import numpy as np
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import class_name
-from portable_nn.formats.states import batch_normalization
+from portable_nn.formats.normalization import batch_normalization, keras_deviation
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Normalize, Rescaling, Shape, standardized
 
 __all__ = ["LAYERS", "Described"]
 
 Parameters: TypeAlias = dict[str, Any]
-
-SMALLEST = 1e-7
-"""The smallest deviation that Keras's Normalization divides by: its `backend.epsilon()`."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +195,7 @@ def _normalization(layer: Described) -> list[Layer]:
         mean, variance = (_plain(layer, key, None) for key in ("mean", "variance"))
     if layer.config.get("axis", -1) not in (None, []) and mean.ndim:
         layer.check_last_axis()
-    with np.errstate(all="ignore"):  # of what is not finite then, standardized makes no layer
-        deviation = np.maximum(np.sqrt(variance.astype(np.float64)), SMALLEST).astype(variance.dtype)
+    deviation = keras_deviation(variance)
     if layer.config.get("invert"):
         return [_affine(deviation, mean)]
     return list(standardized(mean, deviation))

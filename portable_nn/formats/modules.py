@@ -14,7 +14,8 @@ import numpy as np
 from portable_nn._typing import ActivationName, Array
 from portable_nn.activations import parameters_of
 from portable_nn.errors import NetworkError
-from portable_nn.formats.states import batch_normalization, machine_epsilon, undoing
+from portable_nn.formats.normalization import batch_normalization, machine_epsilon
+from portable_nn.formats.states import undoing
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Shape, fused
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described

@@ -18,9 +18,10 @@ from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.book import book_network
 from portable_nn.formats.cosmopower import cosmopower_network, is_cosmopower
 from portable_nn.formats.estimators import class_and_fields
+from portable_nn.formats.given import check_unsaid, rescaled
 from portable_nn.formats.npz import METADATA, npz_network
 from portable_nn.formats.sklearn import is_estimator, sklearn_network
-from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.formats.states import state_layers
 from portable_nn.layers import Activation, Dense, Layer, Layers, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget
@@ -83,7 +84,7 @@ def read_npz(path: str | os.PathLike[str], *, verify: bool = True, **given: Any)
     """
     members = read_members(path)
     if METADATA in members:
-        _refuse(given, f"{path} was written by portable_nn.save, which says all itself")
+        check_unsaid(given, f"{path} was written by portable_nn.save, which says all itself")
         return npz_network(members, path, verify=verify)
     return _network(members, path, given)
 
@@ -122,14 +123,13 @@ def read_pickle(path: str | os.PathLike[str], **given: Any) -> Network:
 
 def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) -> Network:
     """The network of what a file holds."""
-    given = {name: value for name, value in given.items() if value is not None}
     budget = Budget(os.path.getsize(path))
     if is_cosmopower(content):
         last = given.pop("last", None)
-        _refuse(given, f"{path} is an emulator of CosmoPower's, which says all but last=")
+        check_unsaid(given, f"{path} is an emulator of CosmoPower's, which says all but last=")
         return cosmopower_network(content, path, last=last, budget=budget)
     if is_estimator(content):
-        _refuse(given, f"{path} is an estimator of scikit-learn's, which says all itself")
+        check_unsaid(given, f"{path} is an estimator of scikit-learn's, which says all itself")
         return sklearn_network(content, path, budget)
     parts = content.values() if isinstance(content, dict) else content
     if isinstance(content, (dict, list, tuple)) and any(map(is_estimator, parts)):
@@ -142,11 +142,6 @@ def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) 
     return named_network(content, path, budget=budget, **given)
 
 
-def _refuse(given: Mapping[str, Any], reason: str) -> None:
-    if given:
-        raise FormatError(f"{reason}: leave {', '.join(f'{name}=' for name in given)} out")
-
-
 def named_network(
     arrays: Mapping[str, Any],
     source: object = "the dict",
@@ -155,6 +150,7 @@ def named_network(
     layers: Iterable[str | Layer] | None = None,
     activation: ActivationName | Activation | None = None,
     last: ActivationName | Activation | None = None,
+    epsilon: float | None = None,
     rescale: Array = None,
     budget: Budget | None = None,
 ) -> Network:
@@ -175,6 +171,8 @@ def named_network(
         Of a state dict: what runs, as `portable_nn.formats.states.state_layers` takes it.
     activation, last : str or Activation
         The activations after each layer but the last, and after the last one.
+    epsilon : float, optional
+        Of a state dict: what is added to a variance.
     rescale : float or array of shape (n_in,), optional
         What features are multiplied by first.
     budget : Budget, optional
@@ -197,7 +195,7 @@ def named_network(
     >>> named_network(arrays, activation="relu", last="softmax").layers
     (Dense(4, 3, 'relu'), Dense(3, 2, 'softmax'))
     """
-    unsaid = layers is None and activation is None and last is None and rescale is None
+    unsaid = all(value is None for value in (layers, activation, last, epsilon, rescale))
     if book or (unsaid and _is_the_books(arrays)):
         return book_network(arrays, source)
     arrays = dict(_flat(arrays, source))
@@ -206,12 +204,16 @@ def named_network(
             for array in arrays.values():
                 budget.spend_on(array)
         if arrays and all(map(STATE.fullmatch, arrays)):
-            found = state_layers(arrays, layers=layers, activation=activation, last=last)
-        elif layers is not None:
-            raise NetworkError("layers= names the modules of a state dict: leave it out")
+            found = state_layers(arrays, layers=layers, activation=activation, last=last, epsilon=epsilon)
         else:
+            check_unsaid(
+                {"layers": layers, "epsilon": epsilon},
+                f"{source} has no modules of a state dict, which take that",
+            )
             found = _numbered_layers(arrays, activation, last)
         return Network(rescaled(found, rescale))
+    except FormatError:
+        raise
     except ValueError as error:
         raise FormatError(f"{source}: {error}") from error
 

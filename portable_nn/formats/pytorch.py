@@ -8,9 +8,10 @@ import numpy as np
 
 from portable_nn._typing import ActivationName, Array
 from portable_nn.errors import FormatError, InputError, NetworkError
+from portable_nn.formats.given import check_unsaid, rescaled
 from portable_nn.formats.kinds import format_of
 from portable_nn.formats.modules import is_module, is_stock, module_layers
-from portable_nn.formats.states import rescaled, state_layers
+from portable_nn.formats.states import state_layers
 from portable_nn.formats.traced import traced_network
 from portable_nn.layers import Activation, Layer, Shape
 from portable_nn.network import Network
@@ -34,7 +35,9 @@ def read_pytorch(
     layers: Iterable[str | Layer] | None = None,
     activation: ActivationName | Activation | None = None,
     last: ActivationName | Activation | None = None,
+    epsilon: float | None = None,
     rescale: Array = None,
+    sample_shape: Shape | None = None,
 ) -> Network:
     """Read a model of PyTorch: a `torch.nn.Sequential` that was saved whole, or a state dict.
 
@@ -45,16 +48,17 @@ def read_pytorch(
     ----------
     path : str or path-like
         As `torch.save` writes it, today or before version 1.6, or ``.safetensors``.
-    layers, activation, last : optional
+    layers, activation, last, epsilon : optional
         What a state dict does not say: see `portable_nn.formats.states.state_layers`.
     rescale : float or array of shape (n_in,), optional
         What features are multiplied by first: 1 / 255 for pixels.
+    sample_shape : tuple of int, optional
+        What the first Flatten of a whole model takes; without it, vectors.
 
     Returns
     -------
     Network
-        That evaluates: dropout does nothing, and normalization uses the statistics of training. Flatten does
-        nothing either: samples are vectors.
+        That evaluates: dropout does nothing, and normalization uses the statistics of training.
 
     Raises
     ------
@@ -76,16 +80,18 @@ def read_pytorch(
     read = read_tensors if format_of(path) == "safetensors" else read_checkpoint
     whole = read(path)
     budget = Budget(os.path.getsize(path))
-    given = {"layers": layers, "activation": activation, "last": last}
+    given = {"layers": layers, "activation": activation, "last": last, "epsilon": epsilon}
     try:
         content = _inside(whole)
         if isinstance(content, dict):
+            check_unsaid({"sample_shape": sample_shape}, f"{path} holds weights alone, which take vectors")
             found = state_layers(_state(content, budget), **given)  # type: ignore[arg-type]
         else:
-            found = module_layers(content, budget)
-            if any(value is not None for value in given.values()):
-                raise NetworkError("the file says which layers it has: leave out layers=, activation= and last=")
+            found = module_layers(content, budget, sample_shape)
+            check_unsaid(given, f"{path} holds a whole model, which says which layers it has")
         return Network(rescaled(found, rescale))
+    except FormatError:
+        raise
     except (NetworkError, ValueError) as error:
         raise FormatError(f"{path}: {error}") from error
 

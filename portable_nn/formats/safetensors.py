@@ -8,6 +8,7 @@ import safetensors.numpy
 
 from portable_nn.errors import FormatError
 from portable_nn.formats.architecture import FORMAT, check_metadata, network_of, parts_of
+from portable_nn.formats.given import check_unsaid
 from portable_nn.network import Network
 from portable_nn.readers.safetensors import read_arrays, read_metadata
 from portable_nn.writing import write
@@ -87,8 +88,7 @@ def read_safetensors(path: str | os.PathLike[str], *, verify: bool = True, **giv
         from portable_nn.formats.pytorch import read_pytorch  # which most files do not need
 
         return read_pytorch(path, **given)
-    if given:
-        raise FormatError(f"{path} says itself what it is: leave {', '.join(f'{name}=' for name in given)} out")
+    check_unsaid(given, f"{path} was written by portable_nn.save, which says all itself")
     try:
         check_metadata(metadata)
     except ValueError as error:

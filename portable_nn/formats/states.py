@@ -8,25 +8,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from portable_nn._options import hint, unknown
 from portable_nn._typing import ActivationName, Array
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED
-from portable_nn.errors import NetworkError, PortableNNError
-from portable_nn.layers import (
-    Activation,
-    Dense,
-    Layer,
-    Layers,
-    Normalize,
-    Rescaling,
-    fused,
-    sample_shapes,
-    standardized,
-)
+from portable_nn.errors import NetworkError
+from portable_nn.formats.normalization import batch_normalization, check_epsilon, machine_epsilon
+from portable_nn.layers import Activation, Dense, Layer, Layers, Normalize, fused
 
-__all__ = ["batch_normalization", "machine_epsilon", "rescaled", "state_layers", "undoing"]
+__all__ = ["state_layers", "undoing"]
 
 EPSILON = 1e-5  # what PyTorch's BatchNorm1d and LayerNorm add unless told otherwise: a state dict does not say
 OF_ONE_AXIS = "layernorm", "rmsnorm", "prelu"
@@ -50,6 +39,7 @@ def state_layers(
     layers: Iterable[str | Layer] | None = None,
     activation: ActivationName | Activation | None = None,
     last: ActivationName | Activation | None = None,
+    epsilon: float | None = None,
 ) -> Layers:
     """Build the layers of named weights.
 
@@ -61,11 +51,13 @@ def state_layers(
     layers : iterable of str and layers, optional
         What runs, in order: names of modules, names of activations, and layers without weights in the file, such
         as ``["fc1", "relu", "fc2", Activation("elu", alpha=0.5), "fc3"]``. A weight of one axis says nothing of
-        its module: write ``"layernorm:X"``, ``"rmsnorm:X"`` or ``"prelu:X"``. What is added to a variance is
-        PyTorch's own 1e-5; of RMSNorm, the machine epsilon.
+        its module: write ``"layernorm:X"``, ``"rmsnorm:X"`` or ``"prelu:X"``.
     activation, last : str or Activation, optional
         Instead, where all modules are Linear and shapes, or else their numbers, tell their order: what follows
         each of them, and what follows the last one.
+    epsilon : float, optional
+        What BatchNorm, LayerNorm and RMSNorm add to a variance, which no name tells. Without it that is what they
+        add unless they were told otherwise: 1e-5, and of RMSNorm the machine epsilon.
 
     Returns
     -------
@@ -85,12 +77,13 @@ def state_layers(
     (Dense(2, 3, 'relu'), Dense(3, 1, 'identity'))
     """
     modules = _modules(arrays)
+    check_epsilon(epsilon, any(_normalizes(module) for module in modules.values()))
     if layers is not None:
         if activation is not None or last is not None:
             raise NetworkError("give layers=, or activation= and last=, not both")
         if isinstance(layers, str) or not isinstance(layers, Iterable):
             raise NetworkError(f"layers= takes a list, such as {_suggestion(modules)}, got {layers!r:.100}")
-        return fused(_in_order(modules, layers))
+        return fused(_in_order(modules, layers, epsilon))
     if last is None or (activation is None and len(modules) > 1):
         raise NetworkError(
             "the file has weights and no activations: give activation= and last=, such as activation='relu', "
@@ -98,66 +91,7 @@ def state_layers(
         )
     between = [activation or last] * (len(modules) - 1)
     pairs = zip(_order(modules), [*between, last], strict=True)
-    return fused(_in_order(modules, (entry for pair in pairs for entry in pair)))
-
-
-def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
-    """Layers for a BatchNorm1d that does not train, in the dtype of its statistics.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        ``running_mean``, ``running_var``, and ``weight`` and ``bias`` where it has them.
-    epsilon : float
-
-    Returns
-    -------
-    tuple of Rescaling
-
-    Raises
-    ------
-    NetworkError
-        If shapes do not fit, or a variance and epsilon are 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from portable_nn.formats.states import batch_normalization
-    >>> batch_normalization({"running_mean": np.zeros(2), "running_var": np.ones(2)}, 1e-5)
-    (Rescaling(<2 values>, <2 values>),)
-    """
-    mean, variance = arrays["running_mean"], arrays["running_var"]
-    if any(array.shape != (mean.size,) or array.dtype.kind != "f" for array in (mean, variance)):
-        raise NetworkError("its running statistics are not one number for each feature")
-    with np.errstate(all="ignore"):  # what is not finite then, a layer refuses
-        deviation = np.sqrt(variance.astype(np.float64) + epsilon).astype(variance.dtype)
-        layers: Layers = standardized(mean, deviation)
-    if "weight" not in arrays:
-        return layers
-    weight = arrays["weight"]
-    return (*layers, Rescaling(weight, arrays.get("bias", np.zeros_like(weight))))
-
-
-def machine_epsilon(dtype: np.dtype[Any]) -> float:
-    """What PyTorch's RMSNorm adds by default: the machine epsilon of what it computes in, float32 at least.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the weights.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from portable_nn.formats.states import machine_epsilon
-    >>> machine_epsilon(np.dtype("float16")) == 2**-23
-    True
-    """
-    return float(np.finfo(np.result_type(dtype, np.float32)).eps)
+    return fused(_in_order(modules, (entry for pair in pairs for entry in pair), epsilon))
 
 
 def undoing(names: Iterable[str]) -> str | None:
@@ -173,42 +107,6 @@ def undoing(names: Iterable[str]) -> str | None:
         if any(sign in f".{name}" for name in names):
             return f"call torch.nn.utils.{function} first"
     return None
-
-
-def rescaled(layers: Layers, rescale: Array) -> Layers:
-    """Put before layers what the caller says that features are multiplied by.
-
-    Parameters
-    ----------
-    layers : tuple of layers
-    rescale : float or array of shape (n_in,), or None
-
-    Returns
-    -------
-    tuple of layers
-
-    Raises
-    ------
-    NetworkError
-        If it is neither a number nor one of each feature.
-
-    Examples
-    --------
-    >>> import portable_nn as pnn
-    >>> from portable_nn.formats.states import rescaled
-    >>> rescaled((pnn.Activation("relu"),), 0.5)
-    (Rescaling(0.5, 0), Activation('relu'))
-    """
-    if rescale is None:
-        return layers
-    try:
-        first = Rescaling(rescale)
-        sample_shapes((first, *layers))
-    except PortableNNError as error:
-        raise NetworkError(
-            f"rescale= takes a number, or one for each feature, got {rescale!r:.80}: {error}"
-        ) from error
-    return (first, *layers)
 
 
 def _modules(arrays: Mapping[str, Array]) -> Modules:
@@ -228,7 +126,7 @@ def _modules(arrays: Mapping[str, Array]) -> Modules:
     return modules
 
 
-def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Layer]:
+def _in_order(modules: Modules, entries: Iterable[str | Layer], epsilon: float | None) -> Iterator[Layer]:
     unused = set(modules)
     for entry in entries:
         kind, _, name = entry.rpartition(":") if isinstance(entry, str) else ("", "", "")
@@ -236,7 +134,7 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Laye
             yield entry
         elif name in modules and kind in ("", *OF_ONE_AXIS):
             unused.discard(name)
-            yield from _layers(kind, name, modules[name])
+            yield from _layers(kind, name, modules[name], epsilon)
         elif not isinstance(entry, str):
             raise NetworkError(f"an activation is given by its name: {unknown('activation', entry, ACTIVATIONS)}")
         elif entry in ACTIVATIONS:
@@ -252,18 +150,20 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer]) -> Iterator[Laye
         )
 
 
-def _layers(kind: str, name: str, arrays: dict[str, Array]) -> Iterator[Layer]:
+def _layers(kind: str, name: str, arrays: dict[str, Array], epsilon: float | None) -> Iterator[Layer]:
     weight: Any = arrays.get("weight")
+    usual = EPSILON if epsilon is None else epsilon
     bias, axes = arrays.get("bias"), getattr(weight, "ndim", None)
     match kind, axes:
         case "", 2 if not arrays.keys() - {"weight", "bias"}:
             yield Dense.from_linear(weight, bias)
         case "", 1 | None if {"running_mean", "running_var"} <= arrays.keys():
-            yield from batch_normalization(arrays, EPSILON)
+            yield from batch_normalization(arrays, usual)
         case "layernorm", 1:
-            yield Normalize(weight, bias, EPSILON)
+            yield Normalize(weight, bias, usual)
         case "rmsnorm", 1 if bias is None:
-            yield Normalize(weight, None, machine_epsilon(weight.dtype), centred=False)
+            smallest = machine_epsilon(weight.dtype) if epsilon is None else epsilon
+            yield Normalize(weight, None, smallest, centred=False)
         case "prelu", 1 if bias is None:
             yield Activation("prelu", slope=float(weight[0]) if len(weight) == 1 else weight)
         case "", 1:
@@ -271,6 +171,10 @@ def _layers(kind: str, name: str, arrays: dict[str, Array]) -> Iterator[Layer]:
             raise NetworkError(f"{name:.100} has a weight of one axis: say what it is, one of {ways}")
         case _:
             raise NetworkError(f"{_described(name, arrays)} is no {kind or 'Linear or BatchNorm1d'}")
+
+
+def _normalizes(arrays: dict[str, Array]) -> bool:
+    return "running_mean" in arrays or getattr(arrays.get("weight"), "ndim", 0) == 1
 
 
 def _order(modules: Modules) -> list[str]:

@@ -266,7 +266,7 @@ def _outputs(given: Any) -> dict[str, Any]:
         names = getattr(given, "_fields", None) or [f"output_{i}" for i in range(len(given))]
         return dict(zip(names, given, strict=True))
     if fields := _fields(given):
-        return dict(zip(fields, given.args, strict=False)) | given.kwargs
+        return {**dict(zip(fields, given.args, strict=False)), **given.kwargs}
     return {"output": given}
 
 

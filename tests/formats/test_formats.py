@@ -80,7 +80,7 @@ def test_what_a_file_says_itself_is_not_given(tmp_path):
     save(NET, tmp_path / "net.npz")
     with pytest.raises(FormatError, match="says all itself: leave activation= out"):
         load(tmp_path / "net.npz", activation="relu")
-    with pytest.raises(FormatError, match="'mnist' says itself what it is: leave last, format out"):
+    with pytest.raises(FormatError, match="'mnist' says itself what it is: leave last=, format= out"):
         load("mnist", last="softmax", format="book")
 
 

@@ -524,16 +524,90 @@ def test_weights_alone(made, tmp_path):
         np.testing.assert_array_equal(found(x), read_keras(whole)(2 * x))
         with pytest.raises(pnn.FormatError, match="give activation= and last="):
             pnn.load(path)
-    with pytest.raises(pnn.FormatError, match="which layers it has: leave out"):
+    with pytest.raises(pnn.FormatError, match="which layers it has: leave activation= out"):
         read_keras(whole, activation="relu")
+    np.testing.assert_array_equal(read_keras(whole, rescale=2.0)(x), read_keras(whole)(2 * x))
 
 
-@pytest.mark.parametrize("name", ["batch", "rms norm", "prelu", "deep"])
-def test_weights_alone_that_do_not_say_enough(made, tmp_path, name):
+OF_ALL_KINDS = [
+    *("normalization", "dense", "batch_normalization", "relu", "dense_1", "layer_normalization"),
+    *("p_re_lu", "rms_normalization", "dense_2", "softmax"),
+]
+
+
+MADE_OF_ALL_KINDS = """
+import sys, h5py, keras, numpy as np
+from keras.layers import *
+random, folder = np.random.default_rng(3), sys.argv[1]
+model = keras.Sequential([
+    keras.Input((4,)), Normalization(name="normalization"), Dense(5, name="dense"),
+    BatchNormalization(epsilon=0.02, name="batch_normalization"), ReLU(), Dropout(0.2), Dense(3, name="dense_1"),
+    LayerNormalization(epsilon=0.02, name="layer_normalization"), PReLU(name="p_re_lu"),
+    RMSNormalization(epsilon=0.02, name="rms_normalization"), Dense(2, "softmax", name="dense_2"),
+])
+kept = [np.float32(random.normal(3, 1, 4)), np.float32(random.uniform(1, 2, 4)), np.int32(50)]
+model.set_weights([*kept, *(random.uniform(0.1, 1, array.shape) for array in model.get_weights()[3:])])
+model.layers[0].finalize_state()
+model.save_weights(f"{folder}/new.weights.h5")
+with h5py.File(f"{folder}/old.h5", "w") as file:
+    for layer in model.layers:
+        for variable in layer.weights:
+            file[f"{layer.name}/{layer.name}/{variable.name}:0"] = np.asarray(variable)
+x = random.normal(3, 2, (7, 4)).astype(np.float32)
+np.savez(f"{folder}/data.npz", x=x, y=model.predict(x, verbose=0))
+"""
+
+
+@pytest.fixture(scope="module")
+def of_all_kinds(tmp_path_factory):
+    """Weights alone of a model with every layer that is read so, as Keras 3 and as Keras 2 stores them."""
+    if not find_spec("keras"):
+        pytest.skip("the oracle is Keras: pip install keras")
+    folder = tmp_path_factory.mktemp("weights")
+    run_python("-c", MADE_OF_ALL_KINDS, folder, env=os.environ | {"KERAS_BACKEND": "numpy"})
+    data = np.load(folder / "data.npz")
+    return (folder / "new.weights.h5", folder / "old.h5"), data["x"], data["y"]
+
+
+def test_weights_alone_of_every_kind(of_all_kinds):
+    files, x, wanted = of_all_kinds
+    for path in files:
+        found = pnn.load(path, layers=OF_ALL_KINDS, epsilon=0.02)
+        np.testing.assert_allclose(found(x), wanted, rtol=2e-6)
+        assert np.abs(pnn.load(path, layers=OF_ALL_KINDS)(x) - wanted).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({}, r"give layers=\[...\], .* and of the file dense, dense_1, dense_2, batch_normalization, layer"),
+        ({"activation": "relu", "last": "softmax"}, "without activation= and last="),
+        ({"layers": OF_ALL_KINDS[1:]}, "no entry of layers= takes normalization$"),
+        ({"layers": [*OF_ALL_KINDS, "p_relu"]}, "'p_relu' is no module of the file, nor an activation"),
+        ({"layers": OF_ALL_KINDS, "epsilon": "small"}, "'small'"),
+    ],
+)
+def test_weights_alone_that_do_not_say_enough(of_all_kinds, given, match):
+    for path in of_all_kinds[0]:
+        with pytest.raises(pnn.FormatError, match=match):
+            pnn.load(path, **given)
+
+
+@pytest.mark.parametrize("name", ["batch_normalization", "layer_normalization", "embedding"])
+def test_weights_alone_that_do_not_tell_what_they_are(tmp_path, name):
+    """A gamma or a beta that is missing; a layer that is none here."""
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        for i in range(3 if name.startswith("batch") else 1):
+            file[f"layers/{name}/vars/{i}"] = np.ones(3)
+    with pytest.raises(pnn.FormatError, match=rf"'layers/{name}/vars/0' among them.* save the whole model"):
+        pnn.load(tmp_path / "model.weights.h5", layers=[name])
+
+
+def test_an_epsilon_that_nothing_takes(made, tmp_path):
     path = tmp_path / "model.weights.h5"
-    path.write_bytes(members(made[0] / f"{name}.keras")["model.weights.h5"])
-    with pytest.raises(pnn.FormatError, match=r"weights alone, .* save the whole model"):
-        read_keras(path, activation="relu", last="identity")
+    path.write_bytes(members(made[0] / "function tanh.keras")["model.weights.h5"])
+    with pytest.raises(pnn.FormatError, match="nothing in the file adds epsilon= to a variance: leave it out"):
+        pnn.load(path, layers=["dense", "tanh"], epsilon=1e-3)
 
 
 def test_weights_of_another_layer(made, tmp_path):

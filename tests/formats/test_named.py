@@ -211,7 +211,11 @@ def test_what_is_given_comes_before_the_book():
             GIVEN,
             "it holds epoch beside weights and biases, .*leave that out",
         ),
-        (NAMED["from 0"], {"layers": ["0", "relu"]}, "layers= names the modules of a state dict: leave it out"),
+        (
+            NAMED["from 0"],
+            {"layers": ["0", "relu"]},
+            "no modules of a state dict, which take that: leave layers= out",
+        ),
         (NAMED["from 0"], GIVEN | {"last": "sofmax"}, "Activation: unknown activation 'sofmax'"),
         (
             NAMED["from 0"],

@@ -1,12 +1,14 @@
 """Models of PyTorch, from files and live: PyTorch makes them and predicts; code of their own is refused."""
 
 import os
+import pickle
 import textwrap
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from helpers import TOLERANCE, check_beside, placed, run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -600,6 +602,42 @@ def test_what_state_dicts_do_not_say(tmp_path, state, given, match):
     assert "state.pt" in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", ["pt", "safetensors", "npz", "pkl"])
+def test_what_a_state_dict_adds_to_a_variance_is_given(tmp_path, suffix):
+    normalizing = nn.BatchNorm1d(5, eps=0.1), nn.LayerNorm(5, eps=0.1), nn.RMSNorm(5, eps=0.1)
+    model = nn.Sequential(nn.Linear(3, 5), *normalizing).eval()
+    path = tmp_path / f"model.{suffix}"
+    arrays = {name: array.numpy() for name, array in model.state_dict().items()}
+    match suffix:
+        case "pt":
+            torch.save(model.state_dict(), path)
+        case "safetensors":
+            safetensors.numpy.save_file(arrays, path)
+        case "npz":
+            np.savez(path, **arrays)
+        case "pkl":
+            path.write_bytes(pickle.dumps(arrays))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    wanted = model(torch.from_numpy(x)).detach().numpy()
+    order = ["0", "1", "layernorm:2", "rmsnorm:3"]
+    np.testing.assert_allclose(pnn.load(path, layers=order, epsilon=0.1)(x), wanted, rtol=1e-5, atol=1e-6)
+    assert np.abs(pnn.load(path, layers=order)(x) - wanted).max() > 0.01
+    with pytest.raises(FormatError, match=r"not negative, such as 0\.001, got -1"):
+        pnn.load(path, layers=order, epsilon=-1)
+
+
+def test_the_sample_shape_of_a_model_that_was_saved_whole(tmp_path):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    torch.save(model, tmp_path / "model.pt")
+    net = pnn.load(tmp_path / "model.pt", sample_shape=(2, 3))
+    assert net.input_shape == (2, 3)
+    x = torch.ones(4, 2, 3)
+    torch.testing.assert_close(net(x), model(x).detach())
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    with pytest.raises(FormatError, match="weights alone, which take vectors: leave sample_shape= out"):
+        pnn.load(tmp_path / "model.pt", sample_shape=(2, 3), last="identity")
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_modules_that_were_saved_whole(tmp_path):
     torch.save(torch.compile(nn.Linear(4, 2)), tmp_path / "model.pt")
@@ -609,5 +647,5 @@ def test_compiled_modules_that_were_saved_whole(tmp_path):
 
 def test_a_whole_model_says_itself_what_it_is(tmp_path):
     torch.save(mlp(4, 3, 2), tmp_path / "model.pt")
-    with pytest.raises(FormatError, match="leave out layers=, activation= and last="):
+    with pytest.raises(FormatError, match="which layers it has: leave activation= out"):
         pnn.load(tmp_path / "model.pt", activation="relu")
