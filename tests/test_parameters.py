@@ -7,11 +7,18 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from helpers import EPSILON, SMALLEST_NORMAL, check_beside, of_torch, placed, run_python
+from helpers import EPSILON, ORACLES, SMALLEST_NORMAL, check_beside, each, of_torch, placed, run_python
 from scipy.special import expit
 
 import portable_nn as pnn
-from portable_nn.activations import ACTIVATIONS, bounds, is_strictly_increasing, parameters_of
+from portable_nn.activations import (
+    ACTIVATIONS,
+    ALONG_AXIS,
+    PLAIN,
+    bounds,
+    is_strictly_increasing,
+    parameters_of,
+)
 
 X = np.array([-1e4, -90, -88, -17, -5.5, -2, -1.25, -0.5, -1e-3, -0.0, 0, 1e-3, 0.5, 1, 2, 3.5, 17, 88, 90, 1e4])
 
@@ -259,6 +266,36 @@ def test_what_increases_strictly():
     assert is_strictly_increasing("softplus", {"beta": 2})
     assert not is_strictly_increasing("softplus", {"threshold": 20})
     assert not is_strictly_increasing("elu", {"alpha": -1})
+
+
+@pytest.mark.parametrize("value", [-0.5, 0.0, 0.25, 1.0, 2.0])
+def test_what_increases_strictly_by_its_parameter(value):
+    x = np.linspace(-5, 5, 101)
+    oracles = {
+        "leaky_relu": {"negative_slope": np.where(x < 0, value * x, x)},
+        "prelu": {"slope": np.where(x < 0, value * x, x)},
+        "elu": {"alpha": np.where(x < 0, value * np.expm1(x), x)},
+        "squareplus": {"b": (x + np.sqrt(x**2 + value)) / 2 if value >= 0 else -x},
+    }
+    if value > 0:
+        oracles["celu"] = {"alpha": np.where(x < 0, value * np.expm1(x / value), x)}
+        oracles["softplus"] = {"beta": np.logaddexp(0, value * x) / value}
+    for name, oracle in oracles.items():
+        ((parameter, values),) = oracle.items()
+        assert is_strictly_increasing(name, {parameter: value}) == np.all(np.diff(values) > 0), name
+
+
+def test_what_leaves_no_interval():
+    """Those whose oracle does not, be numbers as large as they like, and its ends."""
+    x = np.append(np.linspace(-12, 12, 2001), [-1e6, -1e-9, 1e-9, 1e6])
+    for name in each(PLAIN):
+        with np.errstate(all="ignore"):
+            rows = np.stack([x, np.zeros_like(x)], axis=-1) if name in ALONG_AXIS else x
+            values = ORACLES[name](rows)
+        if np.all(np.abs(values) <= 9):
+            np.testing.assert_allclose(bounds(name, {}), (values.min(), values.max()), atol=1e-5, err_msg=name)
+        else:
+            assert bounds(name, {}) is None, name
 
 
 def test_what_differs_from_feature_to_feature_keeps_no_order():

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.stats
 from array_api_compat import numpy as xp
-from helpers import HIDDEN, LARGEST, forward, placed, predicted, rounding_bound
+from helpers import HIDDEN, LARGEST, SMALLEST_NORMAL, forward, placed, predicted, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,12 +254,17 @@ def test_float16_keeps_its_range(net):
     assert rewriting.rewritten(net.layers, "float16") == net.layers
 
 
-@pytest.mark.parametrize(("size", "dropped"), [(20.0, True), (60.0, False)])
-def test_the_maximum_is_dropped_only_below_the_range_of_exp(size, dropped):
-    """Logits of two sigmoids lie within twice the weights; float32 holds exp up to 88."""
-    last = pnn.Dense(np.full((2, 3), size), np.zeros(3), "softmax")
-    layers = rewriting.rewritten((pnn.Dense(np.eye(2), None, "tanh"), last), "float32")
-    assert (layers[-1].activation == BOUNDED_SOFTMAX) == dropped
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("share", "dropped"), [(0.999, True), (1.0, False)])
+def test_the_maximum_is_dropped_only_where_exp_is_normal(share, dropped, sign, dtype):
+    """Two sigmoids times half a size reach it; and there are three exponentials to sum."""
+    size = -share * np.log(SMALLEST_NORMAL[dtype]) - np.log(3)
+    last = pnn.Dense(np.full((2, 3), sign * size / 2), np.zeros(3), "softmax")
+    for more in (0.0, 7.0):  # that a bias takes back
+        moved = pnn.Dense(last.weight + sign * more / 2, last.bias - sign * more, "softmax")
+        layers = rewriting.rewritten((pnn.Dense(np.eye(2), None, "sigmoid"), moved), dtype)
+        assert (layers[-1].activation == BOUNDED_SOFTMAX) == dropped
 
 
 @pytest.mark.parametrize("hidden", ["step", "sigmoid", "softmax", "tanh"])
@@ -283,14 +289,92 @@ def test_unbounded_logits_keep_their_maximum():
     assert rewriting.rewritten(layers, "float32")[-1].activation == "softmax"
 
 
+W = np.array([[1.0, -2.0], [3.0, 0.5]])
+TWO = np.array([2.0, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("layers", "left", "wanted"),
+    [
+        ([pnn.Rescaling(4.0, 0.5), pnn.Rescaling(0.25, 8.0)], [pnn.Rescaling], lambda x: x + 8.125),
+        ([pnn.Rescaling(4.0, 1.0), pnn.Rescaling(TWO, TWO)], [pnn.Rescaling], lambda x: (4 * x + 2) * TWO),
+        ([pnn.Rescaling(TWO, 0.5), pnn.Dense(W, TWO)], [pnn.Dense], lambda x: (x * TWO + 0.5) @ W + TWO),
+        ([pnn.Rescaling(4.0, TWO / 2), pnn.Dense(W, TWO)], [pnn.Dense], lambda x: (4 * x + TWO / 2) @ W + TWO),
+        ([pnn.Dense(W, TWO), pnn.Rescaling(TWO, 3.0)], [pnn.Dense], lambda x: (x @ W + TWO) * TWO + 3),
+        ([pnn.Dense(W, TWO, "relu"), pnn.Rescaling(4.0)], [pnn.Dense], lambda x: np.maximum(x @ W + TWO, 0) * 4),
+        ([pnn.Dense(W, TWO), pnn.Dense(W, TWO)], [pnn.Dense], lambda x: (x @ W + TWO) @ W + TWO),
+        (
+            [pnn.Rescaling(0.5), pnn.Flatten((2, 1)), pnn.Dense(W)],
+            [pnn.Flatten, pnn.Dense],
+            lambda x: x[..., 0] / 2 @ W,
+        ),
+        (
+            [pnn.Normalize(TWO, TWO / 4, 0.0), pnn.Dense(W)],
+            [pnn.Normalize, pnn.Dense],
+            lambda x: (scipy.stats.zscore(x, axis=1) * TWO + TWO / 4) @ W,
+        ),
+        (
+            [pnn.Normalize(None, None, 0.0), pnn.Rescaling(TWO, 3.0)],
+            [pnn.Normalize],
+            lambda x: scipy.stats.zscore(x, axis=1) * TWO + 3,
+        ),
+        (
+            [pnn.Normalize(TWO, TWO, 0.0), pnn.Rescaling(TWO, 3.0)],
+            [pnn.Normalize],
+            lambda x: (scipy.stats.zscore(x, axis=1) * TWO + TWO) * TWO + 3,
+        ),
+    ],
+)
+def test_what_is_folded(layers, left, wanted):
+    new = rewriting.rewritten(tuple(layers), "float32")
+    assert [type(layer) for layer in new] == left
+    assert not any(layer.arrays for layer in new[:-1])
+    x = np.array([[1.5, -2.0], [-0.5, 4.0], [3.0, 0.25]])
+    x = x[..., None] if pnn.Flatten in left else x
+    np.testing.assert_allclose(plain(new, x), wanted(x), rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     "rescaling",
-    [pnn.Rescaling(1.0, -1000.0), pnn.Rescaling(1e-30), pnn.Rescaling(np.array([1.0, 1e20]))],
-    ids=["large offset", "tiny scale", "huge scale"],
+    [
+        pnn.Rescaling(1.0, -1000.0),
+        pnn.Rescaling(1.0, 1.001),
+        pnn.Rescaling(0.9e-12),
+        pnn.Rescaling(np.array([1.0, 1.1e12])),
+    ],
+    ids=["large offset", "offset above 1", "tiny scale", "huge scale"],
 )
 def test_a_rescaling_whose_folding_would_cost_accuracy_stays(rescaling):
     layers = rescaling, pnn.Dense(np.eye(2), None, "identity")
     assert rewriting.rewritten(layers, "float32") == layers
+
+
+@pytest.mark.parametrize("rescaling", [pnn.Rescaling(1e-12, -1.0), pnn.Rescaling(1e12, 1.0)])
+def test_a_rescaling_of_the_last_size_that_is_folded(rescaling):
+    (layer,) = rewriting.rewritten((rescaling, pnn.Dense(W)), "float32")
+    np.testing.assert_allclose(layer.weight, W * rescaling.scale, rtol=1e-15)
+
+
+def test_layers_that_change_nothing_go():
+    last = pnn.Dense(W)
+    layers = pnn.Flatten((2,)), pnn.Activation("identity"), pnn.Rescaling(1.0), last
+    assert rewriting.rewritten(layers, "float16") == (last,)
+
+
+@pytest.mark.parametrize("after", [pnn.Rescaling(TWO, 1.0), pnn.Rescaling(-TWO), pnn.Rescaling(0.0)])
+def test_a_relu_keeps_what_it_does_not_pass_on(after):
+    layers = pnn.Dense(W, None, "relu"), after
+    assert rewriting.rewritten(layers, "float32") == layers
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_what_is_folded_is_normal(dtype):
+    """One layer of two whose product is the smallest normal number, or the largest power of 2; else both."""
+    for number, beyond in ((SMALLEST_NORMAL[dtype], 0.5), (LARGEST[dtype], 2.0)):
+        root = 2.0 ** (np.log2(number) // 2)
+        for factor, count in ((1.0, 1), (beyond, 2)):
+            layers = pnn.Dense(W * 0 + root), pnn.Dense(np.eye(2) * (number / root * factor))
+            assert len(rewriting.rewritten(layers, dtype)) == count
 
 
 def test_a_large_mean_costs_no_accuracy(backend):
@@ -307,8 +391,10 @@ def test_infinite_weights_are_left_alone():
     assert rewriting.rewritten(layers, "float32") == layers
 
 
-@pytest.mark.parametrize(("widths", "merged"), [((8, 8, 8), True), ((8, 1, 8), False), ((2, 30, 3), True)])
-def test_linear_layers_merge_where_that_saves_products(widths, merged):
+@pytest.mark.parametrize(
+    ("widths", "merged"), [((8, 8, 8), True), ((8, 1, 8), False), ((2, 1, 2), True), ((2, 30, 3), True)]
+)
+def test_linear_layers_merge_where_that_costs_no_products(widths, merged):
     rng = np.random.default_rng(0)
     layers = tuple(pnn.Dense(rng.normal(size=pair)) for pair in pairwise(widths))
     assert len(rewriting.with_merged_linear(layers, "float32")) == (1 if merged else 2)
