@@ -155,6 +155,18 @@ def test_integers_become_the_default_float_of_the_device(backend):
             close(rounded(backend, result), ORACLES[name](rounded(backend, x)), backend.dtype_name(dtype), name)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_float16_is_rounded_once():
+    x = np.linspace(0.25, 4, 1921).astype(np.float16)
+    x = np.concatenate([x, -x])
+    for name in sorted(set(PLAIN) - ALONG_AXIS):
+        wanted = ORACLES[name](x.astype(np.float64))
+        there = np.isfinite(wanted)
+        unit = np.spacing(np.abs(wanted).astype(np.float16)).astype(np.float64)
+        error = np.abs(ACTIVATIONS[name](x) - wanted)
+        assert np.all(error[there] <= 0.51 * unit[there] + 1e-6), name
+
+
 def test_complex_numbers_are_refused(backend):
     x = backend.place(np.array([1j], dtype=np.complex64))
     for name in PLAIN:

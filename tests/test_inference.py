@@ -307,6 +307,67 @@ def test_no_threads_for_work_that_takes_less_than_starting_them(mnist, images, m
     assert threads.most == 2
 
 
+def batches_of(net, x, **options):
+    """How many samples each batch had."""
+    seen = [0]
+    pnn.infer(net, x, outputs=True, progress=seen.append, **options)
+    return np.diff(seen).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_takes_16_mebibytes_around_the_widest_layer(dtype):
+    size = 2**24 // np.dtype(dtype).itemsize
+    wide = [pnn.Dense(np.ones(shape, dtype)) for shape in ((4, 1020), (1020, 4))]
+    rows = size // 1024
+    assert batches_of(pnn.Network(wide), np.zeros((rows + 1, 4), dtype), workers=1) == [rows, 1]
+    assert batches_of(pnn.Network(wide), iter([np.zeros((rows + 1, 4), dtype)])) == [rows, 1]
+    no_product = pnn.Network([pnn.Rescaling(np.ones(4096, dtype))])
+    assert batches_of(no_product, np.zeros((size // 4096 + 1, 4096), np.uint8), workers=1) == [size // 4096, 1]
+
+
+def test_a_sample_beyond_the_size_of_a_batch_is_a_batch():
+    wide = pnn.Network([pnn.Rescaling(np.ones(2**22 + 1, np.float32))])
+    assert batches_of(wide, np.zeros((2, 2**22 + 1), np.uint8), workers=1) == [1, 1]
+
+
+def test_each_of_several_threads_gets_four_batches():
+    pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    net = pnn.Network([pnn.Dense(np.ones((4, 4), np.float32))])
+    assert batches_of(net, np.zeros((10_001, 4)), workers=2) == [1251] * 7 + [1244]
+    assert batches_of(net, np.zeros((10_000, 4)), workers=5) == [500] * 20
+    assert batches_of(net, np.zeros((1001, 4)), workers=2) == [256, 256, 256, 233]
+    assert batches_of(net, np.zeros((1001, 4)), workers=2, batch_size=1000) == [1000, 1]
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "pays"), [(1004, 64, 1024), (1004, 1024, 256)], ids=["by its work", "at full speed"]
+)
+def test_threads_begin_where_they_pay(monkeypatch, n_in, n_out, pays):
+    """From 2**26 multiply-adds on, of which bias and activation take 20; but not for one batch of 256 samples."""
+    pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    monkeypatch.setattr(inference, "given", lambda: 2)
+    net = pnn.Network([pnn.Dense(np.ones((n_in, n_out), np.float32))])
+    x = np.zeros((pays + 1, n_in), np.float32)
+    assert batches_of(net, x[:pays]) == [pays]
+    assert batches_of(net, x) == [256] * (pays // 256) + [1]
+
+
+@pytest.mark.parametrize(("n", "held"), [(256, False), (257, True)])
+def test_one_worker_holds_the_blas_to_one_thread_where_products_are_large(n, held):
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    net = pnn.Network([pnn.Dense(np.ones((4, 4)))])
+    seen = []
+
+    def look(_):
+        seen.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas")
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        look(0)
+        before = seen.copy()
+        pnn.infer(net, np.zeros((n, 4)), workers=1, progress=look)
+    assert seen == before + ([1] * len(before) if held else before)
+
+
 def test_the_blas_gets_its_threads_back(mnist, images):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
     before = threadpoolctl.threadpool_info()

@@ -285,6 +285,11 @@ def test_what_increases_strictly_by_its_parameter(value):
         assert is_strictly_increasing(name, {parameter: value}) == np.all(np.diff(values) > 0), name
 
 
+def test_an_exponential_that_overflows_keeps_no_order():
+    assert np.array_equal(of_torch("celu", alpha=-1e-3)(np.array([-2.0, -1.0])), [-np.inf, -np.inf])
+    assert not is_strictly_increasing("celu", {"alpha": -1e-3})
+
+
 def test_what_leaves_no_interval():
     """Those whose oracle does not, be numbers as large as they like, and its ends."""
     x = np.append(np.linspace(-12, 12, 2001), [-1e6, -1e-9, 1e-9, 1e6])
