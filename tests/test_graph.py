@@ -213,3 +213,23 @@ def test_values_are_dropped_once_they_are_read_last():
 def test_what_does_not_fit_is_refused(change, match):
     with pytest.raises(NetworkError, match=match):
         residual(**change)
+
+
+def test_labels_of_several_inputs_are_those_of_the_logits():
+    added = Graph(
+        [Node("Add", ("a", "b"), ("s",))], [Value(name, "float32", (3,)) for name in "ab"], ["s"], {"": 20}
+    )
+    net = pnn.Network([added, pnn.Dense(np.eye(3, dtype=np.float32), None, "sigmoid")])
+    given = {"a": f(7, 3) * 10 + 90, "b": f(7, 3) * 10 + 90}  # their sigmoid is 1 everywhere
+    logits = given["a"] + given["b"]
+    np.testing.assert_array_equal(net.logits(given), logits, strict=True)
+    np.testing.assert_array_equal(net.predict(given), logits.argmax(axis=1))
+    np.testing.assert_array_equal(net(given), np.ones_like(logits), strict=True)
+
+
+def test_inputs_on_two_devices_are_refused(array_api_strict, parts):
+    x, i = (array_api_strict.Device(name) for name in ("device1", "device2"))
+    with pytest.raises(
+        PlacementError, match="inputs are on array_api_strict:device1 and array_api_strict:device2"
+    ):
+        parts({"x": array_api_strict.asarray(X, device=x), "i": array_api_strict.asarray(PLACES, device=i)})

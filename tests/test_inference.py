@@ -352,6 +352,18 @@ def test_threads_begin_where_they_pay(monkeypatch, n_in, n_out, pays):
     assert batches_of(net, x) == [256] * (pays // 256) + [1]
 
 
+def test_several_workers_begin_at_once():
+    pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
+    threads, before = [], active_count()
+    pnn.infer(
+        pnn.Network([pnn.Dense(np.ones((4, 4)))]),
+        np.zeros((3000, 4)),
+        workers=2,
+        progress=lambda _: threads.append(active_count() - before),
+    )
+    assert threads[0] == 2
+
+
 @pytest.mark.parametrize(("n", "held"), [(256, False), (257, True)])
 def test_one_worker_holds_the_blas_to_one_thread_where_products_are_large(n, held):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
