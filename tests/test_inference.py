@@ -352,6 +352,29 @@ def test_threads_begin_where_they_pay(monkeypatch, n_in, n_out, pays):
     assert batches_of(net, x) == [256] * (pays // 256) + [1]
 
 
+def test_several_workers_need_threadpoolctl(monkeypatch):
+    monkeypatch.setattr(inference, "blas", lambda: None)
+    net, x = pnn.Network([pnn.Dense(np.eye(4))]), np.eye(4)
+    with pytest.raises(pnn.BackendError, match="several workers need threadpoolctl"):
+        pnn.infer(net, x, workers=2)
+    for workers in (None, 1):
+        np.testing.assert_array_equal(pnn.infer(net, x, workers=workers), [0, 1, 2, 3])
+
+
+def test_one_value_of_the_last_axis_is_no_label():
+    """Also where the layers take any shape, so that the data alone tell."""
+    net = pnn.Network([pnn.Rescaling(2.0)])
+    with pytest.raises(pnn.NetworkError, match="one output without a sigmoid is regression"):
+        pnn.infer(net, np.ones((4, 3, 1)))
+    np.testing.assert_array_equal(pnn.infer(net, np.eye(3)), [0, 1, 2])
+
+
+def test_no_samples_are_an_empty_zarr(tmp_path):
+    pytest.importorskip("zarr", reason="pip install zarr")
+    net = pnn.Network([pnn.Dense(np.ones((4, 3)))])
+    assert pnn.infer(net, np.empty((0, 4)), out=tmp_path / "y.zarr", outputs=True).shape == (0, 3)
+
+
 def test_several_workers_begin_at_once():
     pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
     threads, before = [], active_count()
