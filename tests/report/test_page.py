@@ -1,25 +1,13 @@
 """The web page, opened in a browser."""
 
-import json
 import re
 from dataclasses import replace
-from shutil import which
 
 import pytest
+from browsers import asked, chromium
 
 for module in ("jinja2", "matplotlib"):
     pytest.importorskip(module, reason='pip install "portable-nn[plot]"')
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +22,11 @@ def page(comparison, images, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(page, tmp_path_factory):
     """Chromium with the page open."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
-    chromium, driver = which("chromium"), which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    browser.get("about:blank")
-    browser.get_log("performance")
-    browser.get(page.as_uri())
-    yield browser
-    browser.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        browser.get("about:blank")
+        browser.get_log("performance")
+        browser.get(page.as_uri())
+        yield browser
 
 
 def column(browser, i):
@@ -63,13 +41,7 @@ def heading(browser, text):
 
 
 def test_nothing_is_asked_of_the_network(browser, page):
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
-    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    assert {url for url in asked(browser) if not url.startswith("data:")} == {page.as_uri()}
 
 
 def test_no_complaint_on_the_console(browser):
