@@ -4,6 +4,7 @@ Pages whose head names a kernel are notebooks: their cells run at each build, an
 to standard error, ends it. The examples of the other pages are tests, which pytest runs.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_output_stderr = "warn"
 nb_merge_streams = True
 nb_ipywidgets_js = {}
@@ -55,17 +56,14 @@ nb_ipywidgets_js = {}
 autosummary_generate = True
 templates_path = ["api/templates"]
 autodoc_typehints = "none"
-autodoc_default_options = {
-    "exclude-members": "set_score_request"
-}  # scikit-learn writes it, and refers to pages of its own
+autodoc_default_options = {"exclude-members": "set_score_request"}  # scikit-learn's, with links to its own pages
 default_role = "code"
 numpydoc_show_class_members = False
-numpydoc.xref.DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are not here
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
-numpydoc_xref_aliases = {
-    name: f"portable_nn.{name}" for name in pnn.__all__ if isinstance(getattr(pnn, name), type)
-}
+CLASSES = re.findall(r"(?m)^   ([\w.]*\b[A-Z]\w*[a-z])$", (HERE / "api" / "index.md").read_text(encoding="utf-8"))
+numpydoc_xref_aliases = {name.rpartition(".")[2]: f"portable_nn.{name}" for name in CLASSES}
+numpydoc.xref.DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are not here
 
 (HERE / "made").mkdir(exist_ok=True)  # pages that cells make: those of `compare`
 
