@@ -61,7 +61,8 @@ default_role = "code"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
-CLASSES = re.findall(r"(?m)^   ([\w.]*\b[A-Z]\w*[a-z])$", (HERE / "api" / "index.md").read_text(encoding="utf-8"))
+NAMES = "".join(page.read_text(encoding="utf-8") for page in (HERE / "api").glob("*.md"))
+CLASSES = re.findall(r"(?m)^   ([\w.]*\b[A-Z]\w*[a-z])$", NAMES)
 numpydoc_xref_aliases = {name.rpartition(".")[2]: f"portable_nn.{name}" for name in CLASSES}
 numpydoc.xref.DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are not here
 
