@@ -16,7 +16,8 @@ from benchmarks.labelling import write_images
 from benchmarks.memory import AnonymousMemory
 from benchmarks.processes import ROOT, unforced
 from benchmarks.ratios import Figure, spread
-from portable_nn.cluster import LOCAL_WORKERS, compute
+from portable_nn.clients import LOCAL_WORKERS
+from portable_nn.cluster import compute
 
 __all__ = ["FULL", "QUICK", "Extent", "figures", "measure"]
 

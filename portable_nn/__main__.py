@@ -6,6 +6,8 @@ Nothing is imported before an interrupt is provided for: it may come while modul
 import os
 import signal
 import sys
+from types import FrameType
+from typing import Any, NoReturn
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}  # 128 and the signal's number, as shells have it
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -15,14 +17,23 @@ class StopError(KeyboardInterrupt):
     """A signal that asks to stop: what is being written is closed."""
 
 
-def stop(number: int, _: object) -> None:
-    """Stop a command."""
+def stop(number: int, frame: FrameType | None) -> None:
+    """Stop a command; a second signal does it at once, and so does one while modules load.
+
+    Some of them would swallow an exception, or end the process in their own words.
+    """
+    heed(leave)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            leave(number, frame)
+        frame = frame.f_back
     raise StopError(signal.Signals(number))
 
 
-def leave(number: int, _: object) -> None:
-    """Stop while modules load, some of which would swallow an exception: there is nothing to close yet."""
-    sys.stderr.write(f"portable-nn: {WORDS[signal.Signals(number)]}\n")
+def leave(number: int, _: object, more: str = "") -> NoReturn:
+    """Say so and end, without what runs at the end of Python: nothing is lost that a kill would not lose."""
+    sys.stderr.write(f"portable-nn: {WORDS[signal.Signals(number)]}{more}\n")
+    sys.stderr.flush()
     os._exit(STATUS[signal.Signals(number)])
 
 
@@ -44,8 +55,7 @@ def main() -> None:
         status = cli.main()
     except StopError as error:
         number, *more = error.args
-        sys.stderr.write(f"portable-nn: {WORDS[number]}{''.join(more)}\n")
-        status = STATUS[number]
+        leave(number, None, "".join(more))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich"):
             raise
@@ -60,5 +70,34 @@ def main() -> None:
     sys.exit(status)
 
 
+def command() -> None:
+    """The same as a whole process: once the work is done, a signal lets it end a little sooner."""
+    open_streams()
+    sys.unraisablehook = unraisable
+    heed(leave)
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+        heed(lambda *_: os._exit(status))
+        raise
+
+
+def unraisable(swallowed: Any) -> None:
+    """Stop where an object that is being deleted would swallow it, and say so in its own words."""
+    if isinstance(swallowed.exc_value, StopError):
+        leave(swallowed.exc_value.args[0], None)
+    sys.__unraisablehook__(swallowed)
+
+
+def open_streams() -> None:
+    """Open those that are closed: a file would get their number, and whatever is said there."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
 if __name__ == "__main__":
-    main()
+    command()

@@ -7,28 +7,28 @@ way, and whatever is lost ends in one clear error instead of a wait without end.
 
 import os
 import pkgutil
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import resource_tracker
+from math import prod
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from portable_nn import backends
 from portable_nn.blocks import ZarrWriter, check_folder, open_result, write_block
-from portable_nn.errors import BackendError, ClusterError, InputError, PortableNNError
+from portable_nn.clients import check_client
+from portable_nn.errors import ClusterError, InputError, PortableNNError
+from portable_nn.meaning import check_values
 from portable_nn.network import Network
-from portable_nn.running import check_samples, identity, nothing, runner
+from portable_nn.running import blank, check_samples, identity, nothing, runner, warn_of_blank
 from portable_nn.sources import Source, is_path, reshaped, source_of
-from portable_nn.threads import ONE_THREAD, cores
+from portable_nn.threads import ONE_THREAD
 from portable_nn.writing import check_output
 
-__all__ = ["LOCAL_WORKERS", "compute", "connected", "dashboard", "infer_there"]
+__all__ = ["compute", "infer_there"]
 
 WINDOW, SHARE = 64, 4
 """Blocks under way: so many, or so many for each thread of the workers. With fewer, an adaptive cluster does not
@@ -39,103 +39,8 @@ TICK = 1
 
 VERSION = "portable_nn:__version__"
 
-LOCAL_WORKERS: dict[str, int | str] = {
-    "OMP_NUM_THREADS": 1,
-    "MKL_NUM_THREADS": 1,
-    "OPENBLAS_NUM_THREADS": 1,
-    "MALLOC_TOP_PAD_": 2**26,
-    "DASK_LOGGING__DISTRIBUTED": "critical",
-}
-"""The environment of workers that are started here.
-
-Dask's own would have memory given back to the system at once, to be taken again for each block; and a worker that
-is stopped amid a block would warn of it on the terminal.
-"""
-
-
-@contextmanager
-def connected(scheduler: str) -> Iterator[Any]:
-    """A client of a scheduler, or of a new one with workers on this machine.
-
-    Parameters
-    ----------
-    scheduler : str
-        An address such as ``tcp://host:8786``; ``local`` or ``local:4`` for so many workers here.
-
-    Yields
-    ------
-    distributed.Client
-
-    Raises
-    ------
-    BackendError
-        If `distributed` is not installed.
-    ClusterError
-        If nothing answers at the address, or it is none.
-    """
-    _check_installed()
-    import dask
-    import distributed
-
-    kind, _, number = scheduler.partition(":")
-    if kind != "local":
-        try:
-            distributed.comm.get_address_host_port(scheduler)  # of what is no address, a client makes a noise
-            client = distributed.Client(scheduler, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ClusterError(f"there is no scheduler at {scheduler}: {error}") from error
-        with client:
-            yield client
-        return
-    if number and not (number.isdecimal() and int(number)):
-        raise ClusterError(f"local workers are counted, local:4 for instance, got {scheduler}")
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": LOCAL_WORKERS}), _interrupts_held():
-        cluster = distributed.LocalCluster(
-            n_workers=int(number or cores()), threads_per_worker=1, memory_limit=0, dashboard_address=":0"
-        )
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        yield client
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Threads and processes that start meanwhile never see Ctrl-C, which a terminal sends to all; this does."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # whose own start would end it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _check_client(client: Any) -> None:
-    """Raise an error unless it is a client that can be waited for."""
-    _check_installed()
-    import distributed
-
-    if not isinstance(client, distributed.Client):
-        raise InputError(f"client must be a distributed.Client, got {type(client).__name__}")
-    if client.asynchronous:
-        raise InputError(
-            "the client is asynchronous, and results are waited for: give distributed.Client(address)"
-        )
-
-
-def _check_installed() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ModuleNotFoundError:
-        raise BackendError("a cluster needs distributed: pip install 'dask[array,distributed]'") from None
-
-
-def dashboard(client: Any) -> str:
-    """The address of Dask's dashboard, "" where it has none."""
-    with suppress(Exception):  # versions differ in what they raise without one
-        return client.dashboard_link or ""
-    return ""
+FEW = 2**20
+"""Values that are looked at here, before there are workers, for whether they can be what the network takes."""
 
 
 def compute(
@@ -307,7 +212,7 @@ def infer_there(
     progress: Callable[[int], object] | None,
 ) -> Any:
     """What `portable_nn.infer` does with a client."""
-    _check_client(client)
+    check_client(client)
     if not isinstance(data, Source):
         if hasattr(data, "shape") or not (is_path(data) or isinstance(data, Iterable)):
             raise InputError("a cluster reads files: give a path that its machines see, or several")
@@ -315,6 +220,10 @@ def infer_there(
     source = reshaped(data, net.input_shape)
     check_output(out, *source.paths, overwrite=overwrite)
     check_samples(source, net.input_shape)
+    if not outputs:
+        net.meaning.check_labels(net.layers, net.output_shape or source.sample, "infer(net, data, outputs=True)")
+    some = source[: max(1, FEW // max(1, prod(source.sample)))]
+    check_values(some, net.meaning, net.layers, backends.get("numpy"))
     same = identity(net, source, target, outputs, (block,))
     with ZarrWriter(os.path.abspath(out), same, size=block, total=len(source), overwrite=overwrite) as writer:
         if not len(source):
@@ -335,6 +244,8 @@ def infer_there(
         if todo:
             check = partial(_check_worker, source, target, work.folder, same)
             compute(client, work, todo, check=check, progress=count)
+            if not outputs:
+                warn_of_blank(sum(dict(message for _, message in client.get_events(work.folder)).values()))
     return open_result(out)
 
 
@@ -357,9 +268,14 @@ class _Work:
         """Compute a block, and write it."""
         target = backends.get(self.target)
         net = self.net if self.net.backend == target else self.net.to_numpy()
+        block = self.source[i * self.size : (i + 1) * self.size]
         with ONE_THREAD:
-            found = runner(net, target, self.outputs)(self.source[i * self.size : (i + 1) * self.size])
+            found = runner(net, target, self.outputs)(block)
         write_block(self.folder, i, found, size=self.size, total=len(self.source))
+        if not self.outputs and (samples := blank(block, self.net.input_shape)):
+            import distributed
+
+            distributed.get_worker().log_event(self.folder, (i, samples))  # again where it is computed again
 
 
 def _check_worker(source: Source, target: str, folder: str, identity: str) -> None:

@@ -265,6 +265,20 @@ class TestOutputThatCannotBeWritten:
             assert self.run(command, buffering, pipe) == (1, "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="closes descriptors by a POSIX shell: run on Linux or macOS")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_place_for_files(tmp_path, mnist_test, closed):
+    np.save(tmp_path / "x.npy", mnist_test[0][:20])
+
+    def run(*arguments):
+        line = ["sh", "-c", f'exec "$@" {closed}', "sh", *MODULE, *arguments]
+        return subprocess.run(line, capture_output=True, env=environment(), check=False).returncode
+
+    assert run("predict", tmp_path / "x.npy", "--out", tmp_path / "y.npy") == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), pnn.load("mnist").predict(mnist_test[0][:20]))
+    assert run("predict", tmp_path / "x.npy", "--out", tmp_path / "y.npy") == 2
+
+
 # SIGINT arrives when the weights are opened; it is heeded, which a shell may have forbidden what it started.
 INTERRUPTED = """
 import signal, sys
@@ -276,17 +290,56 @@ def interrupt(event, arguments):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.addaudithook(interrupt)
 
-from portable_nn.__main__ import main
-main()
+from portable_nn.__main__ import command
+command()
+"""
+
+TWICE = """
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+"""
+
+SWALLOWED = """
+        class Closed:
+            def __del__(self):
+                signal.raise_signal(signal.SIGINT)
+        Closed()
 """
 
 
-def test_ctrl_c(tmp_path):
+@pytest.mark.parametrize("code", ["", TWICE, SWALLOWED], ids=["once", "twice", "where it would be swallowed"])
+def test_ctrl_c(tmp_path, code):
+    once = "        signal.raise_signal(signal.SIGINT)\n"
+    assert once in INTERRUPTED
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, "evaluate", "--model", "book"],
+        [sys.executable, "-c", INTERRUPTED.replace(once, code or once), "evaluate", "--model", "book"],
         capture_output=True, text=True, env=environment(PORTABLE_NN_DATA_DIR=str(tmp_path)), check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "portable-nn: interrupted\n")
+
+
+ENDING = """
+import atexit, os, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(signal.raise_signal, signal.SIGINT)
+
+from portable_nn.__main__ import command
+command()
+"""
+
+
+@pytest.mark.parametrize(("model", "status"), [("mnist", 0), ("no such file", 2)])
+def test_a_signal_once_the_work_is_done(model, status):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, "summary", "--model", model],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert "interrupted" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 STOPPED = """
@@ -301,8 +354,8 @@ def stop(event, arguments):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.addaudithook(stop)
 
-from portable_nn.__main__ import main
-main()
+from portable_nn.__main__ import command
+command()
 """
 
 

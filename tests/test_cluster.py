@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -15,7 +17,7 @@ from clusters import Cluster, blocks, contents, kill, until
 from commands import MODULE, environment
 
 import portable_nn as pnn
-from portable_nn.cluster import connected
+from portable_nn.clients import connected
 
 pytest.importorskip("distributed", reason="pip install 'dask[array,distributed]'")
 zarr = pytest.importorskip("zarr", reason="pip install zarr")
@@ -124,10 +126,44 @@ def test_samples_of_another_shape_are_flattened_and_backends_named(mnist, images
 def test_results_that_are_all_nan_or_zero_are_there(client, tmp_path):
     np.save(tmp_path / "x.npy", np.full((100, 3), np.nan))
     net = pnn.Network([pnn.Rescaling(1.0)])
-    found = label(net, tmp_path / "x.npy", client, tmp_path / "y.zarr", outputs=True)
+    with pytest.warns(pnn.InputWarning, match="all values that came are nan"):
+        found = label(net, tmp_path / "x.npy", client, tmp_path / "y.zarr", outputs=True)
     assert found.nchunks_initialized == 2
+    np.save(tmp_path / "x.npy", np.zeros((100, 3)))
     zero = label(pnn.Network([pnn.Dense(np.eye(3))]), tmp_path / "x.npy", client, tmp_path / "z.zarr")
     assert (zero.fill_value, zero.nchunks_initialized, zero[:].max()) == (-1, 2, 0)
+
+
+def damaged(images, how):
+    """Images that no network was meant for, and what is said of them: once, however many blocks there are."""
+    x = images[:200].astype(np.float32)
+    match how:
+        case "all nan":
+            x[:] = np.nan
+            return x, ["all values that came are nan", "nothing but nan in 200 of the samples"]
+        case "some nan":
+            x[20:60], x[150:] = np.nan, np.nan
+            return x, ["nothing but nan in 90 of the samples"]
+        case "scaled":
+            return x / 255, ["do not scale them yourself"]
+
+
+@pytest.mark.parametrize("how", ["all nan", "some nan", "scaled"])
+def test_what_workers_see_is_said_once_as_on_one_machine(images, client, tmp_path, how):
+    x, said = damaged(images, how)
+    np.save(tmp_path / "x.npy", x)
+    for there in {"client": client, "block": 10}, {}:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pnn.infer(pnn.load("mnist"), tmp_path / "x.npy", out=tmp_path / f"{len(there)}.zarr", **there)
+        assert [warning.category for warning in caught] == [pnn.InputWarning] * len(said)
+        for warning, part in zip(caught, said, strict=True):
+            assert part in str(warning.message)
+            assert warning.filename == __file__
+    if how == "all nan":  # labels alone mean nothing then: outputs are nan
+        with pytest.warns(pnn.InputWarning) as outputs:
+            label(pnn.load("mnist"), tmp_path / "x.npy", client, tmp_path / "o.zarr", outputs=True)
+        assert len(outputs) == 1
 
 
 # What it refuses
@@ -148,6 +184,8 @@ def test_data_are_files(mnist, images, folder, client, tmp_path):
             label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", **given)
     with pytest.raises(pnn.InputError, match=r"must be a distributed\.Client, got str"):
         label(mnist, folder / "x.npy", "tcp://127.0.0.1:8786", tmp_path / "y.zarr")
+    with pytest.raises(pnn.NetworkError, match=r"regression, .*call infer\(net, data, outputs=True\)"):
+        label(pnn.Network([pnn.Dense(np.ones((784, 1)))]), folder / "x.npy", client, tmp_path / "y.zarr")
     with pytest.raises(pnn.FormatError, match="no file fits"):
         label(mnist, folder / "z*.npy", client, tmp_path / "y.zarr")
     np.save(tmp_path / "other.npy", images[:5, :700])
@@ -431,7 +469,68 @@ def test_workers_of_the_command_itself(folder, tmp_path, wanted):
 def test_workers_of_the_command_itself_are_silent(capfd):
     with connected("local:1") as client:
         client.run(lambda: logging.getLogger("distributed.worker.state_machine").warning("cancelled"))
+        client.run(warnings.warn, "which the client says as well", pnn.InputWarning)
     assert capfd.readouterr() == ("", "")
+
+
+def test_workers_that_cannot_be_started(monkeypatch):
+    import distributed
+
+    def refused(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", refused)
+    with (
+        pytest.raises(pnn.ClusterError, match=r"no workers can be started on this machine: Nanny failed"),
+        connected("local:1"),
+    ):
+        pass
+
+
+# Stops a command and its workers at one of the moments after a module loads that an audit hook is told of: files,
+# modules, sockets, locks.
+STOPPED = """
+import os, signal, sys
+
+module, at, number, first = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1)), os.getpid()
+
+def count(event, arguments):
+    global module, at
+    if event == "import" and arguments[0] == module:
+        module = None
+    if module is None and os.getpid() == first and event != "object.__getattr__":
+        at -= 1
+        if at == 0:
+            os.killpg(0, number)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(count)
+
+from portable_nn.__main__ import command
+command()
+"""
+
+
+@pytest.mark.parametrize("stops", KILLS)
+def test_a_command_that_is_stopped_anywhere_with_its_workers(folder, tmp_path, wanted, stops):
+    random, out = Random(5), tmp_path / "y.zarr"
+    command = ["predict", folder / "x.npy", "--out", out, "--force", "--probabilities", "--block-size", "50"]
+    for _ in range(stops):
+        module, last = random.choice([("typer", 8000), ("distributed", 6000), ("distributed.deploy", 1000)])
+        number = random.choice([signal.SIGINT, signal.SIGTERM])
+        done = subprocess.run(
+            [sys.executable, "-c", STOPPED, module, str(random.randrange(1, last)), str(int(number)),
+             *command, "--scheduler", "local:1"],
+            capture_output=True, text=True, check=False, env=environment(), start_new_session=True,
+        )  # fmt: skip
+        if done.returncode == 0:  # it has ended before
+            assert (done.stdout, done.stderr) == (f"{COUNT} rows of outputs written to {out}\n", "")
+        else:
+            assert done.returncode == 128 + number
+            assert re.fullmatch("portable-nn: (interrupted|terminated)(; the same command .*)?\n", done.stderr)
+    assert subprocess.run([*MODULE, *command, "--scheduler", "local:1"], env=environment(), check=True)
+    assert contents(out) == wanted
+    assert os.listdir(tmp_path) == ["y.zarr"]
 
 
 @pytest.mark.parametrize(

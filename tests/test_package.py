@@ -77,6 +77,7 @@ FLOORS = (
     {"datasets", "formats"},
     {
         "blocks",
+        "clients",
         "cluster",
         "evaluation",
         "explanation",

@@ -27,7 +27,7 @@ from portable_nn.cli.options import (
     load,
     progress_bar,
 )
-from portable_nn.cluster import connected, dashboard
+from portable_nn.clients import connected, dashboard
 from portable_nn.report.words import class_name
 from portable_nn.sources import Source, source_of
 
@@ -110,7 +110,7 @@ def predict(
     if not (outputs or as_json):
         check_means_labels(net)
     source = source_of(data, array=array, inputs=net.inputs)
-    with going_on(out), ExitStack() as stack:
+    with ExitStack() as stack, going_on(out):
         total, client, what = len(source), None, "samples"
         if scheduler:
             logging.disable()  # what Dask says of connections and workers is said here, in one line
