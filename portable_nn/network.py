@@ -340,10 +340,16 @@ class Network:
         return self._remade(layers, backend=self.backend, compiled=self.compiled, dtype=name)
 
     def compile(self) -> Self:
-        """The same network, compiled by the library that it runs on: `jax.jit`, `torch.compile`.
+        """The same network, compiled for the library that it runs on: `jax.jit`, `torch.compile`, ONNX Runtime.
 
-        Elsewhere it is the network itself. The first call of each shape compiles, which takes a while. Of weights
-        of another library, what is trained later does not change it.
+        ONNX Runtime (with the package `onnx`: the extra `onnx`) computes NumPy's arrays in float32, on the graph
+        that `portable_nn.save` writes: in a session that is made at the first call and tried on its samples, of
+        as many threads as there are cores, of one in a thread or a process of a pool. In another dtype, where a
+        layer cannot be written or outputs differ by more than rounding may, and on other libraries it is the
+        network itself.
+
+        The first call compiles, on JAX each shape's first one, which takes a while. Of weights of others, what is
+        trained later does not change it.
 
         Returns
         -------

@@ -294,13 +294,14 @@ class Passes:
         steps = backend.prepared(layers, like, computed)
         if self.inputs:
             steps = *entering(self.inputs, x, computed, backend), *steps
+        last: tuple[Forward, ...] = ()
         if result == "labels":
-            steps = *steps, partial(labels_of, xp=backend.xp, meaning=self._meaning)
+            last = (partial(labels_of, xp=backend.xp, meaning=self._meaning),)
         elif computed != dtype:
-            steps = *steps, partial(each, _rounded(backend.cast_to(dtype), computed))
-        forward = backend.entered(backend.parted(steps, layers, like))
+            last = (partial(each, _rounded(backend.cast_to(dtype), computed)),)
+        forward = backend.entered(backend.parted(steps + last, layers, like))
         if self._compiled:
-            forward = backend.compiled(forward)
+            forward = backend.compiled(backend.translated(forward, layers, x, computed, last))
         if _are_kept(layers, backend) and not apart and not backend.tracing:
             self._keep(result, x, backend, forward)
         return forward

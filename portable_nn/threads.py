@@ -48,6 +48,11 @@ class _OneThread:
                 before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
             )
 
+    @property
+    def is_held(self) -> bool:
+        """Whether anyone is inside."""
+        return self._inside > 0
+
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0 and (controller := blas()) is not None:
@@ -89,9 +94,10 @@ def given() -> int:
     """The cores that were given to who calls.
 
     To the main thread of a process all; one to any other thread, and to a process that another one started: there
-    is a pool then, whose threads, processes or Dask workers have shared out the cores.
+    is a pool then, whose threads, processes or Dask workers have shared out the cores. And one while the BLAS is
+    held to one thread, for whoever holds it shares them out.
     """
-    alone = current_thread() is main_thread() and parent_process() is None
+    alone = current_thread() is main_thread() and parent_process() is None and not ONE_THREAD.is_held
     return cores() if alone else 1
 
 

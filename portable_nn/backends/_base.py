@@ -289,7 +289,13 @@ class Backend:
         return function
 
     def compiled(self, forward: Forward) -> Forward:
-        """The same forward pass, through the library's compiler if it has one."""
+        """The same forward pass, through the library's compiler if it has one that takes functions."""
+        return forward
+
+    def translated(
+        self, forward: Forward, layers: tuple[Layer, ...], like: Array, dtype: DType, last: tuple[Forward, ...]
+    ) -> Forward:
+        """The same, of layers in a dtype and of the steps after them, by a compiler that takes layers."""
         return forward
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

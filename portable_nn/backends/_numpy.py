@@ -23,6 +23,7 @@ from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
+from portable_nn.backends._onnxruntime import through_onnxruntime
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
 BLOCK = 2**16
@@ -131,6 +132,14 @@ class NumPy(Backend):
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
+
+    def translated(
+        self, forward: Forward, layers: tuple[Layer, ...], like: Array, dtype: DType, last: tuple[Forward, ...]
+    ) -> Forward:
+        """By ONNX Runtime, in float32."""
+        if dtype != np.float32:
+            return forward
+        return through_onnxruntime(forward, layers, like, last, self.xp)
 
 
 def _by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int) -> Any:

@@ -10,8 +10,9 @@ from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import Argument, Model, Node, Tensor
 from portable_nn.formats.keras_merging import MERGING, Taken
 from portable_nn.formats.onnx_graph import Body
-from portable_nn.formats.onnx_nodes import Nodes, as_nodes
+from portable_nn.formats.onnx_nodes import Nodes
 from portable_nn.layers import Flatten, Layer, Shape
+from portable_nn.nodes import as_nodes
 from portable_nn.readers.onnx import Value
 
 __all__ = ["LayersOf", "branched", "chain", "shape_after"]

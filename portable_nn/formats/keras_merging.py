@@ -12,8 +12,8 @@ import numpy as np
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_layers import ACTIVATIONS
-from portable_nn.formats.onnx_nodes import Call, as_nodes
 from portable_nn.layers import Activation, Shape
+from portable_nn.nodes import Call, as_nodes
 
 __all__ = ["MERGING", "Taken"]
 

@@ -14,8 +14,9 @@ import numpy as np
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.modules import ALONG_AN_AXIS, ELEMENTWISE, made
-from portable_nn.formats.onnx_nodes import Nodes, as_nodes
+from portable_nn.formats.onnx_nodes import Nodes
 from portable_nn.layers import Activation, Dense, Layer, Shape
+from portable_nn.nodes import as_nodes
 
 __all__ = ["CALLS", "Made", "Traced", "called"]
 

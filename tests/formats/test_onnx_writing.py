@@ -54,12 +54,13 @@ def networks():
         "norms",
         [pnn.Normalize(f(6), f(6), 1e-3), pnn.Rescaling(f(6), f(6)), pnn.Normalize(f(6), centred=False)],
     )
+    yield "norms alone", [pnn.Normalize(), pnn.Dense(f(6, 4), f(4))]
     yield "linear", [pnn.Rescaling(1.0)]
 
 
 OTHERWISE = {
     "learned_swish", "squareplus", "step", "threshold", "log10", "softplus", "silu", "clip", "hard_tanh",
-    "linear",
+    "linear", "norms alone",
 }  # fmt: skip
 """What comes back as other layers that compute the same."""
 

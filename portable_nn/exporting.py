@@ -1,0 +1,226 @@
+"""Layers as a graph of ONNX, made with the `onnx` package: for files, and for compilers that take such graphs."""
+
+from collections.abc import Callable
+from math import log
+from typing import Any
+
+import numpy as np
+
+from portable_nn._typing import NumPyArray
+from portable_nn.errors import FormatError, NetworkError
+from portable_nn.layers import Graph, Layer, Layers, Normalize, Shape, sample_shapes
+from portable_nn.nodes import OPSET, RMS, Call, as_nodes
+from portable_nn.operators import find
+from portable_nn.operators.own import DOMAIN
+from portable_nn.readers.onnx import Node
+
+__all__ = ["exported"]
+
+OLDEST = 13
+"""The oldest opset of a `Graph` that is written."""
+
+IR_VERSION = {20: 9, 23: 11}
+
+
+def exported(layers: Layers, dtype: str) -> Any:
+    """Layers of NumPy weights as an `onnx.ModelProto`, which nobody has checked, for any number of samples.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+    dtype : str
+        Of the weights, the input and the outputs.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Its input is `input`, its output `output`, or the several of a last `Graph` by their names.
+
+    Raises
+    ------
+    FormatError
+        If a layer has no counterpart in ONNX, or the package `onnx` is not installed.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> from portable_nn.exporting import exported
+    >>> [node.op_type for node in exported(pnn.load("mnist").layers, "float32").graph.node]
+    ['Mul', 'Gemm', 'Sigmoid', 'Gemm', 'Sigmoid', 'Gemm', 'Softmax']
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise FormatError("ONNX is written by the package onnx: pip install 'portable-nn[onnx]'") from error
+    try:
+        writer = _Writer(layers, dtype)
+    except NetworkError as error:
+        raise FormatError(f"a layer cannot be written: {error}") from error
+    helper = onnx.helper
+    number = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    inputs = [helper.make_tensor_value_info("input", number, _shape(sample_shapes(layers)[0]))]
+    outputs = [
+        helper.make_tensor_value_info(name, number, _shape(shape)) for name, shape in writer.outputs.items()
+    ]
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in writer.constants.items()]
+    nodes = [_proto(onnx, node) for node in writer.nodes]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in writer.opsets.items()]
+    return helper.make_model(
+        helper.make_graph(nodes, "portable_nn", inputs, outputs, tensors),
+        opset_imports=opsets,
+        producer_name="portable_nn",
+        ir_version=IR_VERSION.get(writer.opsets[""], 9),
+    )
+
+
+def _shape(shape: tuple[int, ...] | None) -> list[int | str | None]:
+    return ["batch", *(("features",) if shape is None else shape)]
+
+
+def _proto(onnx: Any, node: Node) -> Any:
+    domain, _, name = node.operator.rpartition(".")
+    attributes = {
+        key: onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        for key, value in node.attributes.items()
+    }
+    return onnx.helper.make_node(name, node.inputs, node.outputs, node.name or None, domain=domain, **attributes)
+
+
+class _Writer:
+    """The nodes and constants of layers, one after the other."""
+
+    def __init__(self, layers: Layers, dtype: str) -> None:
+        graphs = [layer for layer in layers if isinstance(layer, Graph)]
+        rms = any(isinstance(layer, Normalize) and not layer.centred for layer in layers)
+        self.opsets = {"": RMS if rms else OPSET}
+        for graph in graphs:
+            self.opsets = self.opsets | graph.opsets
+        self.opsets.pop(DOMAIN, None)
+        if (
+            any(graph.opsets.get("", self.opsets[""]) != self.opsets[""] for graph in graphs)
+            or self.opsets[""] < OLDEST
+        ):
+            raise FormatError(f"graphs of one opset, from {OLDEST} on, are written, these are of {self.opsets}")
+        self._dtype = np.dtype(dtype)
+        self.nodes: list[Node] = []
+        self.constants: dict[str, NumPyArray] = {}
+        name, shapes = "input", sample_shapes(layers)
+        for i, layer in enumerate(layers):
+            self._prefix = f"layer{i}"
+            last = i == len(layers) - 1
+            if last and isinstance(layer, Graph) and len(layer.outputs) > 1:
+                self._graph(layer, name)
+                self.outputs = {each: layer.shapes.get(each) for each in layer.outputs}
+                return
+            name = self._layer(layer, name, shapes[i])
+        self.outputs = {"output": shapes[-1] or shapes[0]}
+        self._end(name)
+
+    def _end(self, name: str) -> None:
+        """The last value is the output."""
+        if name == "input" or not self.nodes or name not in self.nodes[-1].outputs:
+            self.nodes.append(Node("Identity", (name,), ("output",)))
+            return
+        *rest, last = self.nodes
+        outputs = tuple("output" if each == name else each for each in last.outputs)
+        self.nodes = [*rest, Node(last.operator, last.inputs, outputs, last.attributes, last.name)]
+
+    def call(self, operator: str, *inputs: str | float | NumPyArray, **attributes: Any) -> str:
+        """A node, whose inputs are values or constants; the value that it makes."""
+        domain, _, name = operator.rpartition(".")
+        if domain == DOMAIN:
+            if name not in COMPOSED:
+                raise FormatError(f"the activation {name!r} has no counterpart in ONNX that is written")
+            return COMPOSED[name](self.call, *inputs, **attributes)
+        find(operator, self.opsets)
+        names = tuple(each if isinstance(each, str) else self._constant(each) for each in inputs)
+        made = f"{self._prefix}_{len(self.nodes)}"
+        self.nodes.append(Node(operator, names, (made,), attributes))
+        return made
+
+    def _constant(self, value: float | NumPyArray) -> str:
+        name = f"{self._prefix}_constant{len(self.constants)}"
+        self.constants[name] = np.asarray(value, self._dtype)
+        return name
+
+    def _layer(self, layer: Layer, x: str, shape: Shape | None) -> str:
+        return self._graph(layer, x) if isinstance(layer, Graph) else as_nodes(self.call, x, layer, shape)
+
+    def _graph(self, graph: Graph, x: str) -> str:
+        """The nodes of a graph, with the names of its values made its own."""
+        renamed = {graph.inputs[0].name: x}
+        if len(graph.inputs) > 1 or "float" not in (graph.inputs[0].dtype or "float"):
+            raise FormatError("a graph of several inputs, or of integers, is not written")
+        several = len(graph.outputs) > 1
+
+        def own(name: str) -> str:
+            return name if not name or (several and name in graph.outputs) else f"{self._prefix}_{name}"
+
+        for name, value in graph.constants.items():
+            renamed[name] = own(name)
+            self.constants[renamed[name]] = value.astype(self._dtype)
+        for node in graph.nodes:
+            inputs = tuple(renamed.get(name, own(name)) for name in node.inputs)
+            outputs = tuple(map(own, node.outputs))
+            if node.operator.startswith(f"{DOMAIN}."):
+                inputs, node = (self.call(node.operator, *inputs, **node.attributes),), Node("Identity", (), ())
+            self.nodes.append(Node(node.operator, inputs, outputs, node.attributes, own(node.name)))
+        return own(graph.outputs[0])
+
+
+def _hard_sigmoid(call: Call, x: str, slope: float = 1 / 6, offset: float = 0.5) -> str:
+    return call("HardSigmoid", x, alpha=slope, beta=offset)
+
+
+def _silu(call: Call, x: str, beta: Any = 1.0) -> str:
+    scaled = x if np.all(np.asarray(beta) == 1) else call("Mul", x, beta)
+    return call("Mul", x, call("Sigmoid", scaled))
+
+
+def _softplus(call: Call, x: str, beta: float = 1.0, threshold: float = np.inf) -> str:
+    scaled = x if beta == 1 else call("Mul", x, beta)
+    y = call("Softplus", scaled)
+    if beta != 1:
+        y = call("Mul", y, 1 / beta)
+    return y if threshold == np.inf else call("Where", call("Greater", scaled, threshold), x, y)
+
+
+def _bounded(call: Call, x: str, low: float = -1.0, high: float = 1.0) -> str:
+    return call("Clip", x, *("" if abs(bound) == np.inf else bound for bound in (low, high)))
+
+
+def _shrink(call: Call, x: str, width: float = 0.5) -> str:
+    return call("Shrink", x, bias=width, lambd=width)
+
+
+def _learned_swish(call: Call, x: str, alpha: Any, beta: Any) -> str:
+    gate = call("Mul", call("Sigmoid", call("Mul", x, alpha)), 1 - beta)
+    return call("Mul", call("Add", gate, beta), x)
+
+
+def _squareplus(call: Call, x: str, b: float = 4.0) -> str:
+    root = call("Sqrt", call("Add", call("Mul", x, x), b))
+    return call("Mul", call("Add", x, root), 0.5)
+
+
+COMPOSED: dict[str, Callable[..., str]] = {
+    "silu": _silu,
+    "softplus": _softplus,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_tanh": _bounded,
+    "clip": _bounded,
+    "relu6": lambda call, x: _bounded(call, x, 0.0, 6.0),
+    "step": lambda call, x: call("Where", call("GreaterOrEqual", x, 0.0), 1.0, 0.0),
+    "threshold": lambda call, x, threshold, value: call("Where", call("Greater", x, threshold), x, value),
+    "log_sigmoid": lambda call, x: call("Neg", call("Softplus", call("Neg", x))),
+    "softmin": lambda call, x: call("Softmax", call("Neg", x), axis=-1),
+    "softshrink": _shrink,
+    "hardshrink": lambda call, x, width=0.5: call("Shrink", x, bias=0.0, lambd=width),
+    "tanhshrink": lambda call, x: call("Sub", x, call("Tanh", x)),
+    "square": lambda call, x: call("Pow", x, 2.0),
+    "exp10": lambda call, x: call("Pow", 10.0, x),
+    "log10": lambda call, x: call("Mul", call("Log", x), 1 / log(10)),
+    "learned_swish": _learned_swish,
+    "squareplus": _squareplus,
+}
+"""Activations that are several operators."""

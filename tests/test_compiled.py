@@ -1,0 +1,372 @@
+"""Networks that ONNX Runtime computes: as a bare session does, as the network itself does, and only then."""
+
+import gc
+import multiprocessing
+import os
+import pickle
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.activations import ACTIVATIONS, parameters_of
+from portable_nn.layers import Graph, Node, Value
+from portable_nn.threads import ONE_THREAD
+
+pytest.importorskip("onnx", reason="pip install onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+
+RNG = np.random.default_rng(10)
+ATOL = 2e-6
+"""Of values around 1, by either library."""
+
+
+def f(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """The numbers of threads of the sessions that are made."""
+    made = []
+    session = onnxruntime.InferenceSession
+
+    def noted(model, options=None, **others):
+        made.append(getattr(options, "intra_op_num_threads", None))
+        return session(model, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    return made
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+
+
+def mlp(*names, n_in=6):
+    """A dense network of hidden layers with these activations."""
+    widths = [n_in, *(7 + i for i in range(len(names)))]
+    hidden = [pnn.Dense(f(n, m) / 3, f(m), name) for n, m, name in zip(widths, widths[1:], names, strict=False)]
+    return pnn.Network([*hidden, pnn.Dense(f(widths[-1], 3), f(3), "softmax")])
+
+
+def residual(outputs=("y",)):
+    nodes = [
+        Node("Gemm", ("x", "weight", "bias"), ("h",)),
+        Node("Tanh", ("h",), ("t",)),
+        Node("Add", ("x", "t"), ("y",)),
+        Node("Softmax", ("h",), ("p",), {"axis": -1}),
+    ]
+    return Graph(nodes, [Value("x", "float32", (6,))], outputs, {"": 20}, weight=f(6, 6) / 3, bias=f(6))
+
+
+NETWORKS = {
+    "relu": lambda: mlp("relu", "relu"),
+    "sigmoid": lambda: mlp("sigmoid"),
+    "tanh, silu, gelu": lambda: mlp("tanh", "silu", "gelu"),
+    "pixels": lambda: pnn.Network([pnn.Rescaling(1 / 255), *mlp("relu")]),
+    "norms": lambda: pnn.Network(
+        [pnn.Normalize(f(6), f(6)), pnn.Dense(f(6, 2), f(2)), pnn.Rescaling(f(2), f(2))], classes=["a", "b"]
+    ),
+    "norms alone": lambda: pnn.Network([pnn.Normalize(), pnn.Dense(f(6, 3), f(3), "softmax")]),
+    "one output": lambda: pnn.Network([pnn.Dense(f(6, 5), None, "elu"), pnn.Dense(f(5, 1), None, "sigmoid")]),
+    "multilabel": lambda: pnn.Network(
+        [pnn.Dense(f(6, 5), f(5), "softplus"), pnn.Dense(f(5, 2) / 3, f(2), "sigmoid")], task="multilabel"
+    ),
+    "graph": lambda: pnn.Network([pnn.Dense(f(6, 6) / 3, f(6), "relu"), residual(), pnn.Dense(f(6, 3) / 3)]),
+    "wide": lambda: pnn.Network([pnn.Dense(f(6, 600), f(600), "relu"), pnn.Dense(f(600, 4) / 50, f(4))]),
+}
+"""Each time of other weights, for the same ones would have the same session."""
+
+
+def samples(shape, dtype):
+    return RNG.integers(0, 9, shape).astype(dtype) if np.dtype(dtype).kind in "iub" else f(*shape).astype(dtype)
+
+
+def bare(net, path, x):
+    """What ONNX Runtime makes of the file that `pnn.save` writes."""
+    pnn.save(net, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": x.astype(np.float32)})[0]
+
+
+def alike(found, wanted, atol=ATOL):
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_allclose(found, wanted, atol=atol * (1 + np.abs(wanted).max(initial=0)))
+
+
+@pytest.mark.filterwarnings("ignore:values from:portable_nn.InputWarning")
+@pytest.mark.parametrize("dtype", ["float32", ">f4", "uint8"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_as_a_bare_session_and_as_the_network_itself(tmp_path, sessions, name, dtype):
+    net = NETWORKS[name]()
+    compiled = net.compile()
+    assert not sessions
+    for n in (40, 1, 2, 1500):
+        x = samples((n, 6), dtype)
+        alike(compiled(x), net(x))
+        alike(compiled.logits(x), net.logits(x), 1e-5)
+        assert (compiled.predict(x) != net.predict(x)).mean() < 0.01  # where two are the same but for rounding
+    assert sessions  # of outputs, and of logits where these are others
+    alike(compiled(x), bare(net, tmp_path / "net.onnx", x))
+
+
+@pytest.mark.parametrize("shape", [(6,), (0, 6), (1, 6), (2, 0, 6), (2, 3, 6), (1, 1, 6)])
+def test_any_leading_axes(sessions, shape):
+    net = NETWORKS["relu"]()
+    compiled, x = net.compile(), samples(shape, "float32")
+    alike(compiled(x), net(x))
+    alike(compiled.predict(x), net.predict(x))
+    assert sessions
+
+
+def test_no_samples_first(sessions):
+    net = NETWORKS["relu"]()
+    compiled = net.compile()
+    assert compiled(f(0, 6)).shape == (0, 3)
+    alike(compiled(x := f(5, 6)), net(x))
+    assert sessions
+
+
+def test_images_memory_maps_and_strides(tmp_path, sessions):
+    net = pnn.Network([pnn.Flatten((2, 3)), *mlp("relu")])
+    compiled, images = net.compile(), f(8, 2, 3)
+    alike(compiled(images), net(images))
+    np.save(tmp_path / "x.npy", images)
+    alike(compiled(np.load(tmp_path / "x.npy", mmap_mode="r")), net(images))
+    alike(compiled(images[::-2]), net(images[::-2]))
+    images.setflags(write=False)
+    alike(compiled(images), net(images))
+    assert sessions
+
+
+POSITIVE = {"log", "log1p", "log10", "sqrt", "reciprocal"}
+NEEDED = {"slope": 0.3, "low": -0.5, "high": 0.25, "threshold": 0.5, "value": -2.0, "alpha": 1.5, "beta": 0.3}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS.keys() - {"glu"}))
+def test_every_activation(name):
+    needed = {key: NEEDED[key] for key, default in parameters_of(name).items() if default is None}
+    layers = [pnn.Dense(np.eye(6, dtype="float32")), pnn.Activation(name, **needed), pnn.Dense(f(6, 4) / 3, f(4))]
+    net = pnn.Network(layers)
+    x = f(500, 6) * np.float32(3)
+    x = np.abs(x) + np.float32(0.1) if name in POSITIVE else x
+    compiled = net.compile()
+    size = np.abs(net(x.astype(np.float64))).max()
+    np.testing.assert_allclose(compiled(x), net(x), atol=3e-6 * (1 + size))
+    x[3] = np.nan
+    np.testing.assert_array_equal(np.isnan(compiled(x)), np.isnan(net(x)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_named_outputs(sessions, dtype):
+    net = pnn.Network([pnn.Rescaling(2.0), residual(("y", "p"))])
+    compiled = net.compile()
+    for shape in ((5, 6), (6,), (2, 3, 6), (0, 6)):
+        x = samples(shape, dtype)
+        found, wanted = compiled(x), net(x)
+        assert list(found) == list(wanted)
+        for name in wanted:
+            alike(found[name], wanted[name])
+    assert bool(sessions) == (dtype == "float32")
+    with pytest.raises(pnn.NetworkError, match="several outputs"):
+        compiled.predict(x)
+
+
+# Where it is the network itself
+
+
+def same(net, x):
+    found, wanted = net.compile()(x), net(x)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.dtype == wanted.dtype
+
+
+def test_another_dtype(sessions):
+    net = NETWORKS["relu"]()
+    same(net, samples((50, 6), "float64"))
+    assert not sessions
+    x = samples((50, 6), "float16")  # which NumPy computes in float32
+    alike(net.compile()(x), net(x), 1e-3)
+
+
+def test_weights_of_float64(sessions):
+    net = NETWORKS["relu"]().astype("float64")
+    same(net, samples((50, 6), "uint8"))
+    assert not sessions
+    alike(net.compile()(x := f(50, 6)), net(x))
+    assert sessions
+
+
+def test_an_operator_that_is_not_written(sessions):
+    same(pnn.Network([pnn.Dense(f(6, 6)), pnn.Activation("sparsemax")]), f(50, 6))
+    assert not sessions
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_package_that_is_not_installed(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    same(NETWORKS["relu"](), f(50, 6))
+
+
+@pytest.mark.parametrize("name", ["hardshrink", "softshrink", "threshold"])
+def test_nan_stays(name):
+    needed = {"threshold": 0.5, "value": 1.0} if name == "threshold" else {}
+    net = pnn.Network([pnn.Dense(np.eye(3, dtype="float32")), pnn.Activation(name, **needed)]).compile()
+    assert not np.isnan(net(f(4, 3))).any()
+    assert np.isnan(net(np.full((4, 3), np.nan, np.float32))).all()
+
+
+def test_what_lives_in_a_tail():
+    """ONNX Runtime's sigmoid errs by 1e-7 where this one is 1e-6, and weights make that large."""
+    first = pnn.Dense(np.eye(4, dtype="float32"), np.full(4, -14, np.float32), "sigmoid")
+    net = pnn.Network([first, pnn.Dense(f(4, 3) * 1e6, f(3))])
+    x = f(2000, 4)
+    exact = net(x.astype(np.float64))
+    np.testing.assert_allclose(net.compile()(x), exact, atol=1e-4)
+    np.testing.assert_array_equal(net.compile().predict(x), exact.argmax(axis=-1))
+
+
+def test_what_fails_on_its_way_is_told_as_ever(monkeypatch):
+    class Failing:
+        def __init__(self, *_, **__):
+            self.runs = 0
+
+        def run(self, names, given, options=None):
+            self.runs += 1
+            if self.runs > 1:
+                raise RuntimeError("out of memory")
+            return [net(given["input"])]
+
+    net = NETWORKS["relu"]()
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Failing)
+    compiled = net.compile()
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x := f(7, 6)), net(x))
+
+
+def test_a_session_that_cannot_be_made(monkeypatch):
+    def refused(*_, **__):
+        raise RuntimeError("not implemented")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refused)
+    same(NETWORKS["relu"](), f(7, 6))
+
+
+# What else a network does
+
+
+def test_bound_moved_cast_and_cut(sessions):
+    net, x = NETWORKS["tanh, silu, gelu"](), f(9, 6)
+    compiled = net.compile()
+    for other in compiled.to("numpy"), net.to("numpy").compile(), compiled.to_numpy(), compiled.astype("float32"):
+        assert other.compiled
+        alike(other(x), net(x))
+    alike(compiled[:2](x), net[:2](x))
+    same(compiled.astype("float64"), x.astype(np.float64))
+    assert sessions
+    with pytest.raises(pnn.ShapeError):
+        compiled(f(2, 5))
+
+
+def test_pickled_and_described(sessions):
+    net, x = NETWORKS["relu"](), f(9, 6)
+    compiled = net.compile()
+    compiled(x)
+    again = pickle.loads(pickle.dumps(compiled)).described(classes=[3, 4, 7])
+    assert again.compiled
+    alike(again(x), net(x))
+    np.testing.assert_array_equal(again.predict(x), np.array([3, 4, 7])[net.predict(x)])
+    assert len(sessions) == 2  # of outputs and of logits; the same graph has the same session
+
+
+def test_it_reaches_its_accuracy_and_agrees(sessions):
+    net = pnn.load("mnist").compile()
+    images, labels = pnn.datasets.mnist("test")
+    assert pnn.evaluate(net, images, labels).accuracy == 0.9352
+    np.testing.assert_array_equal(pnn.infer(net, images, workers=2), net.to_numpy().predict(images))
+    assert sessions
+    compared = pnn.compare(net, images[:500], labels[:500], backends=["numpy"], iterations=2, warm_up=1)
+    assert compared.holds
+    assert compared.rows[0].parity.max_abs_error < 1e-5
+
+
+def test_dask_blocks(sessions):
+    dask = pytest.importorskip("dask.array", reason="pip install dask")
+    net, x = NETWORKS["sigmoid"](), f(90, 6)
+    found = net.compile()(dask.from_array(x, chunks=(30, 6))).compute(scheduler="threads")
+    alike(found, net(x))
+    assert 1 in sessions
+
+
+# Cores, threads and processes
+
+
+def test_all_cores_for_the_main_thread_and_one_for_any_other(sessions, two_cores):
+    compiled, x = NETWORKS["relu"]().compile(), f(9, 6)
+    compiled(x)
+    assert sessions == [2]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(compiled, x).result()
+    assert sessions == [2, 1]
+    with ONE_THREAD:
+        compiled(x)
+    compiled(x)
+    assert sessions == [2, 1]
+
+
+def test_one_session_for_64_threads(sessions):
+    net = NETWORKS["sigmoid"]()
+    compiled, x, ready = net.compile(), f(64, 30, 6), Barrier(64)
+
+    def call(i):
+        ready.wait()
+        return [compiled(x[i]) for _ in range(20)]
+
+    with ThreadPoolExecutor(64) as pool:
+        for i, found in enumerate(pool.map(call, range(64))):
+            for y in found:
+                alike(y, net(x[i]))
+    assert sessions == [1]
+
+
+INHERITED = []
+"""Compiled networks that a fork takes along."""
+
+
+def in_the_child(x):
+    """What a network of the parent gives there, which then ends."""
+    found = INHERITED[0](x)
+    INHERITED.clear()
+    gc.collect()
+    return found
+
+
+def in_a_pool(method, call, *arguments):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"there is no {method} here")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        return pool.submit(call, *arguments).result(timeout=100)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_has_sessions_of_its_own(two_cores):
+    net, x = NETWORKS["wide"](), f(4000, 6)
+    INHERITED[:] = [net.compile()]
+    INHERITED[0](x)
+    wanted = [net(x) for _ in range(8)]  # meanwhile the session's threads go to sleep
+    alike(in_a_pool("fork", in_the_child, x), wanted[0])
+    alike(INHERITED[0](x), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_sent_to_another_process(method):
+    net = NETWORKS["relu"]()
+    compiled, x = net.compile(), f(400, 6)
+    compiled(x)
+    alike(in_a_pool(method, compiled, x), net(x))
