@@ -23,7 +23,23 @@ Forward: TypeAlias = Callable[[Array], Array]
 
 
 def forward_pass(steps: tuple[Forward, ...]) -> Forward:
-    """The forward pass: the one loop."""
+    """The forward pass: the one loop.
+
+    Parameters
+    ----------
+    steps : tuple of callables
+
+    Returns
+    -------
+    callable
+        What calls one after another, each on what the one before gave.
+
+    Examples
+    --------
+    >>> from portable_nn.backends import forward_pass
+    >>> forward_pass((abs, str))(-2)
+    '2'
+    """
 
     def forward(x: Array) -> Array:
         for step in steps:
