@@ -4,6 +4,7 @@ The defaults below are the standard's own calls, so they serve any conforming li
 says where a library needs something else, and why.
 """
 
+import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,11 +95,23 @@ def _both(first: Forward, second: Forward, x: Array) -> Array:
     return second(first(x))
 
 
+def _summed(product: Forward, add: Kernel, activation: Forward, x: Array, other: Array) -> Array:
+    return activation(add(product(x), other))
+
+
 def are_new(layers: Iterable[Layer], is_new: bool) -> Iterator[bool]:
-    """Whether what comes to each layer is an array that nobody else holds."""
+    """Whether what comes to each layer may be overwritten: nobody holds it, no derivative is taken from it."""
     for layer in layers:
         yield is_new
-        is_new = not isinstance(layer, Graph) and (is_new or not isinstance(layer, Activation | Flatten))
+        match layer:
+            case Graph() | Activation():
+                is_new = False
+            case Dense(activation=name):
+                is_new = name == "identity"
+            case Flatten():
+                pass
+            case _:
+                is_new = True
 
 
 def wide(function: Kernel) -> Kernel:
@@ -140,6 +153,7 @@ class Backend:
     package: ClassVar[str] = ""  # module whose presence means "installed", and whose __version__ counts
     install: ClassVar[str] = ""  # what to pip install
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
+    add: ClassVar[Kernel] = staticmethod(operator.add)  # of two arrays of one shape, the first of which is new
     lazy: ClassVar[bool] = False  # whether to look at values is to compute them
 
     def __hash__(self) -> int:
@@ -220,14 +234,15 @@ class Backend:
 
         The arrays are cast first, and what belongs to the caller is not overwritten.
         """
-        cast = () if like.dtype == dtype else (self.cast_to(dtype),)
-        return cast + self.steps(layers, like, dtype)
+        is_new = like.dtype != dtype
+        cast = (self.cast_to(dtype),) if is_new else ()
+        return cast + self.steps(layers, like, dtype, is_new)
 
-    def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
-        """The same once the arrays are cast."""
+    def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType, is_new: bool) -> tuple[Forward, ...]:
+        """The same once the arrays are cast, which nobody else holds if they are new."""
         steps: list[Forward] = []
-        for layer, is_new in zip(layers, are_new(layers, like.dtype != dtype), strict=True):
-            if isinstance(layer, Activation) and not is_new:
+        for layer, own in zip(layers, are_new(layers, is_new), strict=True):
+            if isinstance(layer, Activation) and not own:
                 steps.append(partial(layer, xp=self.xp))
             else:
                 steps += self.steps_of(layer, like, dtype)
@@ -241,13 +256,19 @@ class Backend:
             case Activation(name=name, parameters=parameters):
                 return (self.activation(name, **parameters),)
             case Graph():
-                dense = partial(self._dense, like, dtype) if like.ndim == 2 else None
-                return (layer.bound(self.xp, dense),)
+                inside = partial(self.inside, like, dtype) if like.ndim == 2 else None
+                return (layer.bound(self.xp, inside),)
         return (partial(layer, xp=self.xp),)
 
-    def _dense(self, like: Array, dtype: DType, layer: Dense) -> Forward:
-        """One Dense inside a graph."""
-        first, *others = self.steps((layer,), like, dtype)
+    def inside(
+        self, like: Array, dtype: DType, layer: Dense | Activation, *, is_new: bool = False, is_sum: bool = False
+    ) -> Callable[..., Array]:
+        """One layer inside a graph, as `portable_nn.layers.Graph.bound` takes it."""
+        if isinstance(layer, Dense) and is_sum:
+            product = self.inside(like, dtype, layer.with_activation("identity"))
+            activation = self.inside(like, dtype, Activation("identity").with_name(layer.activation), is_new=True)
+            return partial(_summed, product, self.add, activation)
+        first, *others = self.steps((layer,), like, dtype, is_new)
         for step in others:
             first = partial(_both, first, step)
         return first

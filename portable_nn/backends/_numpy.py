@@ -6,6 +6,7 @@ of `portable_nn.activations`, in as few calls as may be. float16, for which ther
 float32 and rounded at the end.
 """
 
+import operator
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import nullcontext
@@ -59,6 +60,7 @@ class NumPy(Backend):
     namespace = "array_api_compat.numpy"
     package = "numpy"
     install = "numpy"
+    add = staticmethod(operator.iadd)
 
     def device_name(self) -> str:
         """Nothing: there is one device."""
@@ -86,21 +88,21 @@ class NumPy(Backend):
         steps = super().prepared(layers, like, dtype)
         return steps if like.dtype == dtype else (Cast(np.ndarray.astype, dtype=dtype), *steps[1:])
 
-    def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:
+    def steps(self, layers: tuple[Layer, ...], like: Array, dtype: DType, is_new: bool) -> tuple[Forward, ...]:
         """For one sample a step for each Dense; for many its product, and then the rest."""
         steps: list[Forward] = [] if type(like) is np.ndarray else [np.asarray]
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
         pairs = _with_kernels(layers)
-        news = are_new((layer for layer, _ in pairs), like.dtype != dtype)
-        for (layer, kernel), is_new in zip(_widened(pairs) if is_one else pairs, news, strict=True):
+        news = are_new((layer for layer, _ in pairs), is_new)
+        for (layer, kernel), own in zip(_widened(pairs) if is_one else pairs, news, strict=True):
             match layer:
                 case Dense() if is_one:
                     steps.append(_one_sample(layer, kernel, leading))
                 case Dense():
                     steps += Product(np.dot, b=layer.weight), _finished(kernel, dtype, layer.bias)
                 case Activation(name=name) if name in KERNELS:
-                    steps.append(partial(np.asarray if is_new else np.array, order="C"))
+                    steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(_of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
                 case Activation(name=name) if "softmax" in name:
                     steps.append(partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _by_columns(name))

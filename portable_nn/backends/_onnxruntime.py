@@ -73,7 +73,7 @@ def through_onnxruntime(
     def ended(found: list[NumPyArray], x: Array) -> Any:
         if leading != 1:
             found = [y.reshape(*x.shape[:leading], *y.shape[1:]) for y in found]
-        y = dict(zip(names, found, strict=True)) if len(names) > 1 else found[0]
+        y: Any = dict(zip(names, found, strict=True)) if len(names) > 1 else found[0]
         for step in last:
             y = step(y)
         return y

@@ -10,10 +10,9 @@ import numpy as np
 from portable_nn._arrays import default_float, namespace
 from portable_nn._typing import Array, DType, Namespace
 from portable_nn.errors import NetworkError, PortableNNError, ShapeError
-from portable_nn.layers._graph_dense import with_dense
+from portable_nn.layers._graph_layers import Prepared, with_layers
 from portable_nn.layers._graph_options import node_of, plain, value_of
 from portable_nn.layers._weights import Shape, replaced, weights
-from portable_nn.layers.dense import Dense
 from portable_nn.operators._common import beside
 from portable_nn.operators.running import Plan, on_numpy, planned, trouble
 from portable_nn.readers.onnx import Node, Value
@@ -105,15 +104,15 @@ class Graph:
         """The outputs for floating `x`, or a dict of inputs, whose namespace is `xp`."""
         return self.bound(xp)(x)
 
-    def bound(self, xp: Namespace, prepared: Callable[[Dense], Callable[[Array], Array]] | None = None) -> Any:
+    def bound(self, xp: Namespace, prepared: Prepared | None = None) -> Any:
         """The layer for arrays of one library, as a function of them.
 
         Parameters
         ----------
         xp : namespace
         prepared : callable, optional
-            What the library runs best for a Dense, if samples come along one axis: products of constants and the
-            activations after them are run so.
+            What the library runs best for a Dense or an activation, if samples come along one axis: products of
+            constants, sums with them and activations are run so.
 
         Returns
         -------
@@ -123,14 +122,15 @@ class Graph:
         axes = None if first.shape is None else len(first.shape) + 1
         steps = self._plan.bound(xp)
         if prepared is not None:
-            steps = with_dense(steps, self.constants, self.shapes, prepared)
-
+            steps = with_layers(steps, self.constants, self.shapes, prepared)
         wants_dtype = any(step.is_special for step in steps)
+        read = {name for step in steps for name in step.inputs}.union(self.outputs)
+        fixed = {name: value for name, value in (self._plan.known | self.constants).items() if name in read}
 
         def run(given: Mapping[str, Array]) -> dict[str, Array]:
             floating = _floating(given, self.constants, xp) if wants_dtype else None
             try:
-                values = self._plan.run({**given, **self.constants}, self._placed, xp, floating, steps)
+                values = self._plan.run({**given, **fixed, "": None}, self._placed, xp, floating, steps)
             except (ValueError, TypeError, IndexError, RuntimeError) as error:
                 # classes of their own under RuntimeError tell of full memory, or of a lost device
                 own = isinstance(error, RuntimeError) and type(error) is not RuntimeError
@@ -187,7 +187,8 @@ class Graph:
             with np.errstate(all="ignore"):
                 xp, floating = on_numpy(), np.dtype(np.float32)
                 steps = self._plan.bound(xp)
-                values = self._plan.run({**given, **self.constants}, {}, xp, floating, steps, watch)
+                values = {**given, **self._plan.known, **self.constants, "": None}
+                values = self._plan.run(values, {}, xp, floating, steps, watch)
         except PortableNNError as error:
             raise trouble(at, error) from error
         except Exception as error:  # of NumPy, on whatever a file says

@@ -115,7 +115,7 @@ class Plan:
         steps: Iterable[Bound],
         watch: Callable[[Node, list[Any]], None] | None = None,
     ) -> dict[str, Array]:
-        """Compute all values from those of the inputs, and of constants.
+        """Compute all values from those of the inputs, of constants, of what is known, and None for ``""``.
 
         Parameters
         ----------
@@ -135,8 +135,6 @@ class Plan:
         dict of str to array
         """
         like = next(iter(values.values()))
-        values.update(self.known)
-        values[""] = None
         get = values.__getitem__
         for call, inputs, outputs, dropped, is_special, step in steps:
             if not (is_special or watch):
