@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from portable_nn.errors import FormatError
+from portable_nn.errors import FormatError, NetworkError
 from portable_nn.formats.onnx_graph import Body, cleared, pruned
 from portable_nn.formats.onnx_labels import labelled
 from portable_nn.formats.onnx_layers import layers_of
 from portable_nn.formats.onnx_writing import MEANING
 from portable_nn.network import Network
+from portable_nn.operators import OLDEST
 from portable_nn.readers.onnx import read_model
 
 __all__ = ["read_onnx"]
@@ -46,6 +47,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     """
     model = read_model(path)
     try:
+        if (version := model.opsets.get("", OLDEST)) < OLDEST:
+            raise NetworkError(f"it is of opset {version}: those from {OLDEST} on are read, export it anew")
         with np.errstate(all="ignore"):  # what is nan then, a layer refuses
             body, classes, task = labelled(cleared(model))
             net = Network(layers_of(_rows(body, model.producer)), classes=classes, task=task)

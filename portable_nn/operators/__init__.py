@@ -19,13 +19,13 @@ from portable_nn.operators.products import PRODUCTS
 from portable_nn.operators.reducing import REDUCING
 from portable_nn.operators.shaping import SHAPING
 
-__all__ = ["OPERATORS", "Operator", "find"]
+__all__ = ["OLDEST", "OPERATORS", "Operator", "find"]
 
 OPERATORS: Table = {**ELEMENTWISE, **ACTIVATING, **PRODUCTS, **REDUCING, **SHAPING, **LEARNING, **OWN}
 """All operators by name, each with its forms by the opset that brought them."""
 
-OLDEST = {"": 7}
-"""The oldest opset of a domain that is read."""
+OLDEST = 7
+"""The oldest opset of ONNX's own operators that is read."""
 
 
 def find(name: str, opsets: Mapping[str, int]) -> Operator:
@@ -57,9 +57,10 @@ def find(name: str, opsets: Mapping[str, int]) -> Operator:
     version = opsets.get(domain)
     if version is None:
         raise NetworkError(f"operator {name}: no opset of its domain {domain!r} is named")
-    if version < OLDEST.get(domain, 1):
+    oldest = 1 if domain else OLDEST
+    if version < oldest:
         raise NetworkError(
-            f"operator {name} of opset {version}: opsets from {OLDEST.get(domain, 1)} on are read, export it anew"
+            f"operator {name} of opset {version}: opsets from {oldest} on are read, export it anew"
         )
     if name not in OPERATORS:
         known = ", ".join(sorted(each for each in OPERATORS if not each.startswith(f"{DOMAIN}.")))
