@@ -6,7 +6,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.formats.onnx_gemms import with_gemms
 from portable_nn.formats.onnx_graph import Body, pruned
 from portable_nn.formats.onnx_lowering import chain
-from portable_nn.layers import Activation, Graph, Layer, Layers, Shape
+from portable_nn.layers import Activation, Graph, Layer, Layers, Shape, sample_shapes
 from portable_nn.readers.onnx import Node, Value
 
 __all__ = ["layers_of"]
@@ -50,9 +50,10 @@ def layers_of(body: Body) -> Layers:
     if len(inputs) == 1 and "float" in (inputs[0].dtype or "float"):
         (only,) = inputs
         head, end, shape = chain(body, only.name, _fixed(only.shape))
-        if ends == {end}:
+        if ends == {end} and _fit(head, None):
             return head or (Activation("identity"),)
-        inputs = (Value(end, only.dtype, shape if head else only.shape),)
+        head = head if _fit(head, _fixed(only.shape)) else ()
+        inputs = (Value(end, only.dtype, shape),) if head else inputs
     rest = _from(body, inputs)
     shapes = _graph(rest).shapes
     tail = _tail(rest, shapes)
@@ -77,9 +78,19 @@ def _tail(body: Body, shapes: dict[str, Shape]) -> tuple[str, Layers] | None:
     for node in reversed(body.nodes[-MOST:]):
         for name in node.outputs:
             last = chain(body, name, shapes.get(name))
-            if name in shapes and last.layers and last.end in body.outputs.values():
+            whole = last.layers and last.end in body.outputs.values()
+            if whole and name in shapes and _fit(last.layers, shapes[name]):
                 found = name, last.layers
     return found
+
+
+def _fit(layers: Layers, shape: Shape | None) -> bool:
+    """Whether layers take samples of a shape one after the other, without axes that they know nothing of."""
+    try:
+        first, *_ = sample_shapes(layers)
+    except NetworkError:
+        return False
+    return None in (first, shape) or first == shape
 
 
 def _graph(body: Body) -> Graph:

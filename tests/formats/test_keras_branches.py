@@ -1,0 +1,224 @@
+"""Keras's Functional models that branch, one way of branching after the other; Keras is the oracle."""
+
+import json
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.errors import FormatError, NetworkError
+from portable_nn.layers import Graph
+
+RNG = np.random.default_rng(0)
+X = {name: RNG.normal(size=(7, 3)).astype(np.float32) for name in "ab"}
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return pytest.importorskip("keras", reason="the oracle is Keras: pip install keras torch")
+
+
+def models(keras):
+    """By name: of the inputs a and b, or of a alone."""
+    layers, ops = keras.layers, keras.ops
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    shared = layers.Dense(3, "tanh", name="shared")
+    h, k = shared(a), shared(b)
+    both = {"a": a, "b": b}
+    yield "merges", keras.Model(both, layers.Concatenate()([
+        getattr(layers, name)()([h, k])
+        for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+    ]))  # fmt: skip
+    yield "many at once", keras.Model(both, {
+        "sum": layers.Add()([a, b, h, k]), "product": layers.Multiply()([a, b, h]),
+        "mean": layers.Average()([a, b, h]), "most": layers.Maximum()([a, b, k]),
+    })  # fmt: skip
+    yield "dot", keras.Model(both, layers.Dot(1)([h, k]))
+    yield "cosine", keras.Model(both, layers.Dot(-1, normalize=True)([h, k]))
+    yield "operators", keras.Model(both, (1.0 - h) * k / 2.0 + abs(a) - 3.0 * b - (-h) + k**2.0)
+    yield "operations", keras.Model(both, ops.concatenate([
+        ops.relu(h), ops.gelu(k), ops.silu(a), ops.maximum(h, 0.1), ops.exp(-ops.abs(b)), ops.softmax(a),
+        ops.sin(h), ops.softplus(a), ops.gelu(b, approximate=False), ops.hard_shrink(a), ops.squareplus(b),
+    ], axis=-1))  # fmt: skip
+    yield "arrays", keras.Model(a, ops.multiply(ops.subtract(a, np.array([1.0, 2.0, 3.0])), h))
+    yield "one layer gives two outputs", keras.Model(both, [h, k])
+    yield "an input is an output", keras.Model(a, [a, h])
+    left = layers.Add()([layers.Dense(3)(a), b])
+    inner = keras.Model(both, {"left": left, "right": layers.Subtract()([a, b])}, name="inner")
+    made = inner({"a": k, "b": a})
+    yield (
+        "nested, with several inputs and outputs",
+        keras.Model(both, layers.Concatenate()([made["right"], made["left"]])),
+    )
+    twice = inner({"a": made["left"], "b": made["right"]})
+    yield "nested twice", keras.Model(both, {"y": twice["left"], "z": made["left"]})
+    yield "nested at the end", keras.Model(both, inner({"a": h, "b": b}))
+    block = keras.Sequential(
+        [layers.Dense(5, "gelu"), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)]
+    )
+    norm = layers.LayerNormalization(center=False, scale=False)
+    yield (
+        "residual blocks",
+        keras.Model(a, layers.Dense(2, "softmax")(norm(layers.Add()([a, block(layers.Add()([a, block(a)]))])))),
+    )
+    image = layers.Reshape((3,))(a)
+    yield "scaled", keras.Model(a, layers.Add()([layers.Rescaling(0.5, offset=1.0)(image), layers.PReLU()(a)]))
+    rows = keras.Input((2, 3), name="a")
+    wide = layers.Concatenate(axis=1)([rows, layers.Dense(3, "relu")(rows)])
+    yield (
+        "with more axes",
+        keras.Model(rows, layers.Dense(2)(layers.Flatten()(layers.LayerNormalization()(wide)))),
+    )
+
+
+NAMES = [
+    "merges", "many at once", "dot", "cosine", "operators", "operations", "arrays", "one layer gives two outputs",
+    "an input is an output", "nested, with several inputs and outputs", "nested twice", "nested at the end",
+    "residual blocks", "scaled", "with more axes",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(keras):
+    found = dict(models(keras))
+    assert list(found) == NAMES
+    for model in found.values():
+        for weight in model.weights:
+            if "seed" not in weight.path:
+                values = RNG.normal(0, 0.7, weight.shape)
+                weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
+    return found
+
+
+def inputs_of(model):
+    if len(model.inputs) > 1:
+        return X
+    shape = model.inputs[0].shape[1:]
+    return np.concatenate([X["a"], X["b"]], axis=-1).reshape(7, *shape) if len(shape) > 1 else X["a"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_models(keras, made, tmp_path, name):
+    model = made[name]
+    x = inputs_of(model)
+    wanted = keras.tree.map_structure(keras.ops.convert_to_numpy, model(x, training=False))
+    for suffix in ("keras", "h5"):
+        model.save(tmp_path / f"model.{suffix}")
+    for net in (pnn.from_keras(model), pnn.load(tmp_path / "model.keras"), pnn.load(tmp_path / "model.h5")):
+        found, exact = net(x), wanted
+        if isinstance(wanted, list):
+            assert list(found) == (["a", "shared"] if "input" in name else ["shared", "shared:1"])
+            exact = dict(zip(found, wanted, strict=True))
+        if not isinstance(exact, dict):
+            found, exact = {"": found}, {"": exact}
+        assert sorted(found) == sorted(exact)
+        for key, y in exact.items():
+            np.testing.assert_allclose(found[key], y, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_read_as_layers(made):
+    net = pnn.from_keras(made["residual blocks"])
+    assert [type(layer).__name__ for layer in net.layers] == ["Graph", "Normalize", "Dense"]
+    assert (net.task, net.input_shape, net.output_shape) == ("classification", (3,), (2,))
+    net = pnn.from_keras(made["with more axes"])
+    assert [type(layer).__name__ for layer in net.layers] == ["Graph", "Flatten", "Dense"]
+    assert isinstance(pnn.from_keras(made["dot"]).layers[-1], Graph)
+
+
+# Configs that no version of Keras here writes, or none at all.
+
+
+def node(kind, name, *calls, **config):
+    return {"class_name": kind, "name": name, "config": {"name": name} | config, "inbound_nodes": list(calls)}
+
+
+def functional(layers, inputs, outputs, name="model"):
+    config = {"name": name, "layers": layers, "input_layers": inputs, "output_layers": outputs}
+    return {"class_name": "Functional", "name": name, "config": config}
+
+
+START = [node("InputLayer", name, batch_shape=[None, 3]) for name in "ab"]
+LAST = [["y", 0, 0]]
+
+
+def written(path, config):
+    h5py = pytest.importorskip("h5py", reason="files are made by h5py: pip install h5py")
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_models_in_models_of_keras_2(tmp_path, first):
+    """Calls are lists there, and those of a model in the model are counted from 1, or were once from 0."""
+    inner = functional(
+        [*START, node("Subtract", "d", [["a", 0, 0], ["b", 0, 0]])],
+        [["a", 0, 0], ["b", 0, 0]],
+        [["d", 0, 0]],
+        "inner",
+    )
+    calls = [["a", 0, 0, {}], ["b", 0, 0, {}]], [["inner", first, 0, {}], ["b", 0, 0, {}]]
+    last = node("Add", "y", [["inner", first + 1, 0, {}], ["a", 0, 0, {}]])
+    layers = [*START, inner | {"inbound_nodes": list(calls)}, last]
+    path = written(tmp_path / "model.h5", functional(layers, [["a", 0, 0], ["b", 0, 0]], LAST))
+    found = pnn.load(path)(X)
+    np.testing.assert_allclose(found, X["a"] - 2 * X["b"] + X["a"], rtol=1e-6)
+
+
+BOTH = [["a", 0, 0, {}], ["b", 0, 0, {}]]
+ROWS = node("InputLayer", "b", batch_shape=[None, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("layers", "match"),
+    [
+        ([*START, node("Dot", "y", BOTH, axes=[1, 2])], "multiplies samples of shape .* along axes"),
+        ([*START, node("Dot", "y", BOTH)], "along axes None"),
+        ([START[0], ROWS, node("Add", "y", BOTH)], r"layer 'y': .*shapes \(3,\), \(2, 3\), which do not fit"),
+        ([START[0], node("InputLayer", "b", batch_shape=[None, 4]), node("Add", "y", BOTH)], "does not fit"),
+        ([START[0], node("InputLayer", "b", batch_shape=[None, None]), node("Add", "y", BOTH)], "no fixed shape"),
+        ([START[0], ROWS, node("Concatenate", "y", BOTH)], "what does not fit"),
+        ([*START, node("Concatenate", "y", BOTH, axis=0)], "along axis 0"),
+        ([*START, node("Concatenate", "y", BOTH, axis=3)], "along axis 3"),
+        ([*START, node("Subtract", "y", [*BOTH, *BOTH])], "takes 4 arguments"),
+        ([*START, node("Average", "y", BOTH, axis=1)], "keras.ops.average"),
+        ([*START, node("Bilinear", "y", BOTH)], "layer 'y', a Bilinear, is called with what is not read"),
+        ([*START, node("Add", "y", [["a", 0, 0, {"mask": [1]}], ["b", 0, 0, {}]])], "called with mask"),
+        ([*START, node("Add", "y", [["y", 0, 0, {}], ["b", 0, 0, {}]])], "takes its own outputs"),
+        ([*START, node("Add", "y", [["a", 1, 0, {}], ["b", 0, 0, {}]])], "no output 0 of call 1 of 'a'"),
+        ([*START, node("Add", "y", [["a", 0, 1, {}], ["b", 0, 0, {}]])], "no output 1 of call 0 of 'a'"),
+        ([*START, node("Gelu", "y", BOTH, approximate=True)], "which is not read of an operation"),
+        ([*START, node("Squareplus", "y", [["a", 0, 0, {}]], b=3)], "take the layer instead"),
+        ([*START, node("Add", "y", [["a", 0, 0, {}]])], "takes 1 arguments"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path, layers, match):
+    path = written(tmp_path / "model.h5", functional(layers, [["a", 0, 0], ["b", 0, 0]], LAST))
+    with pytest.raises(FormatError, match=match):
+        pnn.load(path)
+
+
+def test_concatenations_that_double_take_no_memory(tmp_path):
+    layers = [START[0]]
+    for i in range(60):
+        before = "a" if i == 0 else f"c{i - 1}"
+        layers.append(node("Concatenate", f"c{i}", [[before, 0, 0, {}], [before, 0, 0, {}]]))
+    layers.append(node("Add", "y", [["c59", 0, 0, {}], ["c59", 0, 0, {}]]))
+    with pytest.raises(FormatError, match="too large"):
+        pnn.load(written(tmp_path / "model.h5", functional(layers, ["a", 0, 0], LAST)))
+
+
+def test_models_that_double_end(tmp_path):
+    inner = functional([START[0], node("Add", "y", [["a", 0, 0], ["a", 0, 0]])], ["a", 0, 0], LAST)
+    for _ in range(40):
+        called = inner | {"name": "y", "inbound_nodes": [[["a", 0, 0]], [["y", 1, 0]]]}
+        inner = functional([START[0], called], ["a", 0, 0], [["y", 2, 0]])
+    with pytest.raises(FormatError, match="more than 10000 times"):
+        pnn.load(written(tmp_path / "model.h5", inner))
+
+
+def test_live_models_that_are_refused(keras):
+    a = keras.Input((3,), name="a")
+    with pytest.raises(NetworkError, match="a Cumsum, which has no counterpart"):
+        pnn.from_keras(keras.Model(a, a + keras.ops.cumsum(a)))
