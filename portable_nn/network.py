@@ -14,11 +14,11 @@ from portable_nn._display import html_table, layer_table, text_table
 from portable_nn._options import unknown
 from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, NumPyArray, Table
 from portable_nn.backends import FLOATS, Backend, Forward
-from portable_nn.errors import AccuracyError, NetworkError
+from portable_nn.errors import NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
 from portable_nn.meaning import Meaning, Task
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
-from portable_nn.verification import Verification, excess, expected, samples_of
+from portable_nn.verification import Verification, samples_of, verified
 
 __all__ = ["Network"]
 
@@ -428,22 +428,9 @@ class Network:
         True
         """
         target = backends.get(backend)
-        bound = self.to(target)
-        layers = self._numpy_layers()
+        bound, layers = self.to(target), self._numpy_layers()
         samples = samples_of(layers, self.input_shape, self.input_range)
-        x = target.entered(target.cast_to(target.dtype(bound.dtype)))(target.place(samples.astype(np.float32)))
-        found = np.asarray(target.to_numpy(bound(x)), dtype=np.float64)
-        wanted, allowed = expected(layers, np.asarray(target.to_numpy(x), dtype=np.float64), bound.dtype)
-        error, share = excess(found, wanted, allowed)
-        if not share <= 1:
-            precision = target.float32_precision()
-            rounded = bound.dtype == "float32" != precision
-            raise AccuracyError(
-                f"outputs on {target} in {bound.dtype} differ by up to {error:.1e} from NumPy float64, "
-                f"{share:.1f} times what rounding may do"
-                + (f": products of float32 are rounded to {precision} there" if rounded else "")
-            )
-        return Verification(str(target), bound.dtype, len(samples), error, share)
+        return verified(layers, bound, target, bound.dtype, samples)
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""

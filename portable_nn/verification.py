@@ -7,16 +7,19 @@ what it makes of the error of its argument. What differs by `MARGIN` times that 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.activations import ALONG_AXIS, PLAIN
-from portable_nn.layers import Activation, Dense, Layer, Layers, Rescaling, Shape
+from portable_nn.backends import Backend, Forward
+from portable_nn.errors import AccuracyError
+from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Rescaling, Shape
 from portable_nn.meaning import implied_range
 from portable_nn.placing import plain
 
-__all__ = ["Verification", "cause", "excess", "expected", "samples_of"]
+__all__ = ["Verification", "cause", "excess", "expected", "samples_of", "verified"]
 
 SAMPLES = 4
 
@@ -69,16 +72,55 @@ class Verification:
     share: float
 
 
+def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samples: NumPyArray) -> Verification:
+    """Compare a forward pass on a backend with the plain loop over layers of NumPy weights in float64.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+    forward : callable
+        From arrays of the backend to outputs.
+    target : Backend
+    dtype : str
+        Of the computation.
+    samples : array of shape (N, ...)
+        That float32 holds exactly.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    AccuracyError
+        If outputs differ by more than rounding may do: with what is known of the cause.
+    """
+    x = target.entered(target.cast_to(target.dtype(dtype)))(target.place(samples.astype(np.float32)))
+    found = np.asarray(target.to_numpy(forward(x)), dtype=np.float64)
+    wanted, allowed = expected(layers, np.asarray(target.to_numpy(x), dtype=np.float64), dtype)
+    error, share = excess(found, wanted, allowed)
+    if not share <= 1:
+        precision = target.float32_precision()
+        rounded = dtype == "float32" != precision
+        raise AccuracyError(
+            f"outputs on {target} in {dtype} differ by up to {error:.1e} from NumPy float64, "
+            f"{share:.1f} times what rounding may do"
+            + (f": products of float32 are rounded to {precision} there" if rounded else "")
+        )
+    return Verification(str(target), dtype, len(samples), error, share)
+
+
 def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, float] | None) -> NumPyArray:
     """Samples that a network may take, the same each time; float32 holds them exactly.
 
     Parameters
     ----------
     layers : tuple of layers
-        The first of them tell what features look like, where they rescale them.
+        Where the first of them rescale features, samples are what that makes normal: of mean 0 and deviation 1.
     shape : tuple of int or None
         Of one sample.
     input_range : tuple of two floats or None
+        What is not within it is drawn from it.
 
     Returns
     -------
@@ -87,13 +129,20 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
     """
     random = np.random.default_rng(0)
     size = SAMPLES, *(shape or (1,))
+    first = list(takewhile(lambda layer: isinstance(layer, Rescaling | Flatten), layers))
+    found = random.standard_normal(size)
+    if any(isinstance(layer, Flatten) for layer in first):
+        found = found.reshape(SAMPLES, -1)
+    for layer in reversed(first):
+        match layer:
+            case Rescaling(scale=scale, offset=offset):
+                found = (found - offset) / np.where(np.asarray(scale) == 0, 1, scale)
+            case Flatten(sample_shape=shape_before):
+                found = found.reshape(SAMPLES, *shape_before)
     low, high = input_range or implied_range(layers) or (-np.inf, np.inf)
     if np.isfinite(low) or np.isfinite(high):
-        found = random.uniform(*_finite(low, high), size=size)
-    else:
-        found = random.standard_normal(size)
-        for layer in reversed(list(_first_rescalings(layers))):
-            found = (found - layer.offset) / np.where(np.asarray(layer.scale) == 0, 1, layer.scale)
+        within = (low <= found) & (found <= high) & any(isinstance(layer, Rescaling) for layer in first)
+        found = np.where(within, found, random.uniform(*_finite(low, high), size=size))
     with np.errstate(over="ignore"):
         return np.asarray(found, dtype=np.float32).astype(np.float64)
 
@@ -182,13 +231,6 @@ def _changes(layer: Layer) -> Iterator[tuple[Layer, str]]:
                     yield layer.with_activation(other), f"its activation is {name}, and was {other}"
 
 
-def _first_rescalings(layers: Layers) -> Iterator[Rescaling]:
-    for layer in layers:
-        if not isinstance(layer, Rescaling):
-            return
-        yield layer
-
-
 def _passed_on(layer: Layer, values: NumPyArray, error: NumPyArray, unit: float) -> tuple[NumPyArray, NumPyArray]:
     """What a layer makes of values, and of the error that they have."""
     match layer:
@@ -205,6 +247,8 @@ def _passed_on(layer: Layer, values: NumPyArray, error: NumPyArray, unit: float)
             return product + offset, error
         case Activation():
             return _activated(layer, values, error, unit)
+        case Flatten():
+            return plain((layer,), values), plain((layer,), error)
     after = plain((layer,), values)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, *values.shape))
     moved = [np.abs(plain((layer,), values + sign * error) - after) for sign in signs]

@@ -84,6 +84,56 @@ def test_the_samples_are_those_that_the_network_is_made_for(tmp_path):
     assert 2 <= inputs.min() < inputs.max() <= 3
 
 
+def saved_tensors(net, path):
+    """A saved network's tensors, and what writes them again with some changed."""
+    pnn.save(net, path)
+    tensors = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    return tensors, lambda **changed: safetensors.numpy.save_file(tensors | changed, path, metadata)
+
+
+def standardizing(kind, mean, deviation):
+    """The first layers of a network whose features have these means and deviations."""
+    match kind:
+        case "rescaling":
+            return [pnn.Rescaling(1 / deviation, -mean / deviation)]
+        case "flat":
+            return [pnn.Flatten((2, 3)), pnn.Rescaling(1 / deviation, -mean / deviation)]
+        case "two":
+            return [pnn.Rescaling(1.0, -mean), pnn.Rescaling(1 / deviation, 0.0 * mean)]
+
+
+@pytest.mark.parametrize("kind", ["rescaling", "flat", "two"])
+@pytest.mark.parametrize("size", [*(10.0 ** np.arange(-6, 7, 2)), "each its own"])
+def test_features_of_any_size_prove_a_network(tmp_path, kind, size):
+    """Where it standardizes them itself, no unit is saturated, and what is changed is found out."""
+    random = np.random.default_rng(1)
+    sizes = 10 ** random.uniform(-6, 6, 6) if isinstance(size, str) else np.full(6, size)
+    mean, deviation = 3 * sizes * random.uniform(-1, 1, 6), sizes * random.uniform(0.5, 2, 6)
+    square = random.normal(size=(6, 6)) / 6**0.5
+    layers = [*standardizing(kind, mean, deviation), pnn.Dense(square, None, "tanh"), pnn.Dense(np.ones((6, 1)))]
+    for given in ({}, {"input_range": (-1e9, 1e9)}):
+        net = pnn.Network(layers, **given).astype("float32")
+        path = tmp_path / "net.safetensors"
+        tensors, write = saved_tensors(net, path)
+        hidden = net[:-1](tensors["samples.inputs"])
+        assert np.std(hidden) > 0.1
+        assert np.abs(hidden).max() < 0.9999
+        pnn.load(path)
+        name = f"{len(layers) - 2}.weight"
+        write(**{name: np.ascontiguousarray(tensors[name].T)})
+        with pytest.raises(pnn.AccuracyError, match=f"layer {len(layers) - 2}: its weight is transposed"):
+            pnn.load(path)
+        pnn.save(pnn.Network([*layers[:-2], layers[-2].with_activation("relu"), layers[-1]]), path)
+        other = safetensors.numpy.load_file(path)["samples.outputs"]
+        write(**{"samples.outputs": other})
+        with pytest.raises(
+            pnn.AccuracyError, match=f"layer {len(layers) - 2}: its activation is tanh, and was relu"
+        ):
+            pnn.load(path)
+
+
 @pytest.mark.parametrize("ends", [(0, np.inf), (-np.inf, -3), (-np.inf, np.inf), (-1e308, 1e308)], ids=str)
 def test_samples_of_ranges_without_ends_are_finite(tmp_path, ends):
     net = NET.described(input_range=ends)
