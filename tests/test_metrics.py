@@ -5,7 +5,7 @@ import pytest
 
 from portable_nn.errors import ShapeError
 from portable_nn.labels import label_indices
-from portable_nn.metrics import confusion, count_correct
+from portable_nn.metrics import ATOL, RTOL, confidence, confusion, count_correct, label_parity, margins, parity
 
 INTEGERS = "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"
 CLASSES = 26
@@ -41,6 +41,87 @@ def test_no_labels_are_no_counts():
 def test_labels_that_cannot_be_counted(labels, words):
     with pytest.raises(ShapeError, match=words):
         confusion(np.array([0, 1, 2]), labels)
+
+
+SEVERAL = np.random.default_rng(0).dirichlet(np.ones(5), 101)
+
+
+def test_margins_and_confidence_of_rows():
+    ordered = np.sort(SEVERAL, axis=1)
+    np.testing.assert_array_equal(margins(SEVERAL), ordered[:, -1] - ordered[:, -2])
+    np.testing.assert_array_equal(confidence(SEVERAL), ordered[:, -1])
+    one = np.array([[0.25], [0.75], [0.5]])
+    np.testing.assert_array_equal(margins(one), [0.5, 0.5, 0])
+    np.testing.assert_array_equal(confidence(one), [0.75, 0.75, 0.5])
+
+
+def test_parity_of_finite_outputs():
+    outputs = (SEVERAL + np.random.default_rng(1).normal(0, 1e-3, SEVERAL.shape)).astype(np.float32)
+    error = np.abs(outputs - SEVERAL)
+    found = parity(outputs, SEVERAL)
+    assert found.max_abs_error == error.max()
+    assert found.max_rel_error == (error / SEVERAL).max()
+    assert found.non_finite == 0
+    assert found.error_quantiles[:100:50] == tuple(np.sort(error.max(axis=1))[:100:50])  # of 101 samples
+    assert found.error_quantiles[100] == error.max()
+    for atol, rtol in ((0.0, 0.0), (1e-3, 0.0), (5e-3, 0.0), (0.0, 0.1), (0.0, 1e4), (1e-3, 1e4), (4e-3, 1e-2)):
+        found = parity(outputs, SEVERAL, atol=atol, rtol=rtol)
+        assert found.within_tolerance == np.allclose(outputs, SEVERAL, rtol=rtol, atol=atol)
+        assert (found.atol, found.rtol) == (atol, rtol)
+
+
+def test_tolerance_follows_the_scale():
+    outputs, reference = np.array([[3.0, 0.0]]), np.array([[2.0, 0.0]])
+    for size, within in ((0.5, False), (1.5, True), (1.25, False)):
+        scale = np.array([[size, 100.0]])
+        assert parity(outputs, reference, atol=0.25, rtol=0.5, scale=scale).within_tolerance == within
+    assert parity(outputs, reference, atol=0.0, rtol=0.5).within_tolerance
+    assert not parity(outputs, reference, atol=0.0, rtol=0.25).within_tolerance
+
+
+def test_what_is_lost_is_counted():
+    reference = np.array([[1.0, np.nan, 2.0], [3.0, 4.0, np.inf]])
+    lost = parity(np.array([[np.nan, np.nan, 2.0], [np.inf, -np.inf, np.inf]]), reference, atol=9.0, rtol=9.0)
+    assert (lost.non_finite, lost.within_tolerance, lost.max_abs_error) == (3, False, np.inf)
+
+
+def test_tolerances_are_some_units_in_the_last_place():
+    for name, units in (("float16", 16), ("float32", 256), ("float64", 256)):
+        assert RTOL[name] == units * np.finfo(name).eps
+        assert np.finfo(name).eps < ATOL[name] < 5000 * np.finfo(name).eps
+    assert RTOL["bfloat16"] == 8 * RTOL["float16"]
+    assert ATOL["float16"] < ATOL["bfloat16"] < 8 * ATOL["float16"]
+
+
+def test_labels_beside_those_of_a_reference():
+    reference = np.array([[0.75, 0.25], [0.5, 0.5], [0.125, 0.875], [0.25, 0.75]])
+    outputs = np.array([[0.75, 0.25], [0.25, 0.75], [0.125, 0.875], [0.75, 0.25]])
+    predicted, expected, truth = outputs.argmax(axis=1), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    found = label_parity(predicted, expected, outputs, reference, truth)
+    assert (found.total, found.correct, found.differ, found.at_risk) == (4, 2, 2, 4)
+    assert found.confusion == ((1, 1), (1, 1))
+    assert found.accuracy == 0.5
+    assert [(one.index, one.expected, one.label, one.probability, one.truth) for one in found.disagreements] == [
+        (1, 0, 1, 0.75, 1),
+        (3, 1, 0, 0.75, 1),
+    ]
+    unknown = label_parity(predicted, expected, outputs, reference, per_sample=2)
+    assert (unknown.correct, unknown.accuracy, unknown.confusion) == (None, None, None)
+    assert [(one.index, one.truth) for one in unknown.disagreements] == [(0, None), (1, None)]
+
+
+def test_labels_are_at_risk_below_twice_the_largest_error():
+    reference = np.array([[0.75, 0.25], [0.625, 0.375]])
+    outputs = reference + np.array([[-0.25, 0.25], [0, 0]])
+    labels = reference.argmax(axis=1)
+    assert label_parity(labels, labels, outputs, reference).at_risk == 1
+    assert label_parity(labels, labels, reference, reference).at_risk == 0
+
+
+def test_at_most_24_disagreements_are_told():
+    expected = np.zeros(30, dtype=int)
+    found = label_parity(1 - expected, expected, np.ones((30, 2)), np.ones((30, 2)))
+    assert (found.differ, [one.index for one in found.disagreements]) == (30, list(range(24)))
 
 
 def test_labels_along_several_axes():
