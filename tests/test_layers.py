@@ -8,6 +8,7 @@ from helpers import TOLERANCE, check_beside, forward, placed
 
 import portable_nn as pnn
 from portable_nn.activations import PLAIN
+from portable_nn.layers import standardized
 
 WEIGHT = np.arange(6.0).reshape(2, 3)
 
@@ -67,6 +68,75 @@ def test_rescaling_refuses(arguments, message):
 def test_activation_refuses(name, parameters, message):
     with pytest.raises(pnn.NetworkError, match=message):
         pnn.Activation(name, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.ones((2, 2)),), r"Normalize: scale must have shape \(n,\), got \(2, 2\)"),
+        ((None, np.array([])), r"Normalize: offset must have shape \(n,\), got \(0,\)"),
+        ((np.ones(2), np.ones(3)), r"scale of shape \(2,\) and offset of shape \(3,\) differ"),
+        ((None, None, -1e-9), "epsilon must be a number that is not negative, got -1e-09"),
+        ((None, None, np.inf), "epsilon must be a number that is not negative, got inf"),
+        ((None, None, "small"), "epsilon must be a number that is not negative, got 'small'"),
+    ],
+)
+def test_normalize_refuses(arguments, message):
+    with pytest.raises(pnn.NetworkError, match=message):
+        pnn.Normalize(*arguments)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize(
+    ("given", "epsilon"), [((), 0.0), (("scale",), 0.25), (("offset",), 1e-5), (("scale", "offset"), 0.5)]
+)
+def test_normalize_is_that_of_pytorch(backend, dtype, given, epsilon, centred):
+    torch = pytest.importorskip("torch", reason="the oracle: pip install torch")
+    affine = {name: np.array([0.5, -2.0, 1.25]) + len(name) for name in given}
+    net = pnn.Network([pnn.Normalize(**affine, epsilon=epsilon, centred=centred)])
+    assert net.layers[0].options == {"epsilon": epsilon, "centred": centred}
+    for shape in ((3,), (4, 3), (2, 4, 3)):
+        x = placed(backend, 3 * np.sin(np.arange(np.prod(shape))).reshape(shape) + 1, dtype)
+        exact, scale, offset = (
+            None if array is None else torch.from_numpy(np.asarray(array, np.float64))
+            for array in (backend.to_numpy(x), affine.get("scale"), affine.get("offset"))
+        )
+        if centred:
+            wanted = torch.nn.functional.layer_norm(exact, (3,), scale, offset, epsilon)
+        else:
+            wanted = torch.nn.functional.rms_norm(exact, (3,), scale, epsilon) + (0 if offset is None else offset)
+        outputs = net(x)
+        check_beside(outputs, x, x.dtype, shape)
+        found = backend.to_numpy(outputs).astype(np.float64)
+        np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(16.0, 2.0), (-16.0, 2.0), (0.0, 1e-3), (-8.0, -1.0)])
+def test_what_is_standardised_by_one_layer(mean, deviation):
+    (layer,) = standardized(mean, deviation)
+    x = np.array([-3.0, 0.0, 18.0])
+    np.testing.assert_allclose(layer(x, np), (x - mean) / deviation, rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("mean", [16.001, -16.001, 1e9])
+def test_a_mean_of_many_deviations_is_subtracted_first(mean):
+    first, second = standardized(np.array([mean, 0.0]), np.array([2.0, 0.5]))
+    x = np.array([mean + 3.0, 3.0])
+    np.testing.assert_array_equal(first(x, np), x - [mean, 0])
+    np.testing.assert_array_equal(second(first(x, np), np), (x - [mean, 0]) / [2, 0.5])
+
+
+@pytest.mark.parametrize("deviation", [0.0, np.nan, np.array([1.0, 0.0])])
+def test_nothing_is_divided_by_a_deviation_of_0(deviation):
+    with pytest.raises(pnn.NetworkError, match="a deviation to divide by is 0 or nan"):
+        standardized(1.0, deviation)
+
+
+def test_standardising_keeps_the_dtype():
+    (layer,) = standardized(np.float32([1, 2]), np.float32([2, 4]))
+    assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float32)}
+    (layer,) = standardized(np.array([1, 2]), np.float32([2, 4]))
+    assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float64)}
 
 
 def test_limits_may_be_infinite():
