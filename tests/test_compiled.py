@@ -10,6 +10,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from helpers import run_python
 
 import portable_nn as pnn
 from portable_nn.activations import ACTIVATIONS, parameters_of
@@ -347,14 +348,13 @@ def in_the_child(x):
 
 
 def in_a_pool(method, call, *arguments):
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"there is no {method} here")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
         return pool.submit(call, *arguments).result(timeout=100)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_fork_has_sessions_of_its_own(two_cores):
+def forked():
+    """A fork of two cores' sessions, in a process that has nothing else: other libraries have threads as well."""
+    os.sched_getaffinity = lambda pid: {0, 1}
     net, x = NETWORKS["wide"](), f(4000, 6)
     INHERITED[:] = [net.compile()]
     INHERITED[0](x)
@@ -364,10 +364,24 @@ def test_a_fork_has_sessions_of_its_own(two_cores):
     alike(INHERITED[0](x), wanted)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_sent_to_another_process(method):
+def sent(method):
+    """A compiled network that was called, in another process."""
     net = NETWORKS["relu"]()
     compiled, x = net.compile(), f(400, 6)
     compiled(x)
     alike(in_a_pool(method, compiled, x), net(x))
+
+
+def in_its_own(call):
+    script = f"import test_compiled\nif __name__ == '__main__': test_compiled.{call}"
+    run_python("-W", "ignore", "-c", script, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork: run on Linux or macOS")
+def test_a_fork_has_sessions_of_its_own():
+    in_its_own("forked()")
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_sent_to_another_process(method):
+    in_its_own(f"sent({method!r})")
