@@ -56,6 +56,8 @@ def connected(scheduler: str) -> Iterator[Any]:
     if kind != "local":
         try:
             distributed.comm.get_address_host_port(scheduler)  # of what is no address, a client makes a noise
+            if kind == "tls" and not distributed.Security().get_connection_args("client").get("ssl_context"):
+                raise ValueError("Dask's settings under distributed.comm.tls name no certificates")
             client = distributed.Client(scheduler, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClusterError(f"there is no scheduler at {scheduler}: {error}") from error

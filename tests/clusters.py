@@ -29,10 +29,10 @@ def until(condition, process=None):
 class Cluster:
     """A scheduler, and as many workers as are started; all are killed at the end."""
 
-    def __init__(self, folder, workers=1, **scheduler_environment):
+    def __init__(self, folder, workers=1, options=(), **scheduler_environment):
         self.folder, self.processes = folder, []
         self.file = folder / "scheduler.json"
-        self.scheduler = self._start("scheduler", "--port", "0", **scheduler_environment)
+        self.scheduler = self._start("scheduler", "--port", "0", *options, **scheduler_environment)
         self.workers = [self.add_worker() for _ in range(workers)]
 
     def __enter__(self):
