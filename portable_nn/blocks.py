@@ -18,7 +18,7 @@ from portable_nn.errors import BackendError, FormatError, OutputError, ShapeErro
 from portable_nn.results import locked_partial, partial_path
 from portable_nn.writing import naming, settle, write
 
-__all__ = ["ZarrWriter", "check_folder", "open_result", "write_block"]
+__all__ = ["ZarrWriter", "check_folder", "open_result", "write_block", "write_group"]
 
 METADATA, LOCK = "zarr.json", ".lock"
 CHUNK = re.compile(r"c\.(\d+)(\.0)*")
@@ -46,6 +46,14 @@ def write_block(folder: str | os.PathLike[str], i: int, rows: NumPyArray, *, siz
         write(metadata, described)
     for chunk in files.values():
         write(Path(folder, f"c.{i}" + ".0" * (rows.ndim - 1)), chunk)
+
+
+def write_group(folder: str | os.PathLike[str]) -> None:
+    """Make a folder of arrays a group."""
+    zarr = _zarr()
+    files: dict[str, Any] = {}
+    zarr.create_group(zarr.storage.MemoryStore(files), zarr_format=3)
+    write(Path(folder, METADATA), files[METADATA].to_bytes())
 
 
 def _encoded(rows: NumPyArray, total: int, size: int) -> dict[str, bytes]:

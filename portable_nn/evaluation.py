@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from time import perf_counter
 
 import numpy as np
 
 from portable_nn import backends, metrics
-from portable_nn._arrays import as_array, as_labels, namespace
+from portable_nn._arrays import as_array, as_labels, each, namespace
 from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
 from portable_nn._typing import Samples
@@ -16,7 +18,8 @@ from portable_nn.errors import ShapeError
 from portable_nn.inference import infer
 from portable_nn.labels import label_indices
 from portable_nn.network import Network
-from portable_nn.running import blank, check_samples, placed, runner, target_of, warn_of_blank
+from portable_nn.parts import named
+from portable_nn.running import blank, check_data, placed, runner, target_of, warn_of_blank
 from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]
@@ -99,7 +102,7 @@ def evaluate(
     Parameters
     ----------
     net : Network
-    images : array of shape (N, ...), list or table
+    images : array of shape (N, ...), list or table; or a dict of them
         Of any library.
     labels : array of shape (N,), integer or str; list or column
         The true ones: the classes of the network where it names them, else the indices of its outputs.
@@ -136,9 +139,9 @@ def evaluate(
     if batch_size is not None:
         check_count("batch_size", batch_size)
     x, given = as_array(images, net.inputs), as_labels(labels)
-    for array in (x, given):
+    for array in (*named(x).values(), given):
         namespace(array)
-    check_samples(x, net.input_shape)
+    check_data(x, net)
     x = net.passes.taken(x)
     total = number_of_samples(x)
     truth = placed(given, backends.get("numpy"))
@@ -150,16 +153,17 @@ def evaluate(
     net = net if net.backend == target else net.to_numpy()
     with target.full_float32():
         run = runner(net, target, outputs=False)
-        logits = net.logits(placed(x[:1, ...], target))
-        run(x[:1, ...])  # places the weights
+        one = each(itemgetter((slice(1), ...)), x)
+        logits = net.logits(each(partial(placed, target=target), one))
+        run(one)  # places the weights
         indices = label_indices(truth, (total,), max(2, logits.shape[-1]), net.classes)
         truth = net.meaning.class_of(indices, np)
         start = perf_counter()
         if per_sample:
-            warn_of_blank(blank(x, net.input_shape))
+            warn_of_blank(blank(x, net))
             predicted = np.empty(total, dtype=np.int64)
             for i in range(total):
-                predicted[i] = run(x[i, ...])
+                predicted[i] = run(each(itemgetter((i, ...)), x))
                 if progress is not None:
                     progress(i + 1)
         else:

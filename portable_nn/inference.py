@@ -1,30 +1,43 @@
 """Feeding a network: data of any kind and length in, labels or outputs on the host out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import as_array
+from portable_nn._arrays import as_array, each, first_of
 from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.blocks import ZarrWriter, open_result
 from portable_nn.cluster import infer_there
 from portable_nn.errors import BackendError, FormatError, InputError
-from portable_nn.layers import Dense
+from portable_nn.layers import Dense, Graph
 from portable_nn.network import Network
+from portable_nn.parts import alone, check_names, known, named
 from portable_nn.results import NpyWriter
-from portable_nn.running import blank, check_samples, identity, nothing, placed, runner, target_of, warn_of_blank
-from portable_nn.sources import Source, is_path, opened, reshaped, source_of
-from portable_nn.streams import batches, number_of_samples
+from portable_nn.running import (
+    blank,
+    check_data,
+    identity,
+    joined,
+    nothing,
+    placed,
+    runner,
+    target_of,
+    warn_of_blank,
+)
+from portable_nn.sources import Source, is_path, opened, opened_parts, reshaped, source_of
+from portable_nn.streams import batches, is_whole, number_of_samples
 from portable_nn.threads import ONE_THREAD, blas, given, in_order
+from portable_nn.together import Together, files_of, open_together
 from portable_nn.writing import check_output
 
 __all__ = ["infer"]
@@ -134,6 +147,8 @@ def infer(
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
     to_zarr = out is not None and os.fspath(out).endswith(".zarr")
     if client is not None:
+        if len(net.passes.inputs) > 1 or net.passes.outputs:
+            raise InputError("a cluster takes networks of one input and one output: leave the client out")
         if out is None or not to_zarr:
             raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
         if batch_size or workers:
@@ -141,33 +156,28 @@ def infer(
         spec = backends.named(backend or net.backend or "numpy")
         spec = spec if isinstance(spec, str) else backends.spec_of(spec)
         return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
-    data = as_array(data, net.inputs)
-    source, first = _first(opened(data, net.inputs), partial(as_array, names=net.inputs))
-    if is_path(first):
-        source = first = source_of(source, inputs=net.inputs)
-    if is_path(data) or isinstance(source, Source):
-        source = first = reshaped(source, net.input_shape)
+    source, first, origin = _opened(net, data)
+    check_data(first, net)
     target = target_of(net, first, backend)
-    check_samples(first, net.input_shape)
     if not outputs:
         shape = net.output_shape or tuple(getattr(first, "shape", ())[-1:])
         net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
-    total = number_of_samples(source) if hasattr(source, "shape") else None
+    total = number_of_samples(source) if is_whole(source) else None
 
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" else workers or _threads(net, samples)
 
     without_values = 0
 
-    def looked_at(parts: Iterator[Array]) -> Iterator[Array]:
+    def looked_at(parts: Iterator[Any]) -> Iterator[Any]:
         nonlocal without_values
         for part in parts:
-            without_values += blank(part, net.input_shape)
+            without_values += blank(part, net)
             yield part
 
-    def results(size: int, start: int = 0, block: int | None = None) -> Iterator[NumPyArray]:
+    def results(size: int, start: int = 0, block: int | None = None) -> Iterator[Any]:
         threads = threads_for(None if total is None else total - start)
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
         parts = _fitting(parts, net)
@@ -177,7 +187,7 @@ def infer(
         one = (workers or given()) == 1 and (total is None or total > ROWS)
         with ONE_THREAD if one else nullcontext():
             for part in _mapped(run, parts, threads, alone, kept=total is not None):
-                done += len(part)
+                done += len(first_of(part))
                 if progress is not None:
                     progress(done)
                 yield part
@@ -185,38 +195,65 @@ def infer(
 
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
-        return np.concatenate([*results(size)] or [nothing(net, outputs)])
-    origin = source if isinstance(source, Source) else None
-    if origin is None and is_path(data):
-        origin = source_of(data, inputs=net.inputs)
-    check_output(out, _file_of(source), *(origin.paths if origin else []), overwrite=overwrite)
+        return joined([*results(size)] or [nothing(net, outputs)])
+    names = net.passes.outputs
+    files = files_of(out, names).values() if names else ()
+    paths = [path for one in named(origin).values() if one is not None for path in one.paths]
+    check_output(out, *map(_file_of, named(source).values()), *paths, overwrite=overwrite, files=files)
     size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)
     same = identity(net, origin, str(target), outputs, sizes) if origin else None
-    writer = (
-        ZarrWriter(out, same, size=block, total=total, overwrite=overwrite)
-        if to_zarr
-        else NpyWriter(out, same, step=size, overwrite=overwrite)
+    writer: Callable[..., Any] = (
+        partial(ZarrWriter, size=block, total=total) if to_zarr else partial(NpyWriter, step=size)
     )
-    with writer:
-        if total is not None and writer.rows > max(0, total - (not to_zarr)):
-            raise FormatError(f"{writer.partial} holds more than these data give: delete it, and begin anew")
-        for part in results(size, writer.rows, block if to_zarr and total is not None else None):
-            writer.append(part)
-        if writer.is_empty:
-            writer.append(nothing(net, outputs))
+    if names:
+        writer = partial(Together, names=names, one=writer)
+    with writer(out, same, overwrite=overwrite) as written:
+        if total is not None and written.rows > max(0, total - (not to_zarr)):
+            raise FormatError(f"{written.partial} holds more than these data give: delete it, and begin anew")
+        for part in results(size, written.rows, block if to_zarr and total is not None else None):
+            written.append(part)
+        if written.is_empty:
+            written.append(nothing(net, outputs))
+    if names:
+        return open_together(out, names)
     return open_result(out) if to_zarr else np.load(out, mmap_mode="r")
+
+
+def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
+    """The data of a network, the first of them, and the files that they are, None if they are no files."""
+    inputs = net.passes.inputs
+    if len(inputs) > 1:
+        source, first = _first(opened_parts(data, inputs), partial(opened_parts, names=inputs))
+        if isinstance(source, dict):
+            check_names(source, inputs)
+            source = first = {
+                name: reshaped(part, known(inputs[name])) if isinstance(part, Source) else part
+                for name, part in source.items()
+            }
+            return source, first, source if all(isinstance(part, Source) for part in source.values()) else None
+        return source, first, None
+    if isinstance(data, Mapping):
+        data = alone(data, net.layers[0])
+    data = as_array(data, net.inputs)
+    source, first = _first(opened(data, net.inputs), partial(as_array, names=net.inputs))
+    if is_path(first):
+        source = first = source_of(source, inputs=net.inputs)
+    if is_path(data) or isinstance(source, Source):
+        source = first = reshaped(source, net.input_shape)
+    origin = source_of(data, inputs=net.inputs) if is_path(data) else None
+    return source, first, source if isinstance(source, Source) else origin
 
 
 def _ending_with_blocks(source: Any, size: int, start: int, block: int) -> Iterator[Array]:
     """Batches that end where blocks do, so that they are the same from any block on."""
     for first in range(start, number_of_samples(source), block):
-        yield from batches(source[first : first + block, ...], size)
+        yield from batches(each(itemgetter((slice(first, first + block), ...)), source), size)
 
 
-def _fitting(parts: Iterator[Array], net: Network) -> Iterator[Array]:
+def _fitting(parts: Iterator[Any], net: Network) -> Iterator[Any]:
     for part in parts:
-        check_samples(part, net.input_shape)
+        check_data(part, net)
         yield net.passes.taken(part)
 
 
@@ -230,25 +267,30 @@ def _file_of(data: Any) -> str | os.PathLike[str] | None:
 
 
 def _mapped(
-    run: Callable[[Array], NumPyArray], parts: Iterator[Array], threads: int, alone: float, kept: bool
-) -> Iterator[NumPyArray]:
+    run: Callable[[Any], Any], parts: Iterator[Any], threads: int, alone: float, kept: bool
+) -> Iterator[Any]:
     """Results in order, those of the first samples from this thread, though several are there for the others.
 
     Batches that are not kept may be written over by the next ones: their results share no memory with them.
     """
     here = backends.get("numpy")
+
+    def copied(array: Array) -> NumPyArray:
+        return np.array(placed(array, here))
+
     for part in parts:
         if threads > 1 and alone <= 0:
-            copies = (one if kept else np.array(placed(one, here)) for one in chain([part], parts))
+            copies = (one if kept else each(copied, one) for one in chain([part], parts))
             yield from in_order(run, copies, threads)
             return
-        alone -= part.shape[0]
-        yield run(part) if kept else np.array(run(part))
+        alone -= number_of_samples(part)
+        yield run(part) if kept else each(np.array, run(part))
 
 
 def _first(source: Any, taken: Callable[[Any], Any]) -> tuple[Any, Any]:
     """The source again, and its first array: itself, or the first batch of an iterable, as it is taken."""
-    if hasattr(type(source), "shape") or hasattr(source, "shape"):  # nested tensors have one, and raise
+    if isinstance(source, dict) or hasattr(type(source), "shape") or hasattr(source, "shape"):
+        # nested tensors have one, and raise
         return source, source
     if not isinstance(source, Iterable):
         raise InputError(f"data must be an array, a path, or an iterable of batches, got {type(source).__name__}")
@@ -273,8 +315,9 @@ def _paying(net: Network) -> float:
 
 def _batch_size(net: Network, target: Backend, samples: int | None, threads: int) -> int:
     """As many as are fast on the backend, and a share for each thread."""
-    widths = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
-    bytes_of_one = FLOATS[net.dtype] * max(widths, default=prod(net.input_shape or (1,)))
+    widths: list[int] = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
+    widths += [sum(map(prod, layer.shapes.values())) for layer in net.layers if isinstance(layer, Graph)]
+    bytes_of_one = FLOATS[net.dtype] * max([*widths, prod(net.input_shape or (1,))])
     on_host = target.name == "numpy" or target.device_name().startswith("cpu")
     most = max(1, (HOST if on_host else DEVICE) // bytes_of_one)
     if samples is None or threads == 1:

@@ -9,16 +9,18 @@ from portable_nn._arrays import as_array, check_real, namespace
 from portable_nn._typing import Array, DType
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, PortableNNError, ShapeError
-from portable_nn.layers import Graph, Layer, Layers, Value, fitted
+from portable_nn.layers import Graph, Layer, Layers, Shape, Value, fitted
 
 __all__ = [
     "alone",
     "are_fitting",
     "as_plain",
     "check_dtype",
+    "check_names",
     "entering",
     "fitted_parts",
     "given_by",
+    "known",
     "named",
     "taken_by",
 ]
@@ -36,6 +38,12 @@ def given_by(layers: Layers) -> tuple[str, ...]:
     return last.outputs if isinstance(last, Graph) and len(last.outputs) > 1 else ()
 
 
+def known(value: Value) -> Shape | None:
+    """The shape of one sample of an input, None where not all of it is told."""
+    lengths = tuple(n for n in value.shape or () if isinstance(n, int))
+    return None if value.shape is None or len(lengths) < len(value.shape) else lengths
+
+
 def named(x: Any) -> dict[str, Array]:
     """A dict of arrays itself, or an array alone under no name."""
     return x if isinstance(x, dict) else {"": x}
@@ -46,6 +54,15 @@ def alone(x: Mapping[str, Any], first: Layer) -> Any:
     if isinstance(first, Graph) and x.keys() == {first.inputs[0].name}:
         return x[first.inputs[0].name]
     raise InputError(f"the network takes one array, got a dict of {_few(x)}: give the array alone")
+
+
+def check_names(x: Any, inputs: Mapping[str, Value]) -> None:
+    """Raise an `InputError` unless there is a dict of the names of the inputs."""
+    wanted = ", ".join(inputs)
+    if not isinstance(x, Mapping):
+        raise InputError(f"the network takes a dict of arrays, {wanted}, got {type(x).__name__}")
+    if x.keys() != inputs.keys():
+        raise InputError(f"the network takes a dict of {wanted}, got one of {_few(x)}")
 
 
 def fitted_parts(x: Any, inputs: Mapping[str, Value]) -> dict[str, Array]:
@@ -69,11 +86,7 @@ def fitted_parts(x: Any, inputs: Mapping[str, Value]) -> dict[str, Array]:
     >>> fitted_parts({"place": [3, 4], "x": [[0.1, 0.2], [0.3, 0.4]]}, inputs)["place"]
     array([3, 4])
     """
-    wanted = ", ".join(inputs)
-    if not isinstance(x, Mapping):
-        raise InputError(f"the network takes a dict of arrays, {wanted}, got {type(x).__name__}")
-    if x.keys() != inputs.keys():
-        raise InputError(f"the network takes a dict of {wanted}, got one of {_few(x)}")
+    check_names(x, inputs)
     found = {}
     for name in x:
         try:
@@ -88,7 +101,7 @@ def fitted_parts(x: Any, inputs: Mapping[str, Value]) -> dict[str, Array]:
         )
         raise ShapeError(f"inputs differ in the axes before a sample, give as many samples of each: {came}")
     same = type(x) is dict and all(x[name] is array for name, array in found.items())
-    return x if same else found  # type: ignore[return-value]
+    return x if same else found
 
 
 def _few(names: Iterable[Any], most: int = 8) -> str:
@@ -106,8 +119,8 @@ def _fitted(array: Any, value: Value) -> Array:
     array = as_plain(array)
     if value.shape is None:
         return array
-    if None not in value.shape:
-        return fitted(array, value.shape, xp)  # type: ignore[arg-type]
+    if (shape := known(value)) is not None:
+        return fitted(array, shape, xp)
     if not are_fitting({value.name: array}, {value.name: value.shape}):
         wanted = ", ".join("?" if n is None else str(n) for n in value.shape)
         raise ShapeError(f"it takes arrays of shape (..., {wanted}), got {tuple(array.shape)}")

@@ -1,26 +1,30 @@
 """Running a batch of any library on any backend, and what its results depend on."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import check_real, namespace
+from portable_nn._arrays import check_real, each, first_of, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.layers import Shape, axes_before, check_input
 from portable_nn.network import Network
+from portable_nn.parts import check_names, known, named
 from portable_nn.placing import labels_of
 from portable_nn.sources import Source
-from portable_nn.streams import array_of, batches
+from portable_nn.streams import array_of, batches, number_of_samples
 
 __all__ = [
     "blank",
+    "check_data",
     "check_samples",
     "identity",
+    "joined",
     "nothing",
     "placed",
     "runner",
@@ -37,8 +41,10 @@ def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> 
     return net.backend or backends.of(array, xp)
 
 
-def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], NumPyArray]:
+def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]:
     """The function from a batch, wherever it is, to results on the host, computed on the target.
+
+    A batch is an array or a dict of them, and so are results.
 
     Results are fetched batch by batch: what is not fetched would fill the device.
     What does not fit the device is halved until it does, and so are the batches after it.
@@ -46,16 +52,16 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], Nu
     has_labels = target.has_labels()
     most: int | None = None
 
-    def run(batch: Array) -> NumPyArray:
-        x = placed(batch, target)
+    def run(batch: Any) -> Any:
+        x = each(partial(placed, target=target), batch)
         if outputs:
-            return target.to_numpy(net(x))
+            return each(target.to_numpy, net(x))
         found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
         return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
 
-    def run_what_fits(batch: Array) -> NumPyArray:
+    def run_what_fits(batch: Any) -> Any:
         nonlocal most
-        size = batch.shape[0]
+        (size, *_) = (*tuple(first_of(batch).shape), 1)  # one sample alone may be a number
         if most is None or size <= most:
             try:
                 return run(batch)
@@ -69,9 +75,16 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Array], Nu
                     stacklevel=3,
                 )
             most = size // 2
-        return np.concatenate([run_what_fits(part) for part in batches(batch, most)])
+        return joined([run_what_fits(part) for part in batches(batch, most)])
 
     return run_what_fits
+
+
+def joined(results: Sequence[Any]) -> Any:
+    """Results of one batch after the other, as one array, or as one for each name."""
+    if isinstance(results[0], dict):
+        return {name: np.concatenate([part[name] for part in results]) for name in results[0]}
+    return np.concatenate(results)
 
 
 def placed(batch: Array, target: Backend) -> Array:
@@ -89,17 +102,29 @@ def placed(batch: Array, target: Backend) -> Array:
     return target.place(batch, share=True)
 
 
-def blank(batch: Array, sample: Shape | None) -> int:
-    """How many samples of a batch hold nothing but nan; of a library that computes late, none are looked at."""
+def blank(batch: Any, net: Network) -> int:
+    """How many samples of a batch hold nothing but nan, in one input at least where there are several."""
+    inputs = net.passes.inputs if isinstance(batch, dict) else {}
+    shapes = {name: value.shape for name, value in inputs.items()} or {"": net.input_shape}
+    masks = [
+        _blank(array, len(shapes[name] or ()) if shapes[name] is not None else 1)
+        for name, array in named(batch).items()
+    ]
+    found = [mask for mask in masks if mask is not None]
+    return int(np.any(found, axis=0).sum()) if found else 0
+
+
+def _blank(batch: Array, axes: int) -> NumPyArray | None:
+    """Which samples hold nothing but nan; of a library that computes late, none are looked at."""
     xp = namespace(batch)
-    home, axes = backends.of(batch, xp), len(sample or (1,))
+    home = backends.of(batch, xp)
     if not check_real(batch, xp) or home.lazy or not home.keeps(batch) or 0 in batch.shape:
-        return 0
+        return None
     is_nan = home.entered(xp.isnan)
     first = batch[(..., *(0,) * axes)]  # of each sample, which tells nearly always that there are none
     if not home.to_numpy(is_nan(first)).any():
-        return 0
-    return int(home.to_numpy(is_nan(batch)).all(axis=tuple(range(-axes, 0))).sum())
+        return None
+    return np.asarray(home.to_numpy(is_nan(batch)).all(axis=tuple(range(-axes, 0))))
 
 
 def warn_of_blank(samples: int) -> None:
@@ -128,15 +153,36 @@ def check_samples(first: Any, shape: Shape | None) -> None:
         check_input(first, shape)
 
 
-def nothing(net: Network, outputs: bool) -> NumPyArray:
+def check_data(first: Any, net: Network) -> None:
+    """Raise an error about the caller's own array, or dict of them, before it is cut into batches."""
+    inputs = net.passes.inputs
+    if isinstance(first, dict) or (len(inputs) > 1 and first is not None):
+        check_names(first, inputs)
+        for name, value in inputs.items():
+            if (shape := known(value)) is not None:
+                check_samples(first[name], shape)
+        number_of_samples(first)
+    else:
+        check_samples(first, net.input_shape)
+
+
+def nothing(net: Network, outputs: bool) -> Any:
     """Results of no samples."""
+    if net.passes.outputs:
+        none = {
+            name: np.zeros((0, *(known(value) or ())), value.dtype or net.dtype)
+            for name, value in net.passes.inputs.items()
+        }
+        return net.to_numpy()(none or np.zeros((0, *(net.input_shape or (1,))), net.dtype))
     if not outputs:
         multilabel = net.task == "multilabel"
         return np.empty((0, *(net.output_shape or ())) if multilabel else 0, dtype=np.int64)
     return np.empty((0, *(net.output_shape or ())), dtype=net.dtype)
 
 
-def identity(net: Network, source: Source, target: str, outputs: bool, sizes: tuple[int, ...]) -> str:
+def identity(
+    net: Network, source: Source | dict[str, Source], target: str, outputs: bool, sizes: tuple[int, ...]
+) -> str:
     """What the results for files depend on, in words that are the same in the next process.
 
     Outputs of one batch differ in the last bits from those of another, so the sizes of batches belong to it.

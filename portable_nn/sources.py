@@ -1,7 +1,7 @@
 """Files as one array: known by their names and headers, opened where a piece of them is needed."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from glob import glob
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, TypeGuard
 
 import numpy as np
 
+from portable_nn._arrays import as_array
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, ShapeError
 from portable_nn.layers import axes_before
@@ -20,7 +21,18 @@ from portable_nn.readers.npy import open_npy
 from portable_nn.readers.npz import read_members
 from portable_nn.readers.png import Images, is_images
 
-__all__ = ["LABELS", "SAMPLES", "Part", "Source", "is_path", "opened", "reshaped", "samples_of", "source_of"]
+__all__ = [
+    "LABELS",
+    "SAMPLES",
+    "Part",
+    "Source",
+    "is_path",
+    "opened",
+    "opened_parts",
+    "reshaped",
+    "samples_of",
+    "source_of",
+]
 
 SAMPLES = "images", "x", "X"
 """The names of the array of samples in an .npz."""
@@ -175,6 +187,29 @@ def opened(data: Any, inputs: tuple[str, ...] | None = None) -> Any:
     return mapped if isinstance(mapped, np.memmap) else source
 
 
+def opened_parts(data: Any, names: Iterable[str]) -> Any:
+    """Data for several inputs: a dict of what is there under each name, or batches that are dicts, as they are.
+
+    Parameters
+    ----------
+    data : path, mapping of str to array or path, or anything else
+        A path, a pattern or several paths are those of .npz files that hold arrays of these names.
+    names : iterable of str
+        Of the inputs.
+
+    Raises
+    ------
+    FormatError, ShapeError
+        As `source_of`.
+    """
+    if is_path(data) or (isinstance(data, (list, tuple)) and data and all(map(is_path, data))):
+        return {name: source_of(data, array=name) for name in names}
+    if not isinstance(data, Mapping):
+        return data
+    found = {name: as_array(value) for name, value in data.items()}
+    return {name: source_of(value) if is_path(value) else value for name, value in found.items()}
+
+
 def source_of(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
@@ -260,7 +295,7 @@ def _kept(part: Part) -> Any:
 def _open(path: str, choice: Choice) -> Any:
     suffix, name = Path(path).suffix.lower(), Path(path).name
     if choice.array is not None and suffix != ".npz":
-        raise FormatError(f"{path} is no .npz, which alone has arrays by name: leave {choice.array!r} out")
+        raise FormatError(f"{path} is no .npz, which alone has arrays by name, and {choice.array!r} is asked for")
     if os.path.isdir(path):
         return Images(path) if is_images(path) else _open_zarr(path)
     match suffix:

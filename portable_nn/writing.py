@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +13,12 @@ from portable_nn.errors import OutputError, PortableNNError
 __all__ = ["check_output", "lock", "naming", "settle", "write"]
 
 
-def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None, overwrite: bool) -> None:
+def check_output(
+    path: str | os.PathLike[str],
+    *inputs: str | os.PathLike[str] | None,
+    overwrite: bool,
+    files: Collection[str] = (),
+) -> None:
     """Refuse to write over what the user may want.
 
     Parameters
@@ -24,6 +29,8 @@ def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] |
         Files that are read meanwhile: none may be written over, under whatever name or link.
     overwrite : bool
         Whether another file may.
+    files : collection of str
+        What is to be in a folder: one that holds nothing else may be written over, as a file may.
 
     Raises
     ------
@@ -37,11 +44,13 @@ def check_output(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] |
     """
     if not os.path.lexists(path):
         return
-    if any(file is not None and _are_one(path, file) for file in inputs):
+    if any(file is not None and (_are_one(path, file) or _is_in(path, file)) for file in inputs):
         raise OutputError(f"{path} is an input, which it would destroy: write to another file")
-    if os.path.isdir(path) and not _is_zarr(path):
-        raise OutputError(f"{path} is a folder: name a file in it")
-    if os.path.exists(path) and not os.path.isfile(path) and not _is_zarr(path):
+    is_ours = _is_zarr(path) or (os.path.isdir(path) and bool(files) and set(os.listdir(path)) <= set(files))
+    if os.path.isdir(path) and not is_ours:
+        remedy = "holds other files: name another one" if files else "is a folder: name a file in it"
+        raise OutputError(f"{path} {remedy}")
+    if os.path.exists(path) and not os.path.isfile(path) and not is_ours:
         raise OutputError(f"{path} is no regular file, and would be replaced by one: write to another file")
     if not overwrite:
         raise OutputError(f"{path} exists: write to another file, or overwrite it (overwrite=True, --force)")
@@ -56,6 +65,10 @@ def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> boo
         return os.path.samefile(path, other)
     except OSError:  # one is not there
         return False
+
+
+def _is_in(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(file)).parents
 
 
 @contextmanager

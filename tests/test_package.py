@@ -88,6 +88,7 @@ FLOORS = (
         "sklearn",
         "sources",
         "streams",
+        "together",
     },
     {"comparison"},
     {"report"},
