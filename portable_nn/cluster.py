@@ -272,7 +272,7 @@ class _Work:
         with ONE_THREAD:
             found = runner(net, target, self.outputs)(block)
         write_block(self.folder, i, found, size=self.size, total=len(self.source))
-        if not self.outputs and (samples := blank(block, self.net.input_shape)):
+        if not self.outputs and (samples := blank(block, self.net)):
             import distributed
 
             distributed.get_worker().log_event(self.folder, (i, samples))  # again where it is computed again

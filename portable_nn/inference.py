@@ -91,7 +91,8 @@ def infer(
         are read as one; or an iterable of batches, which may fill one buffer again and again. Paths are those of
         .npy and IDX files, which are mapped into memory, of zarr arrays, folders of PNG images, sorted by name,
         .npz files, of which the array ``images``, ``x`` or ``X`` or the only one is taken, and .csv files, whose
-        columns go by the names of `net.inputs`.
+        columns go by the names of `net.inputs`. For several inputs a dict of such, batches that are dicts, or the
+        path of a .npz that holds each by its name.
     backend : str or Backend, optional
         Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
@@ -105,7 +106,8 @@ def infer(
         Give the outputs of the network instead of labels.
     out : path-like, optional
         A .npy file to write instead, or a .zarr, which a cluster needs. It appears when it is whole. With a path
-        for data, the same call goes on where a killed one stopped, and leaves the same bytes.
+        for data, the same call goes on where a killed one stopped, and leaves the same bytes. Several outputs go
+        to a folder, with a .npy for each, or to a .zarr group.
     block : int
         Samples of a chunk of a .zarr, and of a call on a cluster.
     overwrite : bool
@@ -116,7 +118,7 @@ def infer(
     Returns
     -------
     array of shape (N,), int64; or (N, n), floating
-        NumPy; with `out`, a memory map of the file, or the zarr array.
+        NumPy; with `out`, a memory map of the file, or the zarr array. Of several outputs a dict of them.
 
     Raises
     ------

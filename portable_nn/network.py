@@ -181,7 +181,7 @@ class Network:
 
         Parameters
         ----------
-        x : array of shape (n,), (N, n) or with more leading axes
+        x : array of shape (n,), (N, n) or with more leading axes, or a dict of such
             Of any library and device (of the network's own if it is bound). A floating dtype is that of the
             computation; integers and booleans are cast to the weights' dtype first, or to the device's default
             float where the device lacks it.
@@ -190,10 +190,15 @@ class Network:
             Lists of numbers and tables, of pandas or Polars, are taken as NumPy's arrays: of a table whose
             columns have names those that `inputs` names, in that order; others are left out.
 
+            Where a network takes several arrays: a dict of all by name, of as many samples, of one library and
+            device. Integers that it declares as such stay integers; the widest floating dtype is that of the
+            computation.
+
         Returns
         -------
         array
-            The leading axes of `x`, then the outputs; of the library and on the device of `x`.
+            The leading axes of `x`, then the outputs; of the library and on the device of `x`. Of several outputs
+            a dict.
 
         Raises
         ------

@@ -28,14 +28,18 @@ __all__ = [
 
 def taken_by(layers: Layers) -> dict[str, Value]:
     """The inputs of layers by name, where they take several or integers; nothing where one array of numbers."""
-    first = layers[0]
-    return {value.name: value for value in first.inputs} if isinstance(first, Graph) and first.takes_parts else {}
+    match layers[:1]:
+        case [Graph(takes_parts=True) as first]:
+            return {value.name: value for value in first.inputs}
+    return {}
 
 
 def given_by(layers: Layers) -> tuple[str, ...]:
     """The names of the outputs of layers, where they give several; nothing where one array."""
-    last = layers[-1]
-    return last.outputs if isinstance(last, Graph) and len(last.outputs) > 1 else ()
+    match layers[-1:]:
+        case [Graph(outputs=outputs)] if len(outputs) > 1:
+            return outputs
+    return ()
 
 
 def known(value: Value) -> Shape | None:

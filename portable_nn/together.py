@@ -47,9 +47,7 @@ def files_of(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, st
     """
     suffix = Path(path).suffix
     if suffix in OF_ONE:
-        raise InputError(
-            f"several outputs go to a folder or a .zarr: name out=results or results.zarr, got {path}"
-        )
+        raise InputError(f"several outputs go to a folder or a .zarr: name results or results.zarr, got {path}")
     found: dict[str, str] = {}
     for name in names:
         plain = free = re.sub(r"[^A-Za-z0-9_-]", "_", name) or "_"

@@ -8,15 +8,18 @@ what it makes of the error of its argument. What differs by `MARGIN` times that 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 
+from portable_nn._arrays import each, first_of
 from portable_nn._typing import NumPyArray
 from portable_nn.activations import ALONG_AXIS, PLAIN
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import AccuracyError
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Rescaling, Shape
+from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Rescaling, Shape, Value
 from portable_nn.meaning import implied_range
+from portable_nn.parts import known, named, taken_by
 from portable_nn.placing import plain
 
 __all__ = ["Verification", "cause", "excess", "expected", "samples_of", "verified"]
@@ -72,7 +75,7 @@ class Verification:
     share: float
 
 
-def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samples: NumPyArray) -> Verification:
+def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samples: Any) -> Verification:
     """Compare a forward pass on a backend with the plain loop over layers of NumPy weights in float64.
 
     Parameters
@@ -83,7 +86,7 @@ def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samp
     target : Backend
     dtype : str
         Of the computation.
-    samples : array of shape (N, ...)
+    samples : array of shape (N, ...), or dict of such
         That float32 holds exactly.
 
     Returns
@@ -95,9 +98,18 @@ def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samp
     AccuracyError
         If outputs differ by more than rounding may do: with what is known of the cause.
     """
-    x = target.entered(target.cast_to(target.dtype(dtype)))(target.place(samples.astype(np.float32)))
-    found = np.asarray(target.to_numpy(forward(x)), dtype=np.float64)
-    wanted, allowed = expected(layers, np.asarray(target.to_numpy(x), dtype=np.float64), dtype)
+    cast = target.entered(target.cast_to(target.dtype(dtype)))
+
+    def placed(array: NumPyArray) -> Any:
+        return cast(target.place(array.astype(np.float32))) if array.dtype.kind == "f" else target.place(array)
+
+    def fetched(array: Any) -> NumPyArray:
+        host = target.to_numpy(array)
+        return host.astype(np.float64) if host.dtype.kind == "f" else host
+
+    x = each(placed, samples)
+    found = each(fetched, forward(x))
+    wanted, allowed = expected(layers, each(fetched, x), dtype)
     error, share = excess(found, wanted, allowed)
     if not share <= 1:
         precision = target.float32_precision()
@@ -107,10 +119,10 @@ def verified(layers: Layers, forward: Forward, target: Backend, dtype: str, samp
             f"{share:.1f} times what rounding may do"
             + (f": products of float32 are rounded to {precision} there" if rounded else "")
         )
-    return Verification(str(target), dtype, len(samples), error, share)
+    return Verification(str(target), dtype, len(first_of(samples)), error, share)
 
 
-def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, float] | None) -> NumPyArray:
+def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, float] | None) -> Any:
     """Samples that a network may take, the same each time; float32 holds them exactly.
 
     Parameters
@@ -125,9 +137,12 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
     Returns
     -------
     array of shape (4, *shape)
-        float64.
+        float64. Of several inputs a dict of such; integers, which may be places in a table, are 0.
     """
     random = np.random.default_rng(0)
+    if inputs := taken_by(layers):
+        several = {name: _samples_of_input(value, random) for name, value in inputs.items()}
+        return several if len(several) > 1 else first_of(several)
     size = SAMPLES, *(shape or (1,))
     first = list(takewhile(lambda layer: isinstance(layer, Rescaling | Flatten), layers))
     found = random.standard_normal(size)
@@ -147,6 +162,13 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
         return np.asarray(found, dtype=np.float32).astype(np.float64)
 
 
+def _samples_of_input(value: Value, random: np.random.Generator) -> NumPyArray:
+    size = SAMPLES, *(known(value) or ())
+    if value.is_floating:
+        return random.standard_normal(size).astype(np.float32).astype(np.float64)
+    return np.zeros(size, value.dtype)
+
+
 def _finite(low: float, high: float) -> tuple[float, float]:
     """A part of a range, one end of which may be infinite, that float32 can hold."""
     low = low if np.isfinite(low) else high - max(1.0, abs(high))
@@ -154,40 +176,43 @@ def _finite(low: float, high: float) -> tuple[float, float]:
     return max(low, -LARGEST), min(high, LARGEST)
 
 
-def expected(layers: Layers, x: NumPyArray, dtype: str) -> tuple[NumPyArray, NumPyArray]:
+def expected(layers: Layers, x: Any, dtype: str) -> tuple[Any, Any]:
     """The outputs of layers of NumPy weights in float64, and how far those in a dtype may be off.
 
     Parameters
     ----------
     layers : tuple of layers
-    x : array of shape (N, ...)
+    x : array of shape (N, ...), or dict of such
     dtype : str
 
     Returns
     -------
-    outputs, allowed : arrays of one shape
+    outputs, allowed : arrays of one shape, or dicts of such
     """
     unit = UNIT[dtype]
-    values = np.asarray(x, dtype=np.float64)
-    error = unit * np.abs(values)
+    values = x if taken_by(layers) else np.asarray(x, dtype=np.float64)
+    error = each(lambda array: unit * np.abs(array), values)
     with np.errstate(all="ignore"):
         for layer in layers:
             values, error = _passed_on(layer, values, error, unit)
-    return values, MARGIN * error + DENORMAL[dtype]
+    return values, each(lambda array: MARGIN * array + DENORMAL[dtype], error)
 
 
-def excess(found: NumPyArray, wanted: NumPyArray, allowed: NumPyArray) -> tuple[float, float]:
+def excess(found: Any, wanted: Any, allowed: Any) -> tuple[float, float]:
     """The largest difference of outputs from the wanted ones, and the largest over what is allowed.
 
     Parameters
     ----------
-    found, wanted, allowed : arrays of one shape
+    found, wanted, allowed : arrays of one shape, or dicts of such
 
     Returns
     -------
     error, share : float
         Infinite where not the same values are finite.
     """
+    if isinstance(found, dict):
+        errors, shares = zip(*(excess(found[name], wanted[name], allowed[name]) for name in wanted), strict=True)
+        return max(errors), max(shares)
     if found.shape != wanted.shape:
         return np.inf, np.inf
     finite = np.isfinite(wanted)
@@ -231,7 +256,7 @@ def _changes(layer: Layer) -> Iterator[tuple[Layer, str]]:
                     yield layer.with_activation(other), f"its activation is {name}, and was {other}"
 
 
-def _passed_on(layer: Layer, values: NumPyArray, error: NumPyArray, unit: float) -> tuple[NumPyArray, NumPyArray]:
+def _passed_on(layer: Layer, values: Any, error: Any, unit: float) -> tuple[Any, Any]:
     """What a layer makes of values, and of the error that they have."""
     match layer:
         case Dense(weight=weight, bias=bias, activation=name):
@@ -250,10 +275,29 @@ def _passed_on(layer: Layer, values: NumPyArray, error: NumPyArray, unit: float)
         case Flatten():
             return plain((layer,), values), plain((layer,), error)
     after = plain((layer,), values)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, *values.shape))
-    moved = [np.abs(plain((layer,), values + sign * error) - after) for sign in signs]
-    largest = np.max(np.abs(after), axis=-1, keepdims=True) if after.ndim else np.abs(after)
-    return after, np.max(moved, axis=0) + 4 * unit * largest
+    random = np.random.default_rng(0)
+    ends = [plain((layer,), _moved(values, error, random)) for _ in range(2)]
+    found = {
+        name: np.max([np.abs(named(end)[name] - value) for end in ends], axis=0) + 4 * unit * _largest(value)
+        for name, value in named(after).items()
+    }
+    return after, found if isinstance(after, dict) else first_of(found)
+
+
+def _moved(values: Any, error: Any, random: np.random.Generator) -> Any:
+    """Values that are off by their error, up or down; integers stay."""
+    found = {
+        name: value + random.choice([-1.0, 1.0], size=value.shape) * named(error)[name]
+        if value.dtype.kind == "f"
+        else value
+        for name, value in named(values).items()
+    }
+    return found if isinstance(values, dict) else first_of(found)
+
+
+def _largest(values: NumPyArray) -> NumPyArray:
+    """The largest value of each sample."""
+    return np.max(np.abs(values), axis=-1, keepdims=True) if values.ndim > 1 else np.abs(values)
 
 
 def _activated(

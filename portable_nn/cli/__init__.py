@@ -16,6 +16,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import portable_nn as pnn
+from portable_nn._arrays import each
 from portable_nn.cli.comparing import compare
 from portable_nn.cli.data import Data, Labels, read_data
 from portable_nn.cli.files import convert, inspect, verify
@@ -120,7 +121,7 @@ def evaluate(
     net = load(model, given)
     check_means_labels(net)
     samples = read_data(data, labels, net)
-    with progress_bar(samples.noun, len(samples.values)) as progress:
+    with progress_bar(samples.noun, len(samples)) as progress:
         result = pnn.evaluate(
             net,
             samples.values,
@@ -136,7 +137,8 @@ def evaluate(
         return
     print(f"model     {model}\n{result}")
     if explained:
-        print(f"\n{explain(load(model, given), pnn.backends.get(backend).place(samples.values[:1]))}")
+        one = each(lambda array: pnn.backends.get(backend).place(array[:1]), samples.values)
+        print(f"\n{explain(load(model, given), one)}")
 
 
 @app.command(cls=Command)

@@ -99,7 +99,8 @@ def compare(
     if json_file:
         write(json_file, (report("interchange").to_json(found) + "\n").encode())
     if page and html_file:
-        write(html_file, page.html(found, samples.values).encode())
+        images = None if isinstance(samples.values, dict) else samples.values
+        write(html_file, page.html(found, images).encode())
     if style and plot_file:
         style.save(report("pictures").throughput(found), plot_file)
     return 0 if found.holds else DIFFERS

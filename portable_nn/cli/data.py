@@ -14,6 +14,7 @@ from portable_nn._typing import NumPyArray
 from portable_nn.readers.csv import read_csv
 from portable_nn.readers.npz import read_members
 from portable_nn.sources import LABELS, opened, reshaped, samples_of
+from portable_nn.streams import number_of_samples
 
 __all__ = ["Data", "Labels", "Samples", "column_names", "one_line", "read_data"]
 
@@ -38,16 +39,19 @@ class Samples:
 
     Attributes
     ----------
-    values : array of shape (N, ...)
+    values : array of shape (N, ...), or a dict of such
     labels : array of shape (N,), or None
         Integers, or names of classes.
     noun : str
         What samples are called.
     """
 
-    values: NumPyArray
+    values: Any
     labels: NumPyArray | None
     noun: str = "samples"
+
+    def __len__(self) -> int:
+        return number_of_samples(self.values)
 
     def of_labels(self) -> NumPyArray:
         """The labels, which must be there."""
@@ -64,6 +68,8 @@ def read_data(path: Path | None, labels: Path | None, net: pnn.Network) -> Sampl
     if path is None:
         if labels is not None:
             raise typer.BadParameter("--labels is for --data, the MNIST test images have theirs: leave it out")
+        if inputs := net.passes.inputs:
+            raise typer.BadParameter(f"the network takes {', '.join(inputs)}, and no MNIST images: give --data")
         images, truth = pnn.datasets.mnist("test")
         if net.input_shape is not None and prod(net.input_shape) != prod(images.shape[1:]):
             raise typer.BadParameter(
@@ -75,16 +81,26 @@ def read_data(path: Path | None, labels: Path | None, net: pnn.Network) -> Sampl
         if found is not None:
             raise typer.BadParameter(f"{path} has labels: leave --labels out")
         found = np.asarray(opened(labels))
+    if isinstance(values, dict):
+        return Samples(values, found)
     if values.ndim < 1:
         raise pnn.ShapeError(f"{path} holds one number: data have samples along their first axis")
     return Samples(reshaped(values, net.input_shape), found)
 
 
-def _read(path: Path, net: pnn.Network) -> tuple[NumPyArray, NumPyArray | None]:
+def _read(path: Path, net: pnn.Network) -> tuple[Any, NumPyArray | None]:
+    inputs = net.passes.inputs
     match path.suffix.lower():
         case ".npz" if path.is_file():
             arrays = read_members(path)
-            return samples_of(path, arrays), next((arrays[name] for name in LABELS if name in arrays), None)
+            truth = next((arrays[name] for name in LABELS if name in arrays and name not in inputs), None)
+            if len(inputs) > 1:
+                return {name: samples_of(path, arrays, name) for name in inputs}, truth
+            return samples_of(path, arrays), truth
+        case _ if len(inputs) > 1:
+            raise typer.BadParameter(
+                f"{path} holds one array: give a .npz that holds {', '.join(inputs)} by name"
+            )
         case ".csv" if path.is_file():
             table = read_csv(path, net.inputs)
             return table.values, None if table.labels is None else _of_text(table.labels, net.classes)

@@ -54,6 +54,8 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
             "input_shape": net.input_shape,
             "output_shape": net.output_shape,
             "layers": [repr(layer) for layer in net.layers],
+            "takes": {name: [value.dtype, value.shape] for name, value in net.passes.inputs.items()} or None,
+            "gives": net.passes.outputs or None,
             **net.meaning.given(),
             "task": net.task,
             "executes": [],
@@ -63,8 +65,13 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
     print(f"file      {file}{'' if size is None else f' ({size:,} bytes)'}")
     print(f"format    {kind}")
     print(f"task      {net.task or 'not said: the last layer is linear'}")
-    for name, values in (("inputs", net.inputs), ("outputs", net.outputs), ("classes", net.classes)):
-        if values is not None:
+    takes: tuple[Any, ...] = tuple(
+        f"{name} {value.dtype} {value.shape}" for name, value in net.passes.inputs.items()
+    )
+    told: dict[str, tuple[Any, ...]] = {"takes": takes, "gives": net.passes.outputs}
+    told |= {"inputs": net.inputs or (), "outputs": net.outputs or (), "classes": net.classes or ()}
+    for name, values in told.items():
+        if values:
             print(f"{name:<9} {_shortened(values)}")
     if net.input_range is not None:
         low, high = net.input_range

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -130,6 +130,11 @@ def gives_labels(net: pnn.Network) -> bool:
 
 def check_means_labels(net: pnn.Network) -> None:
     """Refuse a network without labels, and say which command gives its values."""
+    if names := net.passes.outputs:
+        raise typer.BadParameter(
+            f"the network has several outputs, {', '.join(names)}, which are no labels: portable-nn predict "
+            f"{OUTPUTS} gives them"
+        )
     if not gives_labels(net):
         raise typer.BadParameter(
             f"the network does regression, which has no labels: portable-nn predict {OUTPUTS} gives its values; "
@@ -137,7 +142,13 @@ def check_means_labels(net: pnn.Network) -> None:
         )
 
 
-def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None], *, force: bool) -> None:
+def check_outputs(
+    outputs: Iterable[Path | None],
+    inputs: Iterable[Path | None],
+    *,
+    force: bool,
+    files: Collection[str] = (),
+) -> None:
     """Refuse, before there is work to lose, files that cannot be written or that would destroy others.
 
     Parameters
@@ -146,6 +157,8 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None],
         None for an option that was not given.
     force : bool
         Whether files that exist may be written over, which inputs and other outputs never are.
+    files : collection of str
+        What is to be in outputs that are folders.
     """
     inputs, seen = tuple(inputs), set[Path]()
     for file in filter(None, outputs):
@@ -154,7 +167,7 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None],
         if file.resolve() in seen:
             raise typer.BadParameter(f"{file} is to be written twice: name another file")
         seen.add(file.resolve())
-        check_output(file, *inputs, overwrite=force)
+        check_output(file, *inputs, overwrite=force, files=files)
 
 
 def given_options(given: list[str] | None) -> dict[str, Any]:

@@ -70,9 +70,10 @@ def plot(
             raise typer.BadParameter(f"{picture} is of one label of each sample, the network gives several")
         samples = read_data(data, labels, net)
         truth, predicted = (
-            places(labels, net, len(samples.values))
-            for labels in (samples.of_labels(), pnn.infer(net, samples.values))
+            places(labels, net, len(samples)) for labels in (samples.of_labels(), pnn.infer(net, samples.values))
         )
+        if picture == "mistakes" and net.passes.inputs:
+            raise typer.BadParameter(f"mistakes are of images, the network takes {', '.join(net.passes.inputs)}")
         if picture == "mistakes":
             outputs = pnn.infer(net, samples.values, outputs=True)
             figure = pictures.mistakes(samples.values, truth, predicted, metrics.confidence(outputs), net.classes)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import typer
 
 import portable_nn as pnn
+from portable_nn._arrays import each
 from portable_nn._typing import NumPyArray
 from portable_nn.cli.data import column_names, one_line
 from portable_nn.cli.options import (
@@ -30,6 +33,8 @@ from portable_nn.cli.options import (
 from portable_nn.clients import connected, dashboard
 from portable_nn.report.words import class_name
 from portable_nn.sources import Source, source_of
+from portable_nn.streams import number_of_samples
+from portable_nn.together import files_of
 
 SUFFIXES = (".npy", ".zarr")
 
@@ -40,7 +45,7 @@ def predict(
         typer.Argument(
             metavar="DATA",
             help="A .npy, .npz, .csv or IDX file of samples along the first axis, a folder of PNG images, a zarr "
-            "array, or a pattern: 'x-*.npy'.",
+            "array, or a pattern: 'x-*.npy'. For several inputs, a .npz that holds each by its name.",
         ),
     ],
     model: Model = "mnist",
@@ -48,7 +53,11 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="Write a .npy or .zarr; the same command completes a killed one."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write a .npy or .zarr; of several outputs a folder, of a .npy for each, or a .zarr group. The "
+            "same command completes a killed one.",
         ),
     ] = None,
     outputs: Annotated[
@@ -93,25 +102,22 @@ def predict(
     """Label the samples of a file, however long, in bounded memory.
 
     Without --out, one line for each sample: the name of its class where classes have names, and before it that of
-    the file in a folder. Tabs separate columns. Example: portable-nn predict images.npy --out labels.npy
+    the file in a folder. Tabs separate columns. Example: portable-nn predict images.npy --out labels.npy; or, of
+    several inputs and outputs: portable-nn predict inputs.npz -m model.onnx --outputs --out results
     """
-    if out is not None and out.suffix not in SUFFIXES:
-        raise typer.BadParameter(
-            f"results are written as NumPy's .npy or as .zarr: let --out end in one, got {out}"
-        )
     if scheduler and (out is None or out.suffix != ".zarr"):
         raise typer.BadParameter("a cluster writes to a zarr array: give --out labels.zarr, for instance")
     if scheduler and (batch_size or workers):
         raise typer.BadParameter("a cluster has workers of its own, and takes blocks: give --block-size alone")
     if as_json and out is not None:
         raise typer.BadParameter("--json is printed, and --out a file of another format: leave one out")
-    check_outputs([out], [Path(data), Path(model)], force=force)
     net = load(model, given)
+    check_out(out, net, [Path(data), Path(model)], force=force)
     if not (outputs or as_json):
         check_means_labels(net)
-    source = source_of(data, array=array, inputs=net.inputs)
+    source = opened(data, array, net)
     with ExitStack() as stack, going_on(out):
-        total, client, what = len(source), None, "samples"
+        total, client, what = number_of_samples(source), None, "samples"
         if scheduler:
             logging.disable()  # what Dask says of connections and workers is said here, in one line
             client = stack.enter_context(connected(scheduler))
@@ -139,14 +145,52 @@ def predict(
         print(document(net, source, labels, values, model=model, data=data))
         return
     if out is not None:
-        print(f"{found.shape[0]} {'rows of outputs' if outputs else 'labels'} written to {os.fspath(out)}")
+        each_of = f" of each of {', '.join(found)}" if isinstance(found, dict) else ""
+        kind = "rows of outputs" if outputs else "labels"
+        print(f"{total} {kind}{each_of} written to {os.fspath(out)}")
         return
-    files = source.names
-    if outputs and (names := column_names(net, found.shape[-1])):
+    files = names_of(source)
+    if outputs and (names := columns_of(net, found)):
         print(*(["file"] if files else []), *names, sep="\t")
-    for i, row in enumerate(found):
-        words = np.ravel(row) if outputs else [in_words(net, row)]
-        print(*([one_line(files[i])] if files else []), *words, sep="\t")
+    for i, row in enumerate(zip(*found.values(), strict=True) if isinstance(found, dict) else found):
+        words = chain.from_iterable(map(np.ravel, row)) if isinstance(found, dict) else np.ravel(row)
+        print(*([one_line(files[i])] if files else []), *(words if outputs else [in_words(net, row)]), sep="\t")
+
+
+def check_out(out: Path | None, net: pnn.Network, inputs: list[Path], *, force: bool) -> None:
+    """Refuse, before there is work to lose, what results cannot be written to."""
+    names = net.passes.outputs
+    if out is not None and not names and out.suffix not in SUFFIXES:
+        raise typer.BadParameter(
+            f"results are written as NumPy's .npy or as .zarr: let --out end in one, got {out}"
+        )
+    files = files_of(out, names).values() if out is not None and names else ()
+    check_outputs([out], inputs, force=force, files=files)
+
+
+def opened(data: str, array: str | None, net: pnn.Network) -> Source | dict[str, Source]:
+    """The samples of files; of a network of several inputs, those of each by name."""
+    inputs = net.passes.inputs
+    if len(inputs) < 2:
+        return source_of(data, array=array, inputs=net.inputs)
+    if array is not None:
+        raise typer.BadParameter(
+            f"--array names one array, and the network takes {', '.join(inputs)}: leave it out"
+        )
+    return {name: source_of(data, array=name) for name in inputs}
+
+
+def names_of(source: Source | dict[str, Source]) -> list[str] | None:
+    """The name of each sample, where each has a file of its own."""
+    return source.names if isinstance(source, Source) else None
+
+
+def columns_of(net: pnn.Network, found: Any) -> list[str] | None:
+    """The names of columns of outputs; None where they have none."""
+    if not isinstance(found, dict):
+        return column_names(net, found.shape[-1])
+    widths = {one_line(name): prod(rows.shape[1:]) for name, rows in found.items()}
+    return [name if n == 1 else f"{name}[{i}]" for name, n in widths.items() for i in range(n)]
 
 
 def class_names(net: pnn.Network) -> tuple[str, ...] | None:
@@ -165,17 +209,17 @@ def in_words(net: pnn.Network, label: Any) -> str:
 
 def document(
     net: pnn.Network,
-    source: Source,
+    source: Source | dict[str, Source],
     labels: NumPyArray | None,
-    outputs: NumPyArray | None,
+    outputs: Any,
     *,
     model: str,
     data: str,
 ) -> str:
     """What is known of samples, as JSON; all keys are always there, null for what there is not.
 
-    Labels are as `net.predict` gives them; of several at once, a 0 or 1 for each output. No number is nan or
-    infinite: that is null too.
+    Labels are as `net.predict` gives them; of several at once, a 0 or 1 for each output. Several outputs are an
+    object, by name. No number is nan or infinite: that is null too.
     """
     names, found = class_names(net), None
     if labels is not None and names is not None:
@@ -188,13 +232,13 @@ def document(
     record = {
         "model": model,
         "data": data,
-        "samples": len(source),
-        "files": source.names,
+        "samples": number_of_samples(source),
+        "files": names_of(source),
         "classes": net.classes,
         "labels": None if labels is None else labels.tolist(),
         "names": found,
         "output_names": net.outputs,
-        "outputs": None if outputs is None else finite(outputs),
+        "outputs": None if outputs is None else each(finite, outputs),
     }
     return json.dumps(record, allow_nan=False)
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from portable_nn import backends as libraries
-from portable_nn._arrays import as_array, as_labels, dtype_named, namespace
+from portable_nn._arrays import as_array, as_labels, dtype_named, each, namespace
 from portable_nn._options import check_count, check_integer, check_list, check_number, unknown
 from portable_nn._typing import Array, FloatLike, FloatName, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
@@ -22,6 +22,7 @@ from portable_nn.comparison.verdicts import reference, verdict
 from portable_nn.errors import BackendError, InputError, NetworkError
 from portable_nn.formats import save
 from portable_nn.network import Network
+from portable_nn.parts import named
 
 __all__ = ["BATCH_SIZES", "SWEEP", "Comparison", "compare"]
 
@@ -60,7 +61,7 @@ def compare(
     ----------
     net : Network
         A compiled one is measured as such.
-    images : array of shape (N, ...)
+    images : array of shape (N, ...), or dict of such
         Of any library; samples may lie along more leading axes than one. A floating dtype is cast to each of
         `dtypes`; integers stay what they are.
     labels : array of shape (N,), integer or str, optional
@@ -129,7 +130,8 @@ def compare(
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in names
     ]
     here = environment()
-    net, x = net.to_numpy(), net.passes.taken(_to_numpy(as_array(images, net.inputs)))
+    given = each(_to_numpy, each(as_array, images) if isinstance(images, dict) else as_array(images, net.inputs))
+    net, x = net.to_numpy(), net.passes.taken(given)
     wanted = reference(net, x, None if labels is None else _to_numpy(as_labels(labels)))
     findings = _findings(tasks, net, x, None if in_process else time_limit, progress)
     rows = tuple(
@@ -164,7 +166,7 @@ def _check_timing(warm_up: int, iterations: int | None, budget: float, time_limi
 def _findings(
     tasks: Sequence[Task],
     net: Network,
-    images: NumPyArray,
+    images: Any,
     time_limit: float | None,
     progress: Progress | None,
 ) -> list[Finding]:
@@ -173,7 +175,8 @@ def _findings(
     with TemporaryDirectory(prefix="portable-nn-") as name:
         folder = Path(name)
         save(net, folder / "network.safetensors")
-        np.save(folder / "images.npy", images)
+        for i, name in enumerate(net.passes.inputs if isinstance(images, dict) else [""]):
+            np.save(folder / f"images{i}.npy", named(images)[name])
         return [find_apart(folder, task, time_limit, _steps(task, progress)) for task in tasks]
 
 

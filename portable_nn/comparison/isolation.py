@@ -1,9 +1,9 @@
 """A process of its own for each measurement, so that no library's threads, memory or crash reaches the next.
 
-The two processes share a folder: ``network.safetensors``, ``images.npy`` and ``task.json`` go in;
-``finding.json`` and an ``.npy`` file for each array come out. The measuring process writes one line to ``steps``
-for each step; what libraries print goes to ``stderr``. All are files, for a pipe would stay open as long as
-anything that the process has started holds it.
+The two processes share a folder: ``network.safetensors``, ``images0.npy``, with a number for each input of the
+network, and ``task.json`` go in; ``finding.json`` and an ``.npy`` file for each array come out. The measuring
+process writes one line to ``steps`` for each step; what libraries print goes to ``stderr``. All are files, for a
+pipe would stay open as long as anything that the process has started holds it.
 
 The measuring process searches modules where this one does, but for the current folder, where a file may bear the
 name of any library. A caller's own backend is looked for there too, after all other places. This package comes
@@ -55,7 +55,7 @@ def find_apart(folder: Path, task: Task, time_limit: float, progress: Callable[[
     Parameters
     ----------
     folder : Path
-        With ``network.safetensors`` and ``images.npy``; findings of an earlier task are replaced.
+        With ``network.safetensors`` and ``images0.npy``, …; findings of an earlier task are replaced.
     task : Task
     time_limit : float
         Seconds after which the process is killed, and what it has started.
@@ -131,8 +131,10 @@ def main(name: str) -> None:
     task = rebuilt(Task, json.loads((folder / "task.json").read_text()))
     if backends.is_own(str(task.backend)):
         sys.path.append(os.getcwd())
-    images = np.load(folder / "images.npy", mmap_mode="r")
     net = load(folder / "network.safetensors", verify=False)
+    names = net.passes.inputs if len(net.passes.inputs) > 1 else [""]
+    given = {name: np.load(folder / f"images{i}.npy", mmap_mode="r") for i, name in enumerate(names)}
+    images = given if len(given) > 1 else given[""]
     net = net.compile() if task.compiled else net
     with (folder / "steps").open("a") as steps:
         found = find(net, images, task, lambda step: print(step, file=steps, flush=True))

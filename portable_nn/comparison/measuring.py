@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
+from functools import partial
+from operator import itemgetter
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from portable_nn import backends
+from portable_nn._arrays import each
 from portable_nn._typing import Array, FloatName, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import thread_pools
 from portable_nn.comparison.records import ColdStart, Measured, Speed
+from portable_nn.comparison.scales import side_by_side
 from portable_nn.comparison.timing import measure, peak_memory
 from portable_nn.errors import BackendError, NetworkError
 from portable_nn.network import Network
 from portable_nn.placing import labels_of
+from portable_nn.streams import batches
 
 __all__ = ["Finding", "Task", "find"]
 
@@ -78,13 +83,13 @@ class Finding:
     changes: NumPyArray | None = None
 
 
-def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str], object]) -> Finding:
+def find(net: Network, images: Any, task: Task, progress: Callable[[str], object]) -> Finding:
     """Measure a network of NumPy weights on one backend; whatever that raises is a finding too.
 
     Parameters
     ----------
     net : Network
-    images : array of shape (N, ...)
+    images : array of shape (N, ...), or dict of such
     task : Task
     progress : callable
         Called before each step with a phrase that says what is being done.
@@ -110,7 +115,7 @@ def find(net: Network, images: NumPyArray, task: Task, progress: Callable[[str],
 
 def _measured(
     net: Network,
-    images: NumPyArray,
+    images: Any,
     task: Task,
     target: Backend,
     imported: float,
@@ -123,11 +128,11 @@ def _measured(
     with target.full_float32():
         progress("in its first call")
         start = perf_counter()
-        target.synchronize(bound(_place(target, images[:1], task.dtype)))
+        _finished(target, bound(_place(target, _some(images, 0, 1), task.dtype)))
         first_call = perf_counter() - start
         progress("comparing outputs")
         outputs, labels, stale = _outputs(bound, target, images, task.dtype)
-        changes = _changes(bound, target, images[:PROBED], outputs[:PROBED], task.dtype)
+        changes = _changes(bound, target, _some(images, 0, PROBED), outputs[:PROBED], task.dtype)
         speeds = tuple(
             _speed(bound, target, images, size, transfers, task, progress)
             for size in task.batch_sizes
@@ -149,8 +154,26 @@ def _measured(
     return Finding("measured", measured=measured, outputs=outputs, labels=labels, changes=changes)
 
 
-def _place(target: Backend, images: NumPyArray, dtype: str) -> Array:
+def _of_size(size: int, images: NumPyArray) -> NumPyArray:
+    return images[:size] if size <= len(images) else np.resize(images, (size, *images.shape[1:]))
+
+
+def _some(images: Any, start: int, stop: int) -> Any:
+    return each(itemgetter(slice(start, stop)), images)
+
+
+def _finished(target: Backend, y: Any) -> Any:
+    """The outputs once they are computed."""
+    each(target.synchronize, y)
+    return y
+
+
+def _place(target: Backend, images: Any, dtype: str) -> Any:
     """Images on the backend: integers as they are, for the network casts them, others in the dtype to test."""
+    return each(partial(_placed, target, dtype), images)
+
+
+def _placed(target: Backend, dtype: str, images: NumPyArray) -> Array:
     if np.isdtype(images.dtype, ("bool", "integral")):
         return target.place(images)
     host = images.astype("float64" if dtype == "float64" else "float32", copy=False)
@@ -158,16 +181,15 @@ def _place(target: Backend, images: NumPyArray, dtype: str) -> Array:
 
 
 def _outputs(
-    bound: Network, target: Backend, images: NumPyArray, dtype: str
+    bound: Network, target: Backend, images: Any, dtype: str
 ) -> tuple[NumPyArray, NumPyArray | None, bool]:
     """All outputs, all labels, and whether outputs changed once the device was synchronised."""
     outputs, labels, stale = [], [], False
-    for start in range(0, len(images), WHOLE):
-        x = _place(target, images[start : start + WHOLE], dtype)
+    for part in batches(images, WHOLE):
+        x = _place(target, part, dtype)
         y = bound(x)
-        early = target.to_numpy(y).copy()
-        target.synchronize(y)
-        outputs.append(target.to_numpy(y))
+        early = side_by_side(each(lambda array: target.to_numpy(array).copy(), y))
+        outputs.append(side_by_side(each(target.to_numpy, _finished(target, y))))
         stale |= not np.array_equal(early, outputs[-1], equal_nan=True)
         if (found := _labels(bound, target, x)) is not None:
             labels.append(found)
@@ -184,15 +206,14 @@ def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
     return np.asarray(labels_of(target.to_numpy(logits), np, replace(bound.meaning, classes=None)))
 
 
-def _changes(bound: Network, target: Backend, images: NumPyArray, outputs: NumPyArray, dtype: str) -> NumPyArray:
+def _changes(bound: Network, target: Backend, images: Any, outputs: NumPyArray, dtype: str) -> NumPyArray:
     """How far outputs in batches of 1 and 7 are from those of all images at once."""
     differences = []
     for size in (1, 7):
         found = []
-        for start in range(0, len(images), size):
-            y = bound(_place(target, images[start : start + size], dtype))
-            target.synchronize(y)
-            found.append(target.to_numpy(y).astype(np.float64))
+        for part in batches(images, size):
+            y = _finished(target, bound(_place(target, part, dtype)))
+            found.append(side_by_side(each(target.to_numpy, y)).astype(np.float64))
         with np.errstate(invalid="ignore"):  # infinity less infinity
             differences.append(np.abs(np.concatenate(found) - outputs))
     return np.asarray(np.nan_to_num(np.max(differences, axis=0)))
@@ -201,21 +222,21 @@ def _changes(bound: Network, target: Backend, images: NumPyArray, outputs: NumPy
 def _speed(
     bound: Network,
     target: Backend,
-    images: NumPyArray,
+    images: Any,
     size: int,
     transfers: bool,
     task: Task,
     progress: Callable[[str], object],
 ) -> Speed:
     progress(f"timing batches of {size:,}{' with transfers' if transfers else ''}")
-    batch = images[:size] if size <= len(images) else np.resize(images, (size, *images.shape[1:]))
+    batch = each(partial(_of_size, size), images)
     x = _place(target, batch, task.dtype)
 
     def compute() -> None:
-        target.synchronize(bound(x))
+        _finished(target, bound(x))
 
     def move_and_compute() -> None:
-        target.to_numpy(bound(_place(target, batch, task.dtype)))
+        each(target.to_numpy, bound(_place(target, batch, task.dtype)))
 
     timing = measure(
         move_and_compute if transfers else compute,

@@ -8,14 +8,20 @@ after it that is steeper than 1. Each output has its own, for they may be of dif
 that bounds its values the scale is their own magnitude.
 """
 
+from math import prod
+from typing import Any
+
 import numpy as np
 
+from portable_nn._arrays import each
 from portable_nn._typing import NumPyArray
 from portable_nn.activations import ALONG_AXIS, bounds
 from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer, Layers, Normalize, Rescaling
+from portable_nn.parts import named, taken_by
 from portable_nn.placing import plain
+from portable_nn.streams import batches
 
-__all__ = ["is_bounded", "summed"]
+__all__ = ["is_bounded", "side_by_side", "summed"]
 
 BATCH = 1000
 
@@ -23,28 +29,47 @@ STEP = 2.0**-20
 """Of the scale: where a slope is looked for."""
 
 
-def summed(layers: Layers, x: NumPyArray) -> tuple[NumPyArray, NumPyArray]:
+def summed(layers: Layers, x: Any) -> tuple[NumPyArray, NumPyArray]:
     """The outputs of layers of NumPy weights in float64, and the scale of each.
 
     Parameters
     ----------
     layers : tuple of layers
-    x : array of shape (N, ...)
+    x : array of shape (N, ...), or dict of such
 
     Returns
     -------
     outputs, scale : arrays of the same shape
+        Of several outputs all side by side, as `side_by_side` has them.
     """
     head, tail = _parted(layers)
+    as_given = bool(not head and taken_by(tail))
     outputs, scales = [], []
-    for start in range(0, len(x), BATCH):
-        values = plain(head, x[start : start + BATCH])
-        scale = np.abs(values)
+    for values in batches(x, BATCH):
+        values = values if as_given else plain(head, values)
+        scale = each(np.abs, values)
         for layer in tail:
             values, scale = plain((layer,), values), _scale(layer, values, scale)
-        outputs.append(values)
-        scales.append(scale)
+        outputs.append(side_by_side(values))
+        scales.append(side_by_side(scale))
     return np.concatenate(outputs), np.concatenate(scales)
+
+
+def side_by_side(outputs: Any) -> NumPyArray:
+    """One array of outputs as it is; of several by name one, with all values of a sample in its row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.comparison.scales import side_by_side
+    >>> side_by_side({"mean": np.array([[1.0, 2.0]]), "count": np.array([3])})
+    array([[1., 2., 3.]])
+    """
+    if not isinstance(outputs, dict):
+        return outputs  # type: ignore[no-any-return]
+    return np.concatenate(
+        [array.reshape(len(array), prod(array.shape[1:])) for array in outputs.values()], axis=1
+    )
 
 
 def is_bounded(layers: Layers) -> bool:
@@ -65,7 +90,7 @@ def _parted(layers: Layers) -> tuple[Layers, Layers]:
     return (), layers
 
 
-def _scale(layer: Layer, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
+def _scale(layer: Layer, values: Any, scale: Any) -> Any:
     """The scale of what a layer makes of values of a scale."""
     match layer:
         case Dense(weight=weight, bias=bias, activation=name):
@@ -82,9 +107,13 @@ def _scale(layer: Layer, values: NumPyArray, scale: NumPyArray) -> NumPyArray:
         case Activation():
             return _steepened(layer, values, scale)
         case Graph():
-            after = plain((layer,), values)
-            largest = np.max(scale, axis=tuple(range(1, scale.ndim)))
-            return np.asarray(np.abs(after) + largest.reshape(-1, *(1,) * (after.ndim - 1)))
+            floats = [array for array in named(scale).values() if array.dtype.kind == "f"]
+            ends = [np.max(array, axis=tuple(range(1, array.ndim))) for array in floats]
+            largest = np.max(ends, axis=0) if ends else np.zeros(1)  # places in a table are of no scale
+            return each(
+                lambda after: np.abs(after) + largest.reshape(-1, *(1,) * (after.ndim - 1)),
+                plain((layer,), values),
+            )
     return np.asarray(plain((layer,), scale))
 
 

@@ -5,9 +5,12 @@ How far an output may be off is a matter of its scale, as `portable_nn.compariso
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
+from portable_nn._arrays import each
 from portable_nn._typing import NumPyArray
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
@@ -16,8 +19,10 @@ from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.labels import label_indices
 from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, label_parity, parity
 from portable_nn.network import Network
+from portable_nn.parts import named
 from portable_nn.placing import labels_of
 from portable_nn.rewriting import parted
+from portable_nn.running import check_data
 
 __all__ = ["Reference", "reference", "verdict"]
 
@@ -52,7 +57,7 @@ class Reference:
     truth: NumPyArray | None
 
 
-def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Reference:
+def reference(net: Network, images: Any, truth: NumPyArray | None) -> Reference:
     """Compute the reference, in batches.
 
     Raises
@@ -60,22 +65,26 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     ShapeError
         If there are no samples, or samples or the true labels do not fit.
     """
-    if images.ndim <= len(net.input_shape or (1,)):
+    if net.passes.inputs:
+        check_data(images, net)
+    elif images.ndim <= len(net.input_shape or (1,)):
         raise ShapeError(
             f"got one sample of shape {images.shape}: samples are along the first axis, give it as x[None]"
         )
-    if images.size == 0:
+    if any(array.size == 0 for array in named(images).values()):
         raise ShapeError("no samples to compare on: give at least one")
-    means_labels = _means_labels(net, images[:1])
+    if truth is not None and net.passes.outputs:
+        net.meaning.check_labels(net.layers, (), "compare(net, data) without labels")
+    means_labels = _means_labels(net, each(itemgetter(slice(1)), images))
     outputs, scale = summed(net.layers, images)
     to_logits, _ = parted(net.layers)
     logits, logits_scale = (outputs, scale) if to_logits is net.layers else summed(to_logits, images)
-    each = net.task == "multilabel"  # output has a label
+    several = net.task == "multilabel"  # one label of each output
     if truth is not None:
-        n = max(2, 1 if each else outputs.shape[-1]) if means_labels else 0
-        shape = outputs.shape if each else outputs.shape[:-1]
-        truth = label_indices(truth, shape, n, None if each else net.classes).ravel()
-    per_label = 1 if each else logits.shape[-1]
+        n = max(2, 1 if several else outputs.shape[-1]) if means_labels else 0
+        shape = outputs.shape if several else outputs.shape[:-1]
+        truth = label_indices(truth, shape, n, None if several else net.classes).ravel()
+    per_label = 1 if several else logits.shape[-1]
     return Reference(
         outputs=_rows(outputs),
         scale=_rows(scale),
@@ -87,7 +96,7 @@ def reference(net: Network, images: NumPyArray, truth: NumPyArray | None) -> Ref
     )
 
 
-def _means_labels(net: Network, images: NumPyArray) -> bool:
+def _means_labels(net: Network, images: Any) -> bool:
     """Whether outputs mean labels; images that do not fit are an error."""
     try:
         net.logits(images)
