@@ -82,6 +82,7 @@ def site():
 @pytest.fixture(scope="module")
 def browser(site, tmp_path_factory):
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        browser.set_script_timeout(300)
         yield browser
 
 
