@@ -3,17 +3,28 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 import portable_nn as pnn
 
-__all__ = ["BATCHES", "NETWORKS", "Architecture", "Cell"]
+__all__ = ["BATCHES", "NETWORKS", "Architecture", "Block", "Cell", "Layers"]
 
 BATCHES = (1, 100, 10_000)
 
 MULTIPLICATIONS = 50 * 10**9
 """The most in one call: about half a second of one core. Wide networks get fewer rows than the largest batch."""
+
+
+class Block(NamedTuple):
+    """Two layers: what comes to the first is added to what the second gives, before its activation."""
+
+    first: pnn.Dense
+    second: pnn.Dense
+
+
+Layers: TypeAlias = tuple[pnn.Dense | pnn.Rescaling | Block, ...]
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,8 @@ class Architecture:
     dtype : {"float32", "float64"}
     pixels : bool
         Whether the input is uint8, and divided by 255.
+    residual : bool
+        Whether the layers between the first and the last are blocks of two.
     """
 
     hidden: str
@@ -38,13 +51,14 @@ class Architecture:
     last: str
     dtype: str = "float32"
     pixels: bool = False
+    residual: bool = False
 
     @property
     def name(self) -> str:
         """What it is called: "relu-784-256x2-10-softmax"."""
         runs = [(width, len([*run])) for width, run in groupby(self.widths)]
         widths = [str(width) if times == 1 else f"{width}x{times}" for width, times in runs]
-        kind = ["uint8"] * self.pixels + ["float64"] * (self.dtype == "float64")
+        kind = ["residual"] * self.residual + ["uint8"] * self.pixels + ["float64"] * (self.dtype == "float64")
         return "-".join([self.hidden.replace(" ", "-"), *widths, self.last, *kind])
 
     @property
@@ -56,7 +70,7 @@ class Architecture:
         """The rows of a batch: fewer than asked for where one call would take too long."""
         return next(rows for rows in (batch, 5000, 2000, 1000, 500) if rows * self.size <= MULTIPLICATIONS)
 
-    def layers(self) -> tuple[pnn.Dense | pnn.Rescaling, ...]:
+    def layers(self) -> Layers:
         """Layers of random numbers, the same each time, that neither explode nor die away."""
         rng = np.random.default_rng(0)
         hidden = self.hidden.split()
@@ -68,6 +82,9 @@ class Architecture:
             )
             for i, (n, m) in enumerate(zip(self.widths, self.widths[1:], strict=False))
         ]
+        if self.residual:
+            first, *middle, last = dense
+            return (first, *map(Block, middle[::2], middle[1::2]), last)
         return (pnn.Rescaling(1 / 255), *dense) if self.pixels else tuple(dense)
 
 
@@ -96,11 +113,12 @@ NETWORKS = _suite(
     Architecture("sigmoid", (64, 128, 128, 10), "softmax", "float64"),
     Architecture("relu tanh sigmoid", (100, 200, 150, 100, 20), "softmax"),
     Architecture("gelu_tanh softplus elu silu", (64, 96, 96, 96, 96, 4), "identity"),
+    Architecture("relu", (64, *[128] * 7, 8), "identity", residual=True),
 )
 
 
 @lru_cache(maxsize=1)
-def _layers(architecture: Architecture) -> tuple[pnn.Dense | pnn.Rescaling, ...]:
+def _layers(architecture: Architecture) -> Layers:
     """Its layers, kept while its batches are timed."""
     return architecture.layers()
 
@@ -130,7 +148,7 @@ class Cell:
         return self.architecture.dtype
 
     @property
-    def layers(self) -> tuple[pnn.Dense | pnn.Rescaling, ...]:
+    def layers(self) -> Layers:
         """The network."""
         return _layers(self.architecture)
 

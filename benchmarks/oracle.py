@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 import portable_nn as pnn
+from benchmarks.networks import Block
 
 __all__ = ["ACTIVATIONS", "in_float64"]
 
@@ -29,12 +30,16 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def in_float64(layers: Iterable[pnn.Dense | pnn.Rescaling], x: np.ndarray) -> np.ndarray:
+def in_float64(layers: Iterable[pnn.Dense | pnn.Rescaling | Block], x: np.ndarray) -> np.ndarray:
     """The outputs of layers for a batch."""
     z = x.astype(np.float64)
     for layer in layers:
-        if isinstance(layer, pnn.Rescaling):
-            z = z * layer.scale + layer.offset
-        else:
-            z = ACTIVATIONS[layer.activation](z @ layer.weight.astype(np.float64) + layer.bias)
+        match layer:
+            case pnn.Rescaling():
+                z = z * layer.scale + layer.offset
+            case Block(first, second):
+                before = in_float64((first, second.with_activation("identity")), z)
+                z = ACTIVATIONS[second.activation](before + z)
+            case _:
+                z = ACTIVATIONS[layer.activation](z @ layer.weight.astype(np.float64) + layer.bias)
     return z

@@ -48,7 +48,8 @@ def hold_to_one_thread(libraries: Container[str]) -> None:
         import torch
 
         torch.set_num_threads(1)
-    if "jax" in libraries and hasattr(os, "sched_setaffinity"):  # it starts a thread for each core that it sees
+    by_cores = "jax" in libraries or "onnxruntime" in libraries  # threads are as many as the cores that are seen
+    if by_cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 

@@ -11,7 +11,12 @@ from benchmarks.targets import Ratio
 
 __all__ = ["profile_figures", "profiles"]
 
-LIBRARIES = {"portable-numpy": "numpy", "portable-torch": "torch", "portable-jax-jit": "jax"}
+LIBRARIES = {
+    "portable-numpy": "numpy",
+    "portable-numpy-compiled": "numpy",
+    "portable-torch": "torch",
+    "portable-jax-jit": "jax",
+}
 
 PASSES = 21
 SECONDS = 1

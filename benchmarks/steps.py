@@ -149,10 +149,11 @@ def on_jax(network: str, batch: int) -> dict[str, dict[str, float]]:
     import jax
 
     from benchmarks.contenders.jax_jit import forward
+    from benchmarks.contenders.portable import network as network_of
 
     cell = Cell(NETWORKS[network], batch, "one")
     counted = {}
-    for name, function in (("ours", pnn.Network(cell.layers)), ("theirs", forward(cell.layers))):
+    for name, function in (("ours", network_of(cell.layers)), ("theirs", forward(cell.layers))):
         program = jax.jit(function).lower(jax.numpy.asarray(cell.x)).compile()
         counts = program.cost_analysis()
         counted[name] = {what: counts.get(what, 0) for what in ("flops", "transcendentals", "bytes accessed")}

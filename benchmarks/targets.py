@@ -28,6 +28,8 @@ class Pair:
         None where the ratios are shown, but held against nothing.
     batches : tuple of int
         The batches that count.
+    dtypes : tuple of str
+        The dtypes of networks that count.
     """
 
     ours: str
@@ -35,6 +37,7 @@ class Pair:
     median: float | None = None
     worst: float | None = None
     batches: tuple[int, ...] = BATCHES
+    dtypes: tuple[str, ...] = ("float32", "float64")
 
     @property
     def title(self) -> str:
@@ -51,6 +54,7 @@ class Pair:
 PAIRS = (
     Pair("portable-numpy", "by-hand", 0.9, 1.1),
     Pair("portable-numpy", "onnxruntime", 1.15, 1.5),
+    Pair("portable-numpy-compiled", "onnxruntime", 1.05, 1.15, dtypes=("float32",)),
     Pair("portable-numpy", "openvino", 1.25, 1.5, batches=(10_000,)),
     Pair("portable-torch", "torch-nn", 0.95, 1.1),
     Pair("portable-jax-jit", "jax-jit", 1.0, 1.15),
@@ -101,7 +105,8 @@ def _ratios(results: dict[str, Suite]) -> Iterator[Ratio]:
             for batch, entries in batches.items():
                 for pair in PAIRS:
                     ours, theirs = (entries.get(name, {}).get("seconds") for name in (pair.ours, pair.against))
-                    if ours and theirs and int(batch) in pair.batches:
+                    counts = int(batch) in pair.batches and NETWORKS[network].dtype in pair.dtypes
+                    if ours and theirs and counts:
                         at_most = pair.at_most("worst", threads)
                         figure = spread(pair.title, np.divide(ours, theirs), at_most, threads=threads)
                         yield Ratio(pair, network, int(batch), threads, figure, median(ours), median(theirs))

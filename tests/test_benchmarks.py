@@ -204,6 +204,7 @@ def test_the_suite_is_wide_enough():
     assert {network.last for network in NETWORKS.values()} >= {"identity", "sigmoid", "softmax"}
     assert {network.dtype for network in NETWORKS.values()} == {"float32", "float64"}
     assert {network.pixels for network in NETWORKS.values()} == {False, True}
+    assert {network.residual for network in NETWORKS.values()} == {False, True}
 
 
 def test_wide_networks_get_fewer_rows():
@@ -221,6 +222,7 @@ def test_every_contender_answers(contender):
         "relu-784-512-10-softmax-uint8",
         "gelu_tanh-softplus-elu-silu-64-96x4-4-identity",
         "leaky_relu-8-32-100-sigmoid",
+        "relu-64-128x7-8-identity-residual",
     ]
     found = suite.race([contender], every, [100], "one", QUICK)
     for network in every:
@@ -245,7 +247,13 @@ def test_a_dtype_that_a_contender_lacks_is_no_failure():
     assert suite_absentees({"one": found})[0].startswith("OpenVINO: failed")
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+def test_the_compiled_network_counts_in_float32_alone():
+    entries = {"1": entries_of(portable_numpy_compiled=1.2, onnxruntime=1.0)}
+    (missed,) = misses(suite_ratios({"one": {SMALL: entries, FLOAT64: entries}}))
+    assert missed.network == SMALL
+
+
+@pytest.mark.parametrize("network", [name for name, network in NETWORKS.items() if not network.residual])
 def test_the_steps_by_hand_are_those_of_the_network(network):
     cell, taken = Cell(NETWORKS[network], 100), []
     blocks = [*blocks_through(folded(cell.layers), cell.x, taken.append)]

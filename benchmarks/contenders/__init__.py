@@ -98,6 +98,7 @@ CONTENDERS = {
     "book-100": Contender("the book's way by 100", "book", "batches", batch_sizes=(100,)),
     "by-hand": Contender("NumPy by hand", "by_hand"),
     "onnxruntime": Contender("ONNX Runtime", "onnx_runtime", needs=ONNX | {"onnxruntime": "onnxruntime"}),
+    "portable-numpy-compiled": _ours("NumPy compiled", "numpy compiled", ONNX | {"onnxruntime": "onnxruntime"}),
     "openvino": Contender("OpenVINO", "openvino_cpu", needs=ONNX | {"openvino": "openvino"}),
     "keras-numpy-predict": _keras("NumPy", "predict", {}),
     "keras-numpy-default": Contender(
@@ -124,6 +125,7 @@ NATURAL = (
     "portable-numpy",
     "by-hand",
     "onnxruntime",
+    "portable-numpy-compiled",
     "openvino",
     "portable-torch",
     "torch-nn",
@@ -135,6 +137,8 @@ NATURAL = (
 """Those that run any network."""
 
 PEERS = tuple(
-    name for name in CONTENDERS if name not in ("by-hand", "openvino", "portable-jax", "portable-jax-jit")
+    name
+    for name in CONTENDERS
+    if name not in ("by-hand", "openvino", "portable-jax", "portable-jax-jit", "portable-numpy-compiled")
 )
 """Those that run the workloads of the reference network."""

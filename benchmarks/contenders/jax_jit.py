@@ -9,7 +9,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from benchmarks.given import Given, in_batches
-from benchmarks.networks import Cell
+from benchmarks.networks import Block, Cell
 from portable_nn import Dense, Rescaling
 
 __all__ = ["natural", "tasks"]
@@ -28,18 +28,27 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def forward(layers: Iterable[Dense | Rescaling]) -> Callable[[jax.Array], jax.Array]:
+def forward(layers: Iterable[Dense | Rescaling | Block]) -> Callable[[jax.Array], jax.Array]:
     """The network as a user of JAX writes it; the layers are unrolled when it is traced."""
-    dense = [layer for layer in layers if isinstance(layer, Dense)]
-    parameters = [(jnp.asarray(layer.weight), jnp.asarray(layer.bias)) for layer in dense]
+    steps = [applied(layer) for layer in layers if not isinstance(layer, Rescaling)]
 
     def outputs(x: jax.Array) -> jax.Array:
         z = x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
-        for (weight, bias), layer in zip(parameters, dense, strict=True):
-            z = ACTIVATIONS[layer.activation](z @ weight + bias)
+        for step in steps:
+            z = step(z)
         return z
 
     return outputs
+
+
+def applied(layer: Dense | Block) -> Callable[[jax.Array], jax.Array]:
+    """One layer, or one block."""
+    if isinstance(layer, Block):
+        first, second = applied(layer.first), applied(layer.second.with_activation("identity"))
+        last = ACTIVATIONS[layer.second.activation]
+        return lambda z: last(z + second(first(z)))
+    weight, bias, activation = jnp.asarray(layer.weight), jnp.asarray(layer.bias), ACTIVATIONS[layer.activation]
+    return lambda z: activation(z @ weight + bias)
 
 
 def natural(cell: Cell) -> Callable[[], Any]:

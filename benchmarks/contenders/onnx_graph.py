@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from benchmarks.networks import Block
 from portable_nn import Dense, Rescaling
 
 __all__ = ["model"]
@@ -24,7 +25,7 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def model(layers: Iterable[Dense | Rescaling], taken: str) -> bytes:
+def model(layers: Iterable[Dense | Rescaling | Block], taken: str) -> bytes:
     """The graph, with its weights, for input of that dtype; the first axis is as long as the input's."""
     layers = list(layers)
     dense = [layer for layer in layers if isinstance(layer, Dense)]
@@ -52,7 +53,7 @@ def model(layers: Iterable[Dense | Rescaling], taken: str) -> bytes:
 
 
 def _nodes(
-    layer: Dense | Rescaling, i: str, x: str, dtype: Any, arrays: dict[str, np.ndarray]
+    layer: Dense | Rescaling | Block, i: str, x: str, dtype: Any, arrays: dict[str, np.ndarray]
 ) -> Iterator[onnx.NodeProto]:
     """The nodes of a layer, the last of which gives its output; its numbers go to `arrays`."""
     if isinstance(layer, Rescaling):
@@ -60,8 +61,18 @@ def _nodes(
         yield helper.make_node("Cast", [x], [f"f{i}"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
         yield helper.make_node("Mul", [f"f{i}", f"s{i}"], [f"z{i}"])
         return
+    if isinstance(layer, Block):
+        yield from _nodes(layer.first, f"{i}a", x, dtype, arrays)
+        yield from _nodes(layer.second.with_activation("identity"), f"{i}b", f"z{i}a", dtype, arrays)
+        yield helper.make_node("Add", [x, f"z{i}b"], [f"a{i}"])
+        yield from _activated(layer.second, i)
+        return
     arrays |= {f"w{i}": layer.weight, f"b{i}": layer.bias}
     yield helper.make_node("Gemm", [x, f"w{i}", f"b{i}"], [f"a{i}"])
+    yield from _activated(layer, i)
+
+
+def _activated(layer: Dense, i: str) -> Iterator[onnx.NodeProto]:
     if layer.activation == "silu":
         yield helper.make_node("Sigmoid", [f"a{i}"], [f"g{i}"])
         yield helper.make_node("Mul", [f"a{i}", f"g{i}"], [f"z{i}"])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.given import Given, in_batches
-from benchmarks.networks import Cell
+from benchmarks.networks import Block, Cell
 from portable_nn import Dense, Rescaling
 
 __all__ = ["natural", "sequential", "tasks"]
@@ -33,12 +33,25 @@ class Scaled(nn.Module):
         return x.float() / 255
 
 
-def sequential(layers: Iterable[Dense | Rescaling]) -> nn.Sequential:
+class Residual(nn.Module):
+    """Two layers and what comes to them, added before the last activation."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.inside = sequential((block.first, block.second.with_activation("identity")))
+        self.last = ACTIVATIONS[block.second.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The activation of the sum."""
+        return self.last(x + self.inside(x))  # type: ignore[no-any-return]
+
+
+def sequential(layers: Iterable[Dense | Rescaling | Block]) -> nn.Sequential:
     """The network as a user of PyTorch writes it."""
     modules: list[nn.Module] = []
     for layer in layers:
-        if isinstance(layer, Rescaling):
-            modules.append(Scaled())
+        if not isinstance(layer, Dense):
+            modules.append(Residual(layer) if isinstance(layer, Block) else Scaled())
             continue
         linear = nn.Linear(*layer.weight.shape)
         linear.weight.data = torch.tensor(layer.weight.T.copy())
