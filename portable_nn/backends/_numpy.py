@@ -8,14 +8,13 @@ float32 and rounded at the end.
 
 import operator
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from functools import lru_cache, partial
-from itertools import cycle, pairwise
 from math import prod
-from operator import itemgetter, methodcaller
+from operator import methodcaller
 from types import SimpleNamespace
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 
@@ -23,15 +22,23 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
+from portable_nn.backends._numpy_blocks import Cast, Product, by_blocks
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
+from portable_nn.backends._numpy_one import (
+    BLOCK,
+    IDENTITY,
+    Pair,
+    of_one,
+    one_sample,
+    one_sum,
+    widened,
+    zeros_like,
+)
 from portable_nn.backends._onnxruntime import through_onnxruntime
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
-BLOCK = 2**16
-"""Values that stay in a core's cache: in the widest layer of a block of rows, and in what is finished at once."""
-
 SMALL_BLOCK = 15_000
-"""The same for what takes several temporaries, which the system takes back each time if they are large."""
+"""`BLOCK` of what takes several temporaries, which the system takes back each time if they are large."""
 
 AT_ONCE = SMALL_BLOCK if "MALLOC_TRIM_THRESHOLD_" in os.environ else BLOCK
 """Values that an activation takes at once: of few, a C library that gives large memory back keeps temporaries."""
@@ -42,14 +49,6 @@ packs its weights anew for each block, which is a part of its work that falls wi
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
-
-NARROW, WIDE, UNITS = 16, 256, 4
-"""A hidden layer between `NARROW` and `WIDE` runs best with a multiple of `UNITS`, for one sample: OpenBLAS takes
-half as long again for a row by 50 columns as by 52."""
-
-LINE, FEW = 64, 2**22
-"""Bytes of a line of the cache, and of the largest weights that are copied to begin with one: the product of one
-row with others takes a tenth longer."""
 
 
 @final
@@ -95,15 +94,15 @@ class NumPy(Backend):
         is_one = _is_one(like, leading)
         pairs = _with_kernels(layers)
         news = are_new((layer for layer, _ in pairs), is_new)
-        for (layer, kernel), own in zip(_widened(pairs) if is_one else pairs, news, strict=True):
+        for (layer, kernel), own in zip(widened(pairs) if is_one else pairs, news, strict=True):
             match layer:
                 case Dense() if is_one:
-                    steps.append(_one_sample(layer, kernel, leading))
+                    steps.append(one_sample(layer, kernel, leading))
                 case Dense():
                     steps += Product(np.dot, b=layer.weight), _finished(kernel, dtype, layer.bias)
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
-                    steps.append(_of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
+                    steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
                 case Activation(name=name) if "softmax" in name:
                     steps.append(partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _by_columns(name))
                 case Normalize():
@@ -111,6 +110,14 @@ class NumPy(Backend):
                 case _:
                     steps += self.steps_of(layer, like, dtype)
         return tuple(steps)
+
+    def inside(
+        self, like: Array, dtype: DType, layer: Dense | Activation, *, is_new: bool = False, is_sum: bool = False
+    ) -> Callable[..., Array]:
+        """For one sample all of a sum in one call."""
+        if isinstance(layer, Dense) and is_sum and _is_one(like, 1) and layer.activation in KERNELS:
+            return one_sum(layer)
+        return super().inside(like, dtype, layer, is_new=is_new, is_sum=is_sum)
 
     def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
@@ -130,7 +137,7 @@ class NumPy(Backend):
                     return forward(x)
                 axes = first_of(x).shape[:leading]
                 samples = each(lambda array: np.reshape(array, (prod(axes), *array.shape[leading:])), x)
-                found = forward(samples) if prod(axes) <= rows else _by_blocks(steps, samples, prod(axes), rows)
+                found = forward(samples) if prod(axes) <= rows else by_blocks(steps, samples, prod(axes), rows)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
@@ -142,67 +149,6 @@ class NumPy(Backend):
         if dtype != np.float32:
             return forward
         return through_onnxruntime(forward, layers, like, last, self.xp)
-
-
-def _by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int) -> Any:
-    """Blocks of so many rows one after another, and what is left of the n."""
-    forward = forward_pass(tuple(_in_place(steps, first_of(samples)[:rows])))
-    first = forward(each(itemgetter(slice(rows)), samples))
-    found = each(lambda array: np.empty((n, *array.shape[1:]), array.dtype), first)
-    _write(found, slice(rows), first)
-    for start in range(rows, n, rows):
-        block = slice(start, start + rows)
-        if start + rows > n:
-            forward = forward_pass(steps)
-        _write(found, block, forward(each(itemgetter(block), samples)))
-    return found
-
-
-class Product(partial[Array]):
-    """A product with weights."""
-
-
-class Cast(partial[Array]):
-    """A cast."""
-
-
-def _in_place(steps: tuple[Forward, ...], block: Array) -> Iterator[Forward]:
-    """The steps for arrays like a block, each product and cast into the place of the one before.
-
-    A C library that gives memory back at once, as Dask has it do in its workers, takes each page anew otherwise.
-    Products take turns in two places: what the one holds, the next one multiplies.
-    """
-    weights = [step.keywords["b"] for step in steps if isinstance(step, Product)]
-    most = max((weight.shape[1] for weight in weights), default=0)
-    sides = cycle([np.empty(len(block) * most, weight.dtype) for weight in weights[:2]])
-    for step in steps:
-        match step:
-            case Product(keywords={"b": weight}):
-                shape = len(block), weight.shape[1]
-                yield partial(np.dot, b=weight, out=next(sides)[: prod(shape)].reshape(shape))
-            case Cast(keywords={"dtype": dtype}):
-                yield partial(_cast, np.empty(block.shape, dtype))
-            case _:
-                yield step
-
-
-def _cast(found: Array, x: Array) -> Array:
-    np.copyto(found, x, casting="unsafe")
-    return found
-
-
-def _write(found: Any, block: slice, results: Any) -> None:
-    if isinstance(results, dict):
-        for name, array in results.items():
-            found[name][block] = array
-    else:
-        found[block] = results
-
-
-Pair: TypeAlias = tuple[Layer, Activation]
-"""A layer and the activation that is computed with it, in place: the identity where it is none of those."""
-
-IDENTITY = Activation("identity")
 
 
 def _with_kernels(layers: tuple[Layer, ...]) -> list[Pair]:
@@ -280,55 +226,6 @@ def _width(layer: Layer) -> int:
     return 0
 
 
-def _widened(pairs: list[Pair]) -> list[Pair]:
-    """Hidden layers of a multiple of `UNITS` units: some are there twice, and are read by halves."""
-    wider = list(pairs)
-    for i, ((layer, kernel), (after, _)) in enumerate(pairwise(pairs)):
-        match layer, after:
-            case Dense(bias=bias), Dense() if NARROW < len(bias) < WIDE and len(bias) % UNITS:
-                twice = np.r_[: len(bias), : -len(bias) % UNITS]
-                halves = np.where(np.bincount(twice)[twice] == 2, 0.5, 1.0).astype(after.weight.dtype)
-                weight = after.weight[twice] * halves[:, None]
-                wide = Dense(wider[i][0].arrays["weight"][:, twice], bias[twice])
-                wider[i] = wide, kernel.map(itemgetter(twice))
-                wider[i + 1] = Dense(weight, after.bias), wider[i + 1][1]
-    return wider
-
-
-def _one_sample(layer: Dense, kernel: Activation, leading: int | None) -> Forward:
-    weight = _aligned(layer.weight)
-    bias = layer.bias[None] if leading else layer.bias
-    activation = _of_one(kernel, bias.dtype, leading, np.zeros_like(bias))
-
-    def dense(x: Array) -> Array:
-        x = x.dot(weight)
-        x += bias
-        return activation(x)
-
-    return dense
-
-
-def _aligned(weight: Array) -> Array:
-    if weight.ctypes.data % LINE == 0 or weight.nbytes > FEW:
-        return weight
-    room = np.empty(weight.nbytes + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
-    copy = room[start : start + weight.nbytes].view(weight.dtype).reshape(weight.shape)
-    copy[...] = weight
-    return copy
-
-
-def _of_one(kernel: Activation, dtype: DType, leading: int | None, zero: Array = None) -> Forward:
-    """The activation of one sample."""
-
-    def number(value: Any) -> Array:
-        array = np.array(value, dtype)
-        return array[None] if leading and array.ndim else array
-
-    zeros = _zeros_like if zero is None else lambda _: zero
-    return (KERNELS | WITHOUT_OVERFLOW)[kernel.name](number, zeros, **kernel.parameters)
-
-
 def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
     (n,) = kernel.input_shape or np.shape(bias) or (1,)
@@ -339,7 +236,7 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
         def number(value: Any) -> Array:
             return np.array(np.tile(value, repeats) if np.ndim(value) else value, dtype)
 
-        return KERNELS[kernel.name](number, _zeros_like, **kernel.parameters)
+        return KERNELS[kernel.name](number, zeros_like, **kernel.parameters)
 
     plus = None if bias is None else _plus(bias)
     activated = _by_rows(n, activation) if kernel.arrays else activation(1)
@@ -383,17 +280,6 @@ def _by_rows(n: int, repeated: Callable[[int], Forward]) -> Callable[[Array], No
             repeated((flat.size - whole) // n)(flat[whole:])
 
     return by_rows
-
-
-_ZEROS: dict[DType, Array] = {}
-
-
-def _zeros_like(x: Array) -> Array:
-    """Zeros that nobody writes to, so that the system backs all of them by one page."""
-    zeros = _ZEROS.get(x.dtype)
-    if zeros is None or zeros.size < x.size:
-        zeros = _ZEROS[x.dtype] = np.zeros(max(x.size, BLOCK), x.dtype)
-    return zeros[: x.size].reshape(x.shape)
 
 
 def _normalized(layer: Normalize) -> Forward:
