@@ -200,7 +200,8 @@ def infer(
         return joined([*results(size)] or [nothing(net, outputs)])
     names = net.passes.outputs
     files = files_of(out, names).values() if names else ()
-    paths = [path for one in named(origin).values() if one is not None for path in one.paths]
+    read = *named(source).values(), *named(origin).values()
+    paths = [path for one in read if isinstance(one, Source) for path in one.paths]
     check_output(out, *map(_file_of, named(source).values()), *paths, overwrite=overwrite, files=files)
     size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)

@@ -345,12 +345,12 @@ def _key_of_parts(keys: Mapping[type, Callable[[Array], Hashable]], x: Mapping[s
 def _common(x: Any) -> Backend:
     """The backend of an array, or the one of all in a dict."""
     found = {name: backends.of(array, namespace(array)) for name, array in named(x).items()}
-    placed = {backend: name for name, backend in found.items() if backend.device is not None}
-    traced = next((backend for backend in found.values() if backend.device is None), None)  # anywhere
-    if len(placed) > 1 or len({str(backend.xp.__name__) for backend in found.values()}) > 1:
+    several = list(found.values())
+    first = next((backend for backend in several if backend.device is not None), several[0])
+    if not all(first.takes(backend) for backend in several):
         came = " and ".join(f"{backend} ({name})" for name, backend in found.items())
         raise PlacementError(f"inputs are on {came}: bring them to one library and device")
-    return traced or next(iter(placed))
+    return next((backend for backend in several if backend.device is None), first)  # traced: anywhere
 
 
 def _made_anew(layers: Layers, spec: str | None, *others: Any) -> Passes:

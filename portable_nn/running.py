@@ -156,13 +156,13 @@ def check_samples(first: Any, shape: Shape | None) -> None:
 def check_data(first: Any, net: Network) -> None:
     """Raise an error about the caller's own array, or dict of them, before it is cut into batches."""
     inputs = net.passes.inputs
-    if isinstance(first, dict) or (len(inputs) > 1 and first is not None):
+    if len(inputs) > 1 and first is not None:
         check_names(first, inputs)
         for name, value in inputs.items():
             if (shape := known(value)) is not None:
                 check_samples(first[name], shape)
         number_of_samples(first)
-    else:
+    else:  # a dict of one has no shape
         check_samples(first, net.input_shape)
 
 

@@ -93,7 +93,10 @@ def _read(path: Path, net: pnn.Network) -> tuple[Any, NumPyArray | None]:
     match path.suffix.lower():
         case ".npz" if path.is_file():
             arrays = read_members(path)
-            truth = next((arrays[name] for name in LABELS if name in arrays and name not in inputs), None)
+            names = (
+                [] if net.passes.outputs else [name for name in LABELS if name in arrays and name not in inputs]
+            )
+            truth = arrays[names[0]] if names else None
             if len(inputs) > 1:
                 return {name: samples_of(path, arrays, name) for name in inputs}, truth
             return samples_of(path, arrays), truth
