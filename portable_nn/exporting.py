@@ -1,6 +1,7 @@
 """Layers as a graph of ONNX, made with the `onnx` package: for files, and for compilers that take such graphs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from math import log
 from typing import Any
 
@@ -12,9 +13,11 @@ from portable_nn.layers import Graph, Layer, Layers, Normalize, Shape, sample_sh
 from portable_nn.nodes import OPSET, RMS, Call, as_nodes
 from portable_nn.operators import find
 from portable_nn.operators.own import DOMAIN
-from portable_nn.readers.onnx import Node
+from portable_nn.readers.onnx import Node, Value
 
-__all__ = ["exported"]
+__all__ = ["PRODUCER", "exported"]
+
+PRODUCER = "portable_nn"
 
 OLDEST = 13
 """The oldest opset of a `Graph` that is written."""
@@ -22,19 +25,29 @@ OLDEST = 13
 IR_VERSION = {20: 9, 23: 11}
 
 
-def exported(layers: Layers, dtype: str) -> Any:
+def exported(
+    layers: Layers,
+    dtype: str,
+    *,
+    inputs: Mapping[str, Value] | None = None,
+    outputs: Sequence[Any] | None = None,
+) -> Any:
     """Layers of NumPy weights as an `onnx.ModelProto`, which nobody has checked, for any number of samples.
 
     Parameters
     ----------
     layers : tuple of layers
     dtype : str
-        Of the weights, the input and the outputs.
+        Of the weights, and of floating inputs and outputs.
+    inputs : dict of str to Value, optional
+        Those of a first `Graph` that takes several, or integers; else there is one floating one, `input`.
+    outputs : sequence of dtypes, optional
+        Of each output, where not all are floating.
 
     Returns
     -------
     onnx.ModelProto
-        Its input is `input`, its output `output`, or the several of a last `Graph` by their names.
+        Its output is `output`, or the several of a last `Graph` by their names.
 
     Raises
     ------
@@ -53,28 +66,32 @@ def exported(layers: Layers, dtype: str) -> Any:
     except ImportError as error:
         raise FormatError("ONNX is written by the package onnx: pip install 'portable-nn[onnx]'") from error
     try:
-        writer = _Writer(layers, dtype)
+        writer = _Writer(layers, dtype, inputs)
     except NetworkError as error:
         raise FormatError(f"a layer cannot be written: {error}") from error
     helper = onnx.helper
-    number = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    inputs = [helper.make_tensor_value_info("input", number, _shape(sample_shapes(layers)[0]))]
-    outputs = [
-        helper.make_tensor_value_info(name, number, _shape(shape)) for name, shape in writer.outputs.items()
+
+    def info(name: str, dtype: Any, shape: tuple[int | str | None, ...] | None) -> Any:
+        sizes = ["batch", *(("features",) if shape is None else shape)]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), sizes)
+
+    taken = [
+        info(name, dtype if value.is_floating else value.dtype, value.shape)
+        for name, value in writer.inputs.items()
+    ]
+    given = [
+        info(name, each, shape)
+        for (name, shape), each in zip(writer.outputs.items(), outputs or repeat(dtype), strict=False)
     ]
     tensors = [onnx.numpy_helper.from_array(value, name) for name, value in writer.constants.items()]
     nodes = [_proto(onnx, node) for node in writer.nodes]
     opsets = [helper.make_opsetid(domain, version) for domain, version in writer.opsets.items()]
     return helper.make_model(
-        helper.make_graph(nodes, "portable_nn", inputs, outputs, tensors),
+        helper.make_graph(nodes, PRODUCER, taken, given, tensors),
         opset_imports=opsets,
-        producer_name="portable_nn",
+        producer_name=PRODUCER,
         ir_version=IR_VERSION.get(writer.opsets[""], 9),
     )
-
-
-def _shape(shape: tuple[int, ...] | None) -> list[int | str | None]:
-    return ["batch", *(("features",) if shape is None else shape)]
 
 
 def _proto(onnx: Any, node: Node) -> Any:
@@ -89,7 +106,7 @@ def _proto(onnx: Any, node: Node) -> Any:
 class _Writer:
     """The nodes and constants of layers, one after the other."""
 
-    def __init__(self, layers: Layers, dtype: str) -> None:
+    def __init__(self, layers: Layers, dtype: str, inputs: Mapping[str, Value] | None) -> None:
         graphs = [layer for layer in layers if isinstance(layer, Graph)]
         rms = any(isinstance(layer, Normalize) and not layer.centred for layer in layers)
         self.opsets = {"": RMS if rms else OPSET}
@@ -104,7 +121,9 @@ class _Writer:
         self._dtype = np.dtype(dtype)
         self.nodes: list[Node] = []
         self.constants: dict[str, NumPyArray] = {}
-        name, shapes = "input", sample_shapes(layers)
+        shapes = sample_shapes(layers)
+        self.inputs = inputs or {"input": Value("input", dtype, shapes[0])}
+        name = first = next(iter(self.inputs))
         for i, layer in enumerate(layers):
             self._prefix = f"layer{i}"
             last = i == len(layers) - 1
@@ -113,16 +132,17 @@ class _Writer:
                 self.outputs = {each: layer.shapes.get(each) for each in layer.outputs}
                 return
             name = self._layer(layer, name, shapes[i])
-        self.outputs = {"output": shapes[-1] or shapes[0]}
-        self._end(name)
+        output = "result" if "output" in self.inputs else "output"
+        self.outputs = {output: shapes[-1] or shapes[0]}
+        self._end(name, first, output)
 
-    def _end(self, name: str) -> None:
+    def _end(self, name: str, first: str, output: str) -> None:
         """The last value is the output."""
-        if name == "input" or not self.nodes or name not in self.nodes[-1].outputs:
-            self.nodes.append(Node("Identity", (name,), ("output",)))
+        if name == first or not self.nodes or name not in self.nodes[-1].outputs:
+            self.nodes.append(Node("Identity", (name,), (output,)))
             return
         *rest, last = self.nodes
-        outputs = tuple("output" if each == name else each for each in last.outputs)
+        outputs = tuple(output if each == name else each for each in last.outputs)
         self.nodes = [*rest, Node(last.operator, last.inputs, outputs, last.attributes, last.name)]
 
     def call(self, operator: str, *inputs: str | float | NumPyArray, **attributes: Any) -> str:
@@ -148,9 +168,10 @@ class _Writer:
 
     def _graph(self, graph: Graph, x: str) -> str:
         """The nodes of a graph, with the names of its values made its own."""
-        renamed = {graph.inputs[0].name: x}
-        if len(graph.inputs) > 1 or "float" not in (graph.inputs[0].dtype or "float"):
-            raise FormatError("a graph of several inputs, or of integers, is not written")
+        given = {value.name for value in graph.inputs if not value.is_floating or value is not graph.inputs[0]}
+        if not given <= self.inputs.keys():
+            raise FormatError(f"a graph that takes {', '.join(sorted(given))} is written where it is the first layer")
+        renamed = {graph.inputs[0].name: x} | {value.name: value.name for value in graph.inputs[1:]}
         several = len(graph.outputs) > 1
 
         def own(name: str) -> str:

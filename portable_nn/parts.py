@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._arrays import as_array, check_real, namespace
+from portable_nn._arrays import as_array, check_real, first_of, namespace
 from portable_nn._typing import Array, DType
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, PortableNNError, ShapeError
@@ -22,6 +22,7 @@ __all__ = [
     "given_by",
     "known",
     "named",
+    "no_samples",
     "taken_by",
 ]
 
@@ -46,6 +47,17 @@ def known(value: Value) -> Shape | None:
     """The shape of one sample of an input, None where not all of it is told."""
     lengths = tuple(n for n in value.shape or () if isinstance(n, int))
     return None if value.shape is None or len(lengths) < len(value.shape) else lengths
+
+
+def no_samples(inputs: Mapping[str, Value], shape: Shape | None, dtype: str) -> Any:
+    """An array, or a dict of them, of no samples that a network takes, in NumPy."""
+    none = {
+        name: np.zeros((0, *(known(value) or ())), dtype if value.is_floating else value.dtype)
+        for name, value in inputs.items()
+    }
+    if len(none) > 1:
+        return none
+    return first_of(none) if none else np.zeros((0, *((1,) if shape is None else shape)), dtype)
 
 
 def named(x: Any) -> dict[str, Array]:

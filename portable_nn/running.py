@@ -14,7 +14,7 @@ from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.layers import Shape, axes_before, check_input
 from portable_nn.network import Network
-from portable_nn.parts import check_names, known, named
+from portable_nn.parts import check_names, known, named, no_samples
 from portable_nn.placing import labels_of
 from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches, number_of_samples
@@ -169,11 +169,7 @@ def check_data(first: Any, net: Network) -> None:
 def nothing(net: Network, outputs: bool) -> Any:
     """Results of no samples."""
     if net.passes.outputs:
-        none = {
-            name: np.zeros((0, *(known(value) or ())), value.dtype or net.dtype)
-            for name, value in net.passes.inputs.items()
-        }
-        return net.to_numpy()(none or np.zeros((0, *(net.input_shape or (1,))), net.dtype))
+        return net.to_numpy()(no_samples(net.passes.inputs, net.input_shape, net.dtype))
     if not outputs:
         multilabel = net.task == "multilabel"
         return np.empty((0, *(net.output_shape or ())) if multilabel else 0, dtype=np.int64)

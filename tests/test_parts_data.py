@@ -375,3 +375,23 @@ def test_misuse_is_one_line(command, line, message):
     status, out, error = command(line)
     assert (status, out, len(error.splitlines())) == (2, "", 1)
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("net", "given"), [(TWO, GIVEN), (LABELS, GIVEN), (HEADS, GIVEN["x"]), (PLACES, GIVEN["place"])]
+)
+def test_written_as_onnx(files, net, given):
+    pytest.importorskip("onnx", reason='pip install "portable-nn[onnx]"')
+    runtime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    pnn.save(net, "net.onnx")
+    session = runtime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    theirs = session.run(None, given if isinstance(given, dict) else {names[0]: given})
+    ours, again = net(given), pnn.load("net.onnx")(given)
+    if not isinstance(ours, dict):
+        ours, again = {"output": ours}, {"output": again}
+    assert [value.name for value in session.get_outputs()] == list(ours) == list(again)
+    for name, array in zip(ours, theirs, strict=True):
+        assert array.dtype == ours[name].dtype == again[name].dtype
+        np.testing.assert_allclose(ours[name], array, atol=1e-6)
+        np.testing.assert_allclose(again[name], array, atol=1e-6)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from portable_nn.errors import FormatError, NetworkError
+from portable_nn.exporting import PRODUCER
 from portable_nn.formats.onnx_graph import Body, cleared, pruned
 from portable_nn.formats.onnx_labels import labelled
 from portable_nn.formats.onnx_layers import layers_of
@@ -50,7 +51,9 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
         if (version := model.opsets.get("", OLDEST)) < OLDEST:
             raise NetworkError(f"it is of opset {version}: those from {OLDEST} on are read, export it anew")
         with np.errstate(all="ignore"):  # what is nan then, a layer refuses
-            body, classes, task = labelled(cleared(model))
+            body, classes, task = cleared(model), None, None
+            if model.producer != PRODUCER:  # whose outputs are all what a network gives
+                body, classes, task = labelled(body)
             net = Network(layers_of(_rows(body, model.producer)), classes=classes, task=task)
         return net.described(**json.loads(model.metadata.get(MEANING, "{}")))
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:

@@ -5,7 +5,9 @@ import os
 from typing import Any
 
 from portable_nn.exporting import exported
+from portable_nn.layers import Graph
 from portable_nn.network import Network
+from portable_nn.parts import named, no_samples
 from portable_nn.writing import write
 
 __all__ = ["MEANING", "onnx_model", "write_onnx"]
@@ -68,10 +70,18 @@ def onnx_model(net: Network) -> Any:
     ['Mul', 'Gemm', 'Sigmoid', 'Gemm', 'Sigmoid', 'Gemm', 'Softmax']
     """
     net = net.to_numpy()
-    model = exported(net.layers, net.dtype)
+    model = exported(net.layers, net.dtype, inputs=net.passes.inputs, outputs=_dtypes(net))
     import onnx
 
     if given := net.meaning.given():
         onnx.helper.set_model_props(model, {MEANING: json.dumps(given)})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _dtypes(net: Network) -> list[Any] | None:
+    """The dtype of each output where a graph may give labels, which are integers."""
+    if not any(isinstance(layer, Graph) for layer in net.layers):
+        return None
+    found = named(net(no_samples(net.passes.inputs, net.input_shape, net.dtype)))
+    return [array.dtype for array in found.values()]
