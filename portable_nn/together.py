@@ -136,9 +136,8 @@ class Together:
         return any(writer.is_empty for writer in self._writers.values())
 
     def append(self, rows: dict[str, NumPyArray]) -> None:
-        """Write rows after those before, of each name as many; what one has already is left out."""
+        """Write rows after those before, of each name as many, which one that was ahead of the others has already."""
         for name, writer in self._writers.items():
-            there = writer.rows - self.rows
-            if there < len(rows[name]) or writer.is_empty:
-                writer.append(rows[name][there:])
+            if writer.rows == self.rows:
+                writer.append(rows[name])
         self.rows += len(next(iter(rows.values())))

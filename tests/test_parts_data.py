@@ -131,10 +131,10 @@ def test_what_does_not_fit(files, net, source, options, error, match):
 
 
 def test_samples_of_nothing_but_nan_in_one_input(files):
-    z = GIVEN["z"].copy()
-    z[3:5] = np.nan
+    x, z = GIVEN["x"].copy(), GIVEN["z"].copy()
+    x[3], z[3:5] = np.nan, np.nan
     with pytest.warns(InputWarning, match="nothing but nan in 2 of the samples"):
-        pnn.infer(LABELS, GIVEN | {"z": z}, batch_size=10)
+        pnn.infer(LABELS, GIVEN | {"x": x, "z": z}, batch_size=10)
 
 
 @pytest.mark.parametrize("out", ["results", "results.zarr"])
