@@ -136,7 +136,7 @@ class Together:
         return any(writer.is_empty for writer in self._writers.values())
 
     def append(self, rows: dict[str, NumPyArray]) -> None:
-        """Write rows after those before, of each name as many; one that is ahead of the others has them already."""
+        """Write rows after those before, of each name as many; one that is ahead has them already."""
         for name, writer in self._writers.items():
             if writer.rows == self.rows:
                 writer.append(rows[name])
