@@ -1,7 +1,7 @@
 """Keras's weights alone: HDF5 files of `model.save_weights`, which name layers and arrays and no more.
 
-What a layer is, the names of its arrays tell, or that of its group where they are numbered. What it adds to a
-variance, which activations there are, and the order of all are to be given.
+What a layer is, the names of its arrays tell; where they are numbered, that of its group, or their axes. What it
+adds to a variance, which activations there are, and the order of all are to be given.
 """
 
 import re
@@ -19,8 +19,7 @@ from portable_nn.readers.hdf5 import HDF5
 
 __all__ = ["weights_alone"]
 
-Paths: TypeAlias = dict[str, dict[str, str]]
-"""By layer and array, where it is in the file."""
+Arrays: TypeAlias = dict[str, NumPyArray]
 
 BATCH, DENSE, LAYER = "gamma beta moving_mean moving_variance", "kernel bias", "gamma beta"
 STATISTICS, SLOPE, SCALE = "mean variance count", "alpha", "scale"
@@ -34,6 +33,9 @@ NUMBERED = {
     "rms_normalization": (SCALE,),
 }
 """The arrays that a group of this name has, in order: as many as it has tell which."""
+
+BY_AXES = {(2, 1): DENSE, (1, 1, 1, 1): BATCH, (1, 1, 0): STATISTICS}
+"""Those of a group of another name, as an attribute of a class gives it, by how many axes they have."""
 
 EPSILON, EPSILON_RMS = 1e-3, 1e-6
 """What Keras's layers add to a variance, RMSNormalization to a mean square, unless they were told otherwise."""
@@ -72,11 +74,12 @@ def weights_alone(
         If a layer is of another kind, or more is to be given, or what is given does not fit.
     """
     found = _layers_of(file)
-    check_epsilon(epsilon, any(paths.keys().isdisjoint({"kernel", "alpha", "mean"}) for paths in found.values()))
-    dense: dict[str, NumPyArray] = {}
+    check_epsilon(
+        epsilon, any(arrays.keys().isdisjoint({"kernel", "alpha", "mean"}) for arrays in found.values())
+    )
+    dense: Arrays = {}
     others: dict[str, Layers] = {}
-    for name, paths in found.items():
-        arrays = {key: file.array(path) for key, path in paths.items() if key != "count"}
+    for name, arrays in found.items():
         if "kernel" in arrays:
             dense |= {f"{name}.{'weight' if key == 'kernel' else key}": array.T for key, array in arrays.items()}
         else:
@@ -99,10 +102,10 @@ def _entered(entry: str | Layer, others: Mapping[str, Layers]) -> tuple[str | La
     return others.get(entry, (entry,)) if isinstance(entry, str) else (entry,)
 
 
-def _layers_of(file: HDF5) -> Paths:
-    """Where the arrays of each layer are, by the names that Keras 2 gives them."""
-    named: Paths = {}
-    numbered: Paths = {}
+def _layers_of(file: HDF5) -> dict[str, Arrays]:
+    """The arrays of each layer, by the names that Keras 2 gives them."""
+    named: dict[str, Arrays] = {}
+    numbered: dict[str, Arrays] = {}
     for path in file.arrays(""):
         match path.removesuffix(":0").split("/"):
             case ["optimizer" | "optimizer_weights", *_] | [*_, "seed_generator", "vars", _]:
@@ -115,33 +118,33 @@ def _layers_of(file: HDF5) -> Paths:
                 raise _strange(path)
         if key in found:
             raise _strange(path)
-        found[key] = path
-    for layer, paths in numbered.items():
-        named[layer] = dict(_named(layer, paths))
-    for paths in named.values():
-        if not any(paths.keys() <= set(names.split()) for kinds in NUMBERED.values() for names in kinds):
-            raise _strange(next(iter(paths.values())))
-    return named
+        found[key] = file.array(path)
+    for layer, arrays in named.items():
+        if not any(arrays.keys() <= set(names.split()) for kinds in NUMBERED.values() for names in kinds):
+            raise _strange(layer)
+    return named | {layer: _named(layer, arrays) for layer, arrays in numbered.items()}
 
 
-def _named(layer: str, paths: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _named(layer: str, arrays: Arrays) -> Arrays:
     """The arrays of a layer by name instead of number."""
-    kinds = NUMBERED.get(re.sub(r"_\d+$", "", layer), ())
-    names = next((names.split() for names in kinds if len(names.split()) == len(paths)), [])
-    for i, path in enumerate(sorted(paths.values())):
-        if not names or str(i) not in paths:
-            raise _strange(path)
-        yield names[i], paths[str(i)]
+    ordered = [arrays[key] for key in sorted(arrays, key=lambda key: (len(key), key))]
+    kinds = NUMBERED.get(re.sub(r"_\d+$", "", layer))
+    if kinds is None:
+        kinds = (BY_AXES.get(tuple(array.ndim for array in ordered), ""),)
+    names = next((names.split() for names in kinds if len(names.split()) == len(ordered)), [])
+    if not names:
+        raise _strange(layer)
+    return dict(zip(names, ordered, strict=True))
 
 
-def _strange(path: str) -> NetworkError:
+def _strange(name: str) -> NetworkError:
     return NetworkError(
-        f"it holds weights alone, {path!r:.100} among them, which does not tell what it belongs to: save the "
-        "whole model with model.save('model.keras')"
+        f"it holds weights alone, and those of {name!r:.100} do not tell what they belong to: save the whole "
+        "model with model.save('model.keras')"
     )
 
 
-def _other(name: str, arrays: dict[str, NumPyArray], epsilon: float | None) -> Iterator[Layer]:
+def _other(name: str, arrays: Arrays, epsilon: float | None) -> Iterator[Layer]:
     """A layer that is no Dense."""
     usual = EPSILON if epsilon is None else epsilon
     try:

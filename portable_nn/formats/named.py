@@ -138,8 +138,15 @@ def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) 
             "is wanted alone, or what runs one after the other as sklearn.pipeline.make_pipeline(scaler, model)"
         )
     if not isinstance(content, dict):
-        raise FormatError(f"{path} holds a {class_and_fields(content)[0]:.100}, no network (nothing was run)")
+        came = class_and_fields(content)[0]
+        raise FormatError(f"{path} holds a {came:.100}, no network (nothing was run){_remedy(content)}")
     return named_network(content, path, budget=budget, **given)
+
+
+def _remedy(thing: object) -> str:
+    """How to save what is PyTorch's, which pickle alone has written."""
+    of_torch = class_and_fields(thing)[0].startswith("torch.")
+    return "; save it as PyTorch does: torch.save(model.state_dict(), 'model.pt')" if of_torch else ""
 
 
 def named_network(
@@ -286,10 +293,8 @@ def _flat(arrays: Mapping[str, Any], source: object) -> Iterator[tuple[str, NumP
             items = {f"{name.strip('_')}_{i}": item for i, item in enumerate(value)}
         for key, item in items.items():
             if not isinstance(item, np.ndarray) or item.dtype.kind not in "biuf":
-                came = class_and_fields(item)[0]
-                raise FormatError(
-                    f"{source}: {key:.80} is no array of real numbers: {came:.100} (nothing was run)"
-                )
+                came = f"{class_and_fields(item)[0]:.100} (nothing was run){_remedy(item)}"
+                raise FormatError(f"{source}: {key:.80} is no array of real numbers: {came}")
             yield key, item
 
 

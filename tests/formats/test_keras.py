@@ -599,8 +599,21 @@ def test_weights_alone_that_do_not_tell_what_they_are(tmp_path, name):
     with h5py.File(tmp_path / "model.weights.h5", "w") as file:
         for i in range(3 if name.startswith("batch") else 1):
             file[f"layers/{name}/vars/{i}"] = np.ones(3)
-    with pytest.raises(pnn.FormatError, match=rf"'layers/{name}/vars/0' among them.* save the whole model"):
+    with pytest.raises(pnn.FormatError, match=f"those of '{name}' do not tell .* save the whole model"):
         pnn.load(tmp_path / "model.weights.h5", layers=[name])
+
+
+def test_weights_of_a_class_of_ones_own(of_all_kinds, tmp_path):
+    """Keras names them after its attributes, and their axes tell what they are."""
+    (new, _), x, _ = of_all_kinds
+    attributes = {"norm": "normalization", "first": "dense", "batch": "batch_normalization", "last": "dense_1"}
+    with h5py.File(new) as file, h5py.File(tmp_path / "own.weights.h5", "w") as own:
+        for attribute, name in attributes.items():
+            for number, array in file[f"layers/{name}/vars"].items():
+                own[f"{attribute}/vars/{number}"] = array[()]
+    found = pnn.load(tmp_path / "own.weights.h5", layers=["norm", "first", "batch", "relu", "last"])
+    wanted = pnn.load(new, layers=OF_ALL_KINDS)[: len(found)]
+    np.testing.assert_array_equal(found(x), wanted(x))
 
 
 def test_an_epsilon_that_nothing_takes(made, tmp_path):

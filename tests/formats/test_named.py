@@ -17,6 +17,7 @@ import portable_nn as pnn
 from portable_nn.formats.book import book_network
 from portable_nn.formats.named import named_network
 from portable_nn.readers.npz import read_members
+from portable_nn.readers.records import Record
 
 pytest.importorskip("joblib", reason="the oracle: pip install scikit-learn")
 pytest.importorskip("sklearn", reason="the oracle: pip install scikit-learn")
@@ -238,6 +239,7 @@ def test_what_is_given_comes_before_the_book():
         ({"W1": np.eye(2), "W01": np.eye(2)}, GIVEN, "W1, W01: name them"),
         ({"W1": np.array(["x"])}, GIVEN, "W1 is no array of real numbers: numpy.ndarray"),
         ({"W1": np.eye(2) * 1j}, GIVEN, "W1 is no array of real numbers"),
+        ({"W1": Record("torch._utils._rebuild_tensor_v2", ())}, GIVEN, r"save it as PyTorch does: torch\.save"),
         ({"W1": 3}, GIVEN, "W1 is no array of real numbers: builtins.int"),
         ({"coefs": [np.eye(2), "x"], "intercepts": []}, GIVEN, "coefs_1 is no array .*: builtins.str"),
         ({1: np.eye(2)}, GIVEN, "a dict whose keys are not all names"),
