@@ -49,9 +49,10 @@ class Network:
         What outputs mean where the last activation does not tell: logits or values of a linear last layer; or
         several sigmoids that exclude one another or do not.
     input_range : (float, float), optional
-        The values that features come in, from the smallest to the largest: others get an `InputWarning`.
+        The values that features come in, from the smallest to the largest: others get an `InputWarning`, the
+        first time that arrays of a library, device and dtype come.
     input_dtype : str, optional
-        The dtype that inputs come in, such as ``"uint8"``.
+        The dtype that inputs come in, such as ``"uint8"``. It is for people and casts nothing.
     backend : Backend, optional
         Take arrays of this library and device alone; `to` names it by a spec.
     compiled : bool
