@@ -21,7 +21,7 @@ from benchmarks.networks import BATCHES, NETWORKS
 from benchmarks.profiles import profile_figures, profiles
 from benchmarks.racing import FULL, QUICK, Effort
 from benchmarks.ratios import goal_figures
-from benchmarks.report import absentees, results, suite_absentees
+from benchmarks.report import absentees, results, suite_absentees, with_cluster
 from benchmarks.tables import figures_table, race_tables, ratios_table
 from benchmarks.targets import misses, suite_figures, suite_ratios
 
@@ -59,6 +59,15 @@ def parser() -> argparse.ArgumentParser:
                 nargs="+",
                 type=Path,
                 help="what peers, networks, scale and cluster wrote with --json",
+            )
+        if name == "cluster":
+            command.add_argument(
+                "--write",
+                type=Path,
+                metavar="FILE",
+                nargs="?",
+                const=RESULTS,
+                help="put it into RESULTS.md",
             )
         if name == "peers":
             command.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios (.png, .svg)")
@@ -132,6 +141,8 @@ def run_cluster(options: argparse.Namespace) -> None:
     found = measured_cluster(cluster.QUICK if options.quick else cluster.FULL)
     figures_table("Cluster", cluster.figures(found["results"])).print()
     write_json(options.json, found)
+    if options.write:
+        options.write.write_text(with_cluster(options.write.read_text(), found))
 
 
 def run_gpu(_: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from benchmarks.suite import Suite
 from benchmarks.tables import AMOUNTS, Table, figures_table, race_tables, ratios_table, shortfall_table
 from benchmarks.targets import suite_figures, suite_ratios
 
-__all__ = ["absentees", "results", "suite_absentees"]
+__all__ = ["absentees", "results", "suite_absentees", "with_cluster"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
@@ -123,10 +123,24 @@ def results(
         *races,
         *(["### Not in the races", "\n".join(absent)] if absent else []),
         f"## Scale\n\n{figures_table('Scale', by_scale).markdown()}\n\n{MEMORY}",
-        f"## Cluster\n\n{figures_table('Cluster', on_cluster).markdown()}\n\n{CLUSTER}",
+        _cluster(clustered),
         f"## GPU\n\n{figures_table('GPU', gpu).markdown() if gpu else NO_DEVICE}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def with_cluster(text: str, clustered: dict[str, Any]) -> str:
+    """The file again with that section alone written anew, which says on what machine it was measured."""
+    machine = _environment(clustered["environment"]).markdown()
+    section = f"{_cluster(clustered)}\n\n{machine}\n\n"
+    before, _, after = text.partition("## GPU\n")
+    before, _, _ = before.partition("## Cluster\n")
+    return f"{before}{section}## GPU\n{after}"
+
+
+def _cluster(found: dict[str, Any]) -> str:
+    table = figures_table("Cluster", cluster.figures(found["results"])).markdown()
+    return f"## Cluster\n\n{table}\n\n{CLUSTER}"
 
 
 def _profiled(profiles: Sequence[dict[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from benchmarks.peers import race
 from benchmarks.processes import Worker
 from benchmarks.profiles import profile_figures, profiles
 from benchmarks.racing import QUICK, Effort
-from benchmarks.report import results, suite_absentees
+from benchmarks.report import results, suite_absentees, with_cluster
 from benchmarks.steps import blocks_through
 from benchmarks.tables import ratios_table
 from benchmarks.targets import PAIRS, misses, suite_figures, suite_ratios
@@ -55,9 +55,11 @@ def scale(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    path = tmp_path_factory.mktemp("cluster") / "cluster.json"
-    printed = run("cluster", "--quick", "--json", str(path))
-    return printed, json.loads(path.read_text())
+    folder = tmp_path_factory.mktemp("cluster")
+    path, report = folder / "cluster.json", folder / "RESULTS.md"
+    report.write_text("# Results\n\n## Scale\n\nslow\n\n## GPU\n\nnone\n")
+    printed = run("cluster", "--quick", "--json", str(path), "--write", str(report))
+    return printed, json.loads(path.read_text()), report.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,17 @@ def test_the_report_has_all_sections(peers, networks, scale, cluster):
         len({line.count("|") for line in text.split("## Goals")[1].split("![")[0].splitlines() if "|" in line})
         == 1
     )
+
+
+def test_the_cluster_is_written_into_a_report_that_is_there(cluster):
+    printed, found, text = cluster
+    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Scale", "## Cluster", "## GPU"]
+    assert "two workers / one, wall" in printed
+    assert "| two workers / one, wall |" in text
+    assert text.count(found["environment"]["date"]) == 1
+    assert text.startswith("# Results\n\n## Scale\n\nslow\n\n## Cluster\n\n")
+    assert text.endswith("\n\n## GPU\n\nnone\n")
+    assert with_cluster(text, found) == text
 
 
 def entries_of(**seconds):
