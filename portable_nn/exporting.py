@@ -170,7 +170,9 @@ class _Writer:
         """The nodes of a graph, with the names of its values made its own."""
         given = {value.name for value in graph.inputs if not value.is_floating or value is not graph.inputs[0]}
         if not given <= self.inputs.keys():
-            raise FormatError(f"a graph that takes {', '.join(sorted(given))} is written where it is the first layer")
+            raise FormatError(
+                f"a graph that takes {', '.join(sorted(given))} is written where it is the first layer"
+            )
         renamed = {graph.inputs[0].name: x} | {value.name: value.name for value in graph.inputs[1:]}
         several = len(graph.outputs) > 1
 

@@ -80,6 +80,8 @@ class Part:
     @classmethod
     def of(cls, path: str | os.PathLike[str], choice: Choice = DEFAULT) -> Self:
         """What there is at a path."""
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise FormatError(f"{path} is no regular file, and data are opened again and again: copy them to one")
         array = _open(os.path.realpath(path), choice)
         if len(array.shape) < 1:
             raise ShapeError(f"{path} holds one number: data have samples along their first axis")

@@ -11,6 +11,7 @@ import pytest
 from clusters import Cluster
 
 import portable_nn as pnn
+from portable_nn.layers import Graph, Node, Value
 from portable_nn.threads import ONE_THREAD
 
 THREADS, CALLS = 64, 3
@@ -53,6 +54,47 @@ def test_one_network_in_64_threads(images, expected, spec):
         for i, labels in enumerate(found):
             for again in labels:
                 np.testing.assert_array_equal(again, expected[20 * i : 20 * i + 20])
+
+
+RNG = np.random.default_rng(64)
+GRAPHS = {
+    "branches": (
+        [
+            Node("Gemm", ("x", "a", "b"), ("h",)),
+            Node("Tanh", ("h",), ("t",)),
+            Node("Gemm", ("x", "c", "b"), ("s",)),
+            Node("Sub", ("t", "s"), ("y",)),
+        ],
+        [Value("x", "float32", (6,))],
+    ),
+    "a dict of inputs": (
+        [Node("MatMul", ("x", "a"), ("h",)), Node("Mul", ("h", "w"), ("y",))],
+        [Value("x", "float32", (6,)), Value("w", "float32", (6,))],
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", ["numpy", "torch", "jax", "dask"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_one_graph_in_64_threads(name, spec):
+    pytest.importorskip(pnn.backends.BACKENDS[spec].package)
+    nodes, inputs = GRAPHS[name]
+    if spec == "dask" and len(inputs) > 1:
+        pytest.skip("blocks of several arrays are not computed together")
+    a, b, c = (RNG.normal(size=shape).astype(np.float32) for shape in ((6, 6), 6, (6, 6)))
+    constants = {"a": a, "b": b, "c": c} if name == "branches" else {"a": a}
+    net, backend = pnn.Network([Graph(nodes, inputs, ["y"], {"": 20}, **constants)]), pnn.backends.get(spec)
+    given = RNG.normal(size=(THREADS, len(inputs), 20, 6)).astype(np.float32)
+    x = given[:, 0].astype(np.float64)
+    wanted = np.tanh(x @ a + b) - (x @ c + b) if name == "branches" else x @ a * given[:, 1]
+    parts = [
+        {value.name: backend.place(array) for value, array in zip(inputs, row, strict=True)} for row in given
+    ]
+    batches = parts if len(inputs) > 1 else [part["x"] for part in parts]
+    found = in_threads(lambda i: backend.to_numpy(net(batches[i])))
+    for i, outputs in enumerate(found):
+        for again in outputs:
+            np.testing.assert_allclose(again, wanted[i], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", ["numpy", "torch", "dask"])

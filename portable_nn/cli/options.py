@@ -160,13 +160,13 @@ def check_outputs(
     files : collection of str
         What is to be in outputs that are folders.
     """
-    inputs, seen = tuple(inputs), set[Path]()
+    inputs, seen = tuple(inputs), set[str]()
     for file in filter(None, outputs):
         if not file.absolute().parent.is_dir():
             raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}")
-        if file.resolve() in seen:
+        if os.path.realpath(file) in seen:  # which takes a link to itself as it is
             raise typer.BadParameter(f"{file} is to be written twice: name another file")
-        seen.add(file.resolve())
+        seen.add(os.path.realpath(file))
         check_output(file, *inputs, overwrite=force, files=files)
 
 
