@@ -17,7 +17,7 @@ def f(*shape):
 
 
 def graph(nodes, outputs=("y",), opset=20, **constants):
-    constants = {"w": f(N, N) / 2, "b": f(N), "v": f(N, N) / 2, "c": f(N)} | constants
+    constants = {"w": f(N, N) / 2, "b": f(N), "v": f(N, N) / 2, "c": f(N), "u": f(N, 1), "d": f(1)} | constants
     return Graph(nodes, [Value("x", "float32", (N,))], outputs, {"": opset}, **constants)
 
 
@@ -54,6 +54,11 @@ GRAPHS = {
     "two products added": [gemm("x", "h"), gemm("x", "g", "v", "c"), Node("Add", ("h", "g"), ("y",))],
     "a constant added": [gemm("x", "h"), Node("Add", ("h", "c"), ("s",)), Node("Relu", ("s",), ("y",))],
     "one number added": [gemm("x", "h"), Node("Add", ("h", "k"), ("s",)), Node("Relu", ("s",), ("y",))],
+    "a wider one added": [
+        gemm("x", "h", "u", "d"),
+        Node("Add", ("x", "h"), ("s",)),
+        Node("Relu", ("s",), ("y",)),
+    ],
     "activations in a row": [
         gemm("x", "h"),
         Node("Relu", ("h",), ("r",)),

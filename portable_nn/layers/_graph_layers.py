@@ -39,7 +39,6 @@ def with_layers(
     """The steps with each product of constants, what is added to it and the activation after it as one."""
     done: list[Bound] = []
     dense: dict[str, Dense] = {}  # by the name of what it makes
-    casts = any("Cast" in step.step.node.operator for step in steps)
     for step in steps:
         node, before = step.step.node, done[-1] if done else step
         name = _activation(step)
@@ -53,7 +52,7 @@ def with_layers(
         elif before.outputs[0] in dense and name and _reads_alone(before, step):
             layer = dense[before.outputs[0]].with_activation(name)
             done[-1] = _joined(before, step, prepared(layer, is_sum=len(before.inputs) > 1))
-        elif name and not (casts or step.is_special or step.step.on_host):
+        elif name and not (step.is_special or step.step.on_host):
             is_new = _reads_alone(before, step) and _is_new(before)
             done.append(step._replace(call=prepared(Activation("identity").with_name(name), is_new=is_new)))
         else:
