@@ -20,7 +20,10 @@ from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normal
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
 
-__all__ = ["ELEMENTWISE", "is_module", "is_stock", "made", "module_layers", "stock_layers", "unwrapped"]
+__all__ = [
+    "ALONG_AN_AXIS", "ELEMENTWISE", "fetched", "is_module", "is_stock", "made", "module_layers", "stock_layers",
+    "unwrapped",
+]  # fmt: skip
 
 MAX_MODULES = 10_000
 LARGEST = 1e300  # of a number that describes a module
@@ -121,7 +124,6 @@ def stock_layers(path: str, module: Any, axes: int) -> Layers:
     Parameters
     ----------
     path : str
-        Its name in messages.
     module : torch.nn.Module
     axes : int
         Of one sample that it takes.
@@ -232,10 +234,8 @@ def _walk(root: Any) -> Iterator[tuple[str, str, Attributes]]:
 
 def _opened(path: str, module: Any) -> tuple[str, Attributes]:
     """The full name of a module's class, and its attributes, of a live one or of the record of one."""
-    if isinstance(module, Record):
-        name, attributes = module.name, module.state
-    else:
-        name, attributes = _name(module), getattr(module, "__dict__", None)
+    name = module.name if isinstance(module, Record) else _name(module)
+    attributes = module.state if isinstance(module, Record) else getattr(module, "__dict__", None)
     parts = ("_modules", "_parameters", "_buffers")
     if not isinstance(attributes, dict) or not all(isinstance(attributes.get(part), dict) for part in parts):
         if name == COMPILED:
@@ -281,7 +281,7 @@ def _arrays(path: str, attributes: Attributes, budget: Budget | None) -> dict[st
             budget.spend_on(value)
             arrays[name] = value
         elif budget is None and hasattr(value, "detach"):
-            arrays[name] = _fetched(f"{path}.{name}", value)
+            arrays[name] = fetched(f"{path}.{name}", value)
         else:
             raise NetworkError(
                 f"{path}.{name} is {described(value)}, no tensor of a dtype that NumPy has: cast it with "
@@ -290,8 +290,8 @@ def _arrays(path: str, attributes: Attributes, budget: Budget | None) -> dict[st
     return arrays
 
 
-def _fetched(name: str, tensor: Any) -> Array:
-    """A tensor in NumPy, bfloat16 in float32."""
+def fetched(name: str, tensor: Any) -> Array:
+    """A tensor in NumPy, bfloat16 in float32; a `NetworkError` of its name where it cannot be."""
     try:
         tensor = tensor.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

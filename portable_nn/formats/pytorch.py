@@ -135,6 +135,8 @@ def from_torch(module: Any, *, sample_shape: Shape | Mapping[str, Shape] | None 
     """
     if not is_module(module):
         raise InputError(f"from_torch takes a torch.nn.Module, got {type(module).__name__}")
+    if type(module).__module__.partition(".")[0] == "keras":
+        raise InputError("it is a model of Keras's: call from_keras(model)")
     if not is_stock(module):
         return traced_network(module, sample_shape)
     if isinstance(sample_shape, Mapping):

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portable_nn._typing import ActivationName, NumPyArray
-from portable_nn.errors import NetworkError
-from portable_nn.formats.modules import ALONG_AN_AXIS, ELEMENTWISE, made
+from portable_nn.errors import NetworkError, PortableNNError
+from portable_nn.formats.modules import ALONG_AN_AXIS, ELEMENTWISE, fetched, made
 from portable_nn.formats.onnx_nodes import Nodes
 from portable_nn.layers import Activation, Dense, Layer, Shape
 from portable_nn.nodes import as_nodes
@@ -73,8 +73,7 @@ class Traced:
         value = self.known(argument)
         if argument in self.named or not hasattr(value, "detach"):
             raise NetworkError(f"it takes {str(argument)[:40]}, where an array was to be that depends on no data")
-        tensor = value.detach().cpu()
-        array: NumPyArray = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+        array: NumPyArray = fetched(str(argument), value)
         return array if array.dtype.kind == "f" else array.astype(np.float32)
 
     def known(self, argument: Any) -> Any:
@@ -150,7 +149,9 @@ def called(at: Traced, target: Any, arguments: tuple[Any, ...], options: dict[st
     first = [told.pop(key) for key in ("input", "self") if key in told]
     try:
         return call(at, *first, *arguments, **told)
-    except TypeError as error:
+    except PortableNNError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # of other arguments than are read
         raise NetworkError(f"what it is given is not read: {error}") from error
 
 

@@ -115,6 +115,8 @@ def _graph(module: Any) -> Any:
     """The traced module; arguments with defaults keep these."""
     from torch.fx import GraphModule, Tracer
 
+    if "torch.jit" in type(module).__module__:
+        raise NetworkError(f"it is a module of TorchScript, whose forward is no code of Python: {EXPORT}")
     parameters = inspect.signature(module.forward).parameters.values()
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
         raise NetworkError(f"its forward takes any number of arguments, and inputs need names: {EXPORT}")
@@ -226,6 +228,10 @@ def _body(
             _make(graph, node, at, alike)
         elif not alike:
             del at.values[node]
+    if any(isinstance(node, dict | tuple | list) for node in outputs.values()):
+        raise NetworkError(
+            f"its outputs are dicts or tuples of more such: let it give one dict of arrays, or {EXPORT}"
+        )
     wanted = {name: at.name(node) for name, node in outputs.items()}
     return at.nodes.body([Value(name, "", (None, *shape)) for name, shape in shapes.items()], wanted)
 
@@ -252,7 +258,10 @@ def _make(graph: Any, node: Any, at: Traced, alike: bool) -> None:
 
 
 def _of_module(at: Traced, node: Any, module: Any) -> Made:
-    (x,) = node.args
+    given = [*node.args, *node.kwargs.values()]
+    if len(given) != 1:
+        raise NetworkError(f"it is given {len(given)} arguments, and takes one")
+    x = given[0]
     if type(module).__name__ in ("Flatten", "Unflatten"):
         return called(at, "flatten", (x,), {})
     return at.layers(x, stock_layers(node.target, module, len(at.shape(x))))

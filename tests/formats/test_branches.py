@@ -73,6 +73,26 @@ def test_random_modules_of_torch(tmp_path_factory, recipe):
         assert far(each(alone(samples(recipe))), wanted) < 1e-10
 
 
+@given(recipe=recipes(inputs=1))
+@DRAWN
+def test_written_as_onnx(tmp_path_factory, recipe):
+    pytest.importorskip("onnx", reason="pip install onnx")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    _, wanted = of_torch(recipe)
+    net = pnn.from_torch(
+        in_torch(recipe).float(), sample_shape=(recipe[0][0],)
+    )  # ONNX Runtime has no Erf of float64
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    pnn.save(net, path)
+    session = onnxruntime.InferenceSession(path)
+    (given_name,) = (value.name for value in session.get_inputs())
+    x = samples(recipe)["a"].astype(np.float32)
+    made = session.run(None, {given_name: x})
+    made = dict(zip([value.name for value in session.get_outputs()], made, strict=True))
+    for found in (made if isinstance(wanted, dict) else alone(made), pnn.load(path)(x)):
+        assert far(found, wanted) < 1e-4
+
+
 @given(recipe=recipes())
 @settings(DRAWN, max_examples=3, derandomize=True)
 def test_on_every_backend(backend, dtype, recipe):

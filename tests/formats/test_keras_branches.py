@@ -1,12 +1,18 @@
 """Keras's Functional models that branch, one way of branching after the other; Keras is the oracle."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import portable_nn as pnn
 from portable_nn.errors import FormatError, NetworkError
+from portable_nn.formats.keras_branches import branched
+from portable_nn.formats.keras_config import read_model
+from portable_nn.formats.onnx_layers import layers_of
 from portable_nn.layers import Graph
 
 RNG = np.random.default_rng(0)
@@ -197,6 +203,33 @@ def test_what_is_refused(tmp_path, layers, match):
     path = written(tmp_path / "model.h5", functional(layers, [["a", 0, 0], ["b", 0, 0]], LAST))
     with pytest.raises(FormatError, match=match):
         pnn.load(path)
+
+
+LEAVES = (None, True, -1, 0, 1, 3, 10**30, 0.5, "", "a", "y", "Dense", [], {}, ["a", 0, 0], [[["a", 0, 0]]])
+
+
+def places(value, path=()):
+    """The paths of all that is in a config."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        yield from places(each, (*path, key))
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_configs_that_are_changed_raise_only_errors_of_this_package(data):
+    joined = node("Concatenate", "c", BOTH, axis=-1)
+    config = functional([*START, joined, node("Add", "y", [["c", 0, 0, {}], ["c", 0, 0, {}]])], BOTH, LAST)
+    config = json.loads(json.dumps(config))
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from([path for path in places(config) if path]))
+        within = config
+        for key in path[:-1]:
+            within = within[key]
+        within[path[-1]] = data.draw(st.sampled_from(LEAVES))
+    with suppress(NetworkError):
+        layers_of(branched(read_model(config), lambda node, shape: []))
 
 
 def test_concatenations_that_double_take_no_memory(tmp_path):

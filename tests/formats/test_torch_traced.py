@@ -259,6 +259,45 @@ def test_modules_that_are_refused():
         from_torch(nn.Linear(2, 2), sample_shape={"x": (2,)})
 
 
+class Paired(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both, self.lazy = nn.Bilinear(6, 6, 2), nn.LazyLinear(2)
+
+    def forward(self, x):
+        return self.both(x, x) + self.lazy(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: torch.jit.trace(of(FUNCTIONS["operators"]), torch.as_tensor(X)), "TorchScript"),
+        (lambda: of(lambda m, h, x: ({"y": h}, x)), "its outputs are dicts or tuples of more such"),
+        (lambda: of(lambda m, h, x: {"y": h, "z": m.scale}), "takes scale, which has no one part"),
+        (lambda: of(FUNCTIONS["operators"]).to("meta"), "first.weight cannot be fetched"),
+        (Paired, "give the shape of one sample|its forward does not take"),
+    ],
+)
+def test_other_modules_that_are_refused(make, match):
+    with pytest.raises(NetworkError, match=match):
+        from_torch(make())
+
+
+def test_modules_take_one_value():
+    module = Paired()
+    module.lazy = nn.Linear(6, 2)
+    with pytest.raises(NetworkError, match="node 'both', which calls both: it is given 2 arguments"):
+        from_torch(module)
+
+
+def test_arguments_by_name():
+    module = of(lambda m, h, x: torch.add(input=m.first(input=x), other=h))
+    with torch.no_grad():
+        wanted = module(torch.as_tensor(X)).numpy()
+    np.testing.assert_allclose(from_torch(module)(X), wanted, rtol=1e-9)
+
+
 def test_what_wraps_a_module():
     module = of(FUNCTIONS["operators"])
     with torch.no_grad():
