@@ -55,6 +55,8 @@ def layers_of(body: Body) -> Layers:
         head = head if _fit(head, _fixed(only.shape)) else ()
         inputs = (Value(end, only.dtype, shape),) if head else inputs
     rest = _from(body, inputs)
+    if not rest.nodes:
+        raise NetworkError("it gives nothing but its inputs")
     shapes = _graph(rest).shapes
     tail = _tail(rest, shapes)
     if tail is None:

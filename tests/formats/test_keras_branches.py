@@ -251,6 +251,12 @@ def test_models_that_double_end(tmp_path):
         pnn.load(written(tmp_path / "model.h5", inner))
 
 
+def test_inputs_alone_are_no_network(tmp_path):
+    path = written(tmp_path / "model.h5", functional(START, [["a", 0, 0], ["b", 0, 0]], [["a", 0, 0]]))
+    with pytest.raises(FormatError, match="nothing but its inputs"):
+        pnn.load(path)
+
+
 def test_live_models_that_are_refused(keras):
     a = keras.Input((3,), name="a")
     with pytest.raises(NetworkError, match="a Cumsum, which has no counterpart"):
