@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -227,7 +228,7 @@ def test_configs_that_are_changed_raise_only_errors_of_this_package(data):
         within = config
         for key in path[:-1]:
             within = within[key]
-        within[path[-1]] = data.draw(st.sampled_from(LEAVES))
+        within[path[-1]] = deepcopy(data.draw(st.sampled_from(LEAVES)))
     with suppress(NetworkError):
         layers_of(branched(read_model(config), lambda node, shape: []))
 
