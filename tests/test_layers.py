@@ -1,6 +1,7 @@
 """The layers: what they refuse, what they keep, and their forward pass on every backend."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -105,10 +106,11 @@ def test_normalize_is_that_of_pytorch(backend, dtype, given, epsilon, centred):
             wanted = torch.nn.functional.layer_norm(exact, (3,), scale, offset, epsilon)
         else:
             wanted = torch.nn.functional.rms_norm(exact, (3,), scale, epsilon) + (0 if offset is None else offset)
-        outputs = net(x)
-        check_beside(outputs, x, x.dtype, shape)
-        found = backend.to_numpy(outputs).astype(np.float64)
-        np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        layer = net.layers[0].map(lambda array: placed(backend, array, dtype))
+        for outputs in (net(x), backend.entered(partial(layer, xp=backend.xp))(x)):
+            check_beside(outputs, x, x.dtype, shape)
+            found = backend.to_numpy(outputs).astype(np.float64)
+            np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(16.0, 2.0), (-16.0, 2.0), (0.0, 1e-3), (-8.0, -1.0)])
@@ -137,6 +139,14 @@ def test_standardising_keeps_the_dtype():
     assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float32)}
     (layer,) = standardized(np.array([1, 2]), np.float32([2, 4]))
     assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float64)}
+
+
+def test_glu_halves_the_last_axis_of_a_sample():
+    for shape in ((6,), (5, 6), (2, 5, 6)):
+        wanted = pnn.activations.glu(np.ones(shape)).shape
+        assert pnn.Activation("glu").output_shape(shape) == (*shape[:-1], 3) == wanted
+    with pytest.raises(pnn.NetworkError, match="one half of the values by the other, got 5 values"):
+        pnn.Activation("glu").output_shape((6, 5))
 
 
 def test_limits_may_be_infinite():

@@ -49,6 +49,15 @@ def test_outputs_that_exclude_none_have_a_label_each(backend):
     assert pnn.infer(net, np.empty((0, 3))).shape == (0, 3)
 
 
+def test_one_output_that_excludes_none_has_a_label_too():
+    layers = [pnn.Dense(np.eye(3)[:, :1], None, "sigmoid")]
+    net = pnn.Network(layers, task="multilabel", classes=["a"])
+    np.testing.assert_array_equal(net.predict(LOGITS - 1), LOGITS[:, :1] >= 1)
+    for classes in ([1], [0]):
+        with pytest.raises(pnn.NetworkError, match="multilabel names its outputs: give classes as strings"):
+            pnn.Network(layers, task="multilabel", classes=classes)
+
+
 @pytest.mark.parametrize(
     ("layers", "given", "task"),
     [
