@@ -62,6 +62,7 @@ def test_parity_of_finite_outputs():
     assert found.max_abs_error == error.max()
     assert found.max_rel_error == (error / SEVERAL).max()
     assert found.non_finite == 0
+    assert parity(SEVERAL, SEVERAL).max_rel_error == 0
     assert found.error_quantiles[:100:50] == tuple(np.sort(error.max(axis=1))[:100:50])  # of 101 samples
     assert found.error_quantiles[100] == error.max()
     for atol, rtol in ((0.0, 0.0), (1e-3, 0.0), (5e-3, 0.0), (0.0, 0.1), (0.0, 1e4), (1e-3, 1e4), (4e-3, 1e-2)):
