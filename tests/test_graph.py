@@ -233,3 +233,18 @@ def test_inputs_on_two_devices_are_refused(array_api_strict, parts):
         PlacementError, match="inputs are on array_api_strict:device1 and array_api_strict:device2"
     ):
         parts({"x": array_api_strict.asarray(X, device=x), "i": array_api_strict.asarray(PLACES, device=i)})
+
+
+def test_indices_from_the_end_of_any_axis(backend):
+    if not backend.has_labels():
+        pytest.skip("indices are integers that the device has not")
+    values, indices = f(4, 3, 2), np.array([[[-1, 0], [-3, 2]], [[1, -1], [-2, -1]]] * 2)
+    for axis in (1, -2):
+        gather = Graph(
+            [Node("GatherElements", ("x", "i"), ("y",), {"axis": axis})],
+            [Value("x", "float32", (3, 2)), Value("i", "int64", (2, 2))],
+            ["y"],
+            {"": 20},
+        )
+        found = pnn.Network([gather])({"x": backend.place(values), "i": backend.place(indices)})
+        np.testing.assert_array_equal(backend.to_numpy(found), np.take_along_axis(values, indices, axis=1))
