@@ -44,6 +44,19 @@ def test_columns_go_by_their_names(tmp_path):
     assert table.labels.tolist() == ["eel, grey", "7", ""]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "content", "values"),
+    [
+        (["a", "b"], "1,2\n3,4\n", [[1, 2], [3, 4]]),
+        (["0", "1"], "1,0\n3,4\n", [[4, 3]]),
+        (["0", "1"], "1,0,label\n3,4,5\n", [[4, 3]]),
+        (["0", "1"], "1,2\n3,4\n", [[1, 2], [3, 4]]),
+    ],
+)
+def test_numbers_are_names_where_the_features_are_called_so(write, inputs, content, values):
+    np.testing.assert_array_equal(read_csv(write(content), inputs).values, values)
+
+
 def test_a_feature_may_be_named_label(write):
     table = read_csv(write("label,x\n1,2\n"), ["x", "label"])
     assert table.values.tolist() == [[2, 1]]
