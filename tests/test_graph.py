@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.special
+from array_api_compat import numpy as xp
 from helpers import EPSILON, check_place, placed
 
 import portable_nn as pnn
@@ -248,3 +250,47 @@ def test_indices_from_the_end_of_any_axis(backend):
         )
         found = pnn.Network([gather])({"x": backend.place(values), "i": backend.place(indices)})
         np.testing.assert_array_equal(backend.to_numpy(found), np.take_along_axis(values, indices, axis=1))
+
+
+AFTER = {
+    "Relu": ({}, lambda h: np.maximum(h, 0)),
+    "LeakyRelu": ({"alpha": 0.25}, lambda h: np.where(h < 0, h / 4, h)),
+    "LogSoftmax": ({"axis": -1}, lambda h: scipy.special.log_softmax(h, axis=-1)),
+}
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_what_follows_a_product_keeps_its_attributes(backend, name):
+    w, b, low, high = f(4, 3), f(3), np.float32(-0.75), np.float32(0.5)
+    attributes, oracle = AFTER[name]
+    nodes = [
+        Node("Gemm", ("x", "w", "b"), ("h",)),
+        Node(name, ("h",), ("a",), attributes),
+        Node("Clip", ("a", "low", "high"), ("y",)),
+    ]
+    limits = {"low": np.asarray(low), "high": np.asarray(high)}
+    graph = Graph(nodes, [Value("x", "float32", (4,))], ["y"], {"": 20}, w=w, b=b, **limits)
+    found = pnn.Network([graph])(backend.place(X))
+    wanted = np.clip(oracle(X.astype(float) @ w + b), low, high)
+    np.testing.assert_allclose(backend.to_numpy(found), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_product_and_the_activation_after_it_are_run_as_a_dense():
+    seen = []
+
+    def prepared(dense):
+        seen.append(dense.activation)
+        return lambda x: dense(x, xp)
+
+    graph = residual()
+    found = graph.bound(xp, prepared)(X)
+    assert seen == ["identity", "relu"]
+    w, b = (graph.constants[name].astype(float) for name in "wb")
+    np.testing.assert_allclose(found, (X + np.maximum(X @ w + b, 0))[:, [2, 0]], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_too_large_to_be_run_is_refused():
+    relu = [Node("Relu", ("x",), ("y",))]
+    assert Graph(relu, [Value("x", "float32", (2**14, 2**14))], ["y"], {"": 20}).shapes["y"] == (2**14, 2**14)
+    with pytest.raises(NetworkError, match=r"'x' of shape \(0, 16384, 16385\) for 0 samples is too large"):
+        Graph(relu, [Value("x", "float32", (2**14, 2**14 + 1))], ["y"], {"": 20})
