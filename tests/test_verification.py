@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import EPSILON, SMALLEST_NORMAL
 
 import portable_nn as pnn
+from portable_nn.verification import expected, samples_of
 
 RNG = np.random.default_rng(5)
 NET = pnn.Network(
@@ -141,6 +143,38 @@ def test_samples_of_ranges_without_ends_are_finite(tmp_path, ends):
     assert pnn.load(tmp_path / "net.safetensors").input_range == ends
     samples = safetensors.numpy.load_file(tmp_path / "net.safetensors")["samples.inputs"]
     assert np.all(np.isfinite(samples) & (ends[0] <= samples) & (samples <= ends[1]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-np.inf, 3.0), (-np.inf, -3.0), (-np.inf, 0.5), (3.0, np.inf), (-2.0, 5.0)]
+)
+def test_samples_lie_in_the_range_whose_ends_are_given(low, high):
+    found = samples_of(NET.layers, (6,), (low, high))
+    assert found.shape == (4, 6)
+    assert np.all((low <= found) & (found <= high))
+    assert len(np.unique(found)) == found.size
+    np.testing.assert_array_equal(found, found.astype(np.float32))
+
+
+def test_samples_are_such_as_the_first_layers_standardise():
+    mean, deviation = np.array([1e6, -3.0, 0.0]), np.array([0.5, 100.0, 1.0])
+    twice = pnn.Rescaling(np.ones(3), -mean), pnn.Rescaling(1 / deviation)
+    for layers in (twice, (pnn.Rescaling(1 / deviation, -mean / deviation),)):
+        found = samples_of(layers, (3,), None)
+        assert np.all(np.abs((found - mean) / deviation) < 4)
+        assert np.all(np.std((found - mean) / deviation, axis=0) > 0.1)
+
+
+@pytest.mark.parametrize("name", EPSILON)
+def test_what_is_allowed_is_some_units_in_the_last_place(name):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    for layers in ((pnn.Rescaling(2.0),), (pnn.Dense(np.eye(6)),), (pnn.Activation("tanh"),)):
+        outputs, allowed = expected(layers, x, name)
+        np.testing.assert_allclose(outputs, pnn.Network(layers)(x), rtol=1e-12)
+        assert np.all(allowed > EPSILON[name] * np.abs(outputs))
+        assert np.all(allowed < 200 * EPSILON[name] * np.abs(x).max())
+        zero, least = expected(layers, 0 * x, name)
+        assert np.all((zero == 0) & (least > 0) & (least <= 64 * SMALLEST_NORMAL[name]))
 
 
 def test_outputs_are_those_of_float64(tmp_path):
