@@ -63,6 +63,14 @@ def test_groups_of_any_size(libver, count):
 
 
 @pytest.mark.parametrize("libver", VERSIONS, ids=str)
+@pytest.mark.parametrize("length", [255, 256, 60_000])
+def test_names_of_any_length(libver, length):
+    name = "n" * length
+    with open_hdf5(written(filled({f"{name}/b": [1.5]}), libver)) as file:
+        assert file.arrays(name) == ["b"]
+
+
+@pytest.mark.parametrize("libver", VERSIONS, ids=str)
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 4)])
