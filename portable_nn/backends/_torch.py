@@ -287,7 +287,7 @@ def _derived(x: Array) -> bool:
 def _gelu(x: Array) -> Array:
     """By the complementary error function; PyTorch's own is 0 below -5, where gelu is not.
 
-    Far below, where it is as good as 0, rounding the argument costs digits: to keep them takes three times as long.
+    Far below, where it is as good as 0, a rounded argument costs digits: to keep them takes three times as long.
     """
     import torch
 
