@@ -67,6 +67,7 @@ def connected(scheduler: str) -> Iterator[Any]:
     if number and not (number.isdecimal() and int(number)):
         raise ClusterError(f"local workers are counted, local:4 for instance, got {scheduler}")
     with ExitStack() as stack:
+        stack.callback(_restore, os.environ.copy())  # where workers' own is left behind
         with dask.config.set({"distributed.nanny.pre-spawn-environ": LOCAL_WORKERS}), _out_of_reach():
             cluster = _started(int(number or cores()))
         stack.enter_context(cluster)
@@ -76,6 +77,11 @@ def connected(scheduler: str) -> Iterator[Any]:
         except KeyboardInterrupt:
             stack.pop_all()  # workers end with this process, sooner than they would be closed
             raise
+
+
+def _restore(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _started(workers: int) -> Any:

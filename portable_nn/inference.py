@@ -159,8 +159,8 @@ def infer(
         spec = spec if isinstance(spec, str) else backends.spec_of(spec)
         return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
     source, first, origin = _opened(net, data)
-    check_data(first, net)
     target = target_of(net, first, backend)
+    check_data(first, net)
     if not outputs:
         shape = net.output_shape or tuple(getattr(first, "shape", ())[-1:])
         net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")

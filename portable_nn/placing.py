@@ -228,6 +228,8 @@ class Passes:
 
     def _made(self, result: Result, x: Any) -> Forward:
         came = _common(x)
+        for array in self.floats(x):
+            check_real(array, came.xp)
         if self.backend is not None:
             _check_bound(self.backend, came)
         backend = self.backend if self.backend is not None and self.follows else came

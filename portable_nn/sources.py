@@ -297,7 +297,9 @@ def _kept(part: Part) -> Any:
 def _open(path: str, choice: Choice) -> Any:
     suffix, name = Path(path).suffix.lower(), Path(path).name
     if choice.array is not None and suffix != ".npz":
-        raise FormatError(f"{path} is no .npz, which alone has arrays by name, and {choice.array!r} is asked for")
+        raise FormatError(
+            f"{path} is no .npz, which alone has arrays by name: give one, or leave {choice.array!r} out"
+        )
     if os.path.isdir(path):
         return Images(path) if is_images(path) else _open_zarr(path)
     match suffix:

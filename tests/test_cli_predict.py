@@ -119,7 +119,10 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
         (["images.npy", "--backend", "abacus"], "unknown backend 'abacus'"),
         (["wrong.npy"], "the network takes arrays of shape (..., 784), got"),
         (["text.npy"], "text.npy is not a .npy file"),
-        (["x.npy", "--array", "x"], "x.npy is no .npz, which alone has arrays by name: leave 'x' out"),
+        (
+            ["x.npy", "--array", "x"],
+            "x.npy is no .npz, which alone has arrays by name: give one, or leave 'x' out",
+        ),
         (
             ["two.npz"],
             "two.npz holds one, two: name the samples images or x or X, or say which array, --array NAME",

@@ -466,6 +466,13 @@ def test_workers_of_the_command_itself(folder, tmp_path, wanted):
     assert contents(tmp_path / "y.zarr") == wanted
 
 
+def test_workers_of_the_command_itself_leave_nothing_behind():
+    before = dict(os.environ)
+    with connected("local:1"):
+        pass
+    assert dict(os.environ) == before
+
+
 def test_workers_of_the_command_itself_are_silent(capfd):
     with connected("local:1") as client:
         client.run(lambda: logging.getLogger("distributed.worker.state_machine").warning("cancelled"))
