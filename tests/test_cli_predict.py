@@ -121,7 +121,7 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
         (["text.npy"], "text.npy is not a .npy file"),
         (
             ["x.npy", "--array", "x"],
-            "x.npy is no .npz, which alone has arrays by name: give one, or leave 'x' out",
+            "x.npy is no .npz, which alone has arrays by name: give one, or",
         ),
         (
             ["two.npz"],
