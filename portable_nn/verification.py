@@ -226,13 +226,13 @@ def excess(found: Any, wanted: Any, allowed: Any) -> tuple[float, float]:
     return float(error.max(initial=0)), float(share.max(initial=0))
 
 
-def cause(layers: Layers, x: NumPyArray, wanted: NumPyArray) -> str:
+def cause(layers: Layers, x: Any, wanted: Any) -> str:
     """In words, what one change of the layers gives the wanted outputs; "" where none does.
 
     Parameters
     ----------
     layers : tuple of layers
-    x, wanted : arrays of shape (N, ...)
+    x, wanted : arrays of shape (N, ...), or dicts of such
 
     Returns
     -------

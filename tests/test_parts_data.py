@@ -13,6 +13,7 @@ from branching import HEADS, LABELS, PLACES, TWO, data, wanted, wanted_labels
 
 import portable_nn as pnn
 from portable_nn.errors import FormatError, InputError, InputWarning, NetworkError, OutputError, ShapeError
+from portable_nn.formats.architecture import network_of, parts_of
 from portable_nn.layers import Graph, Node, Value
 from portable_nn.operators import OPERATORS
 
@@ -395,3 +396,25 @@ def test_written_as_onnx(files, net, given):
         assert array.dtype == ours[name].dtype == again[name].dtype
         np.testing.assert_allclose(ours[name], array, atol=1e-6)
         np.testing.assert_allclose(again[name], array, atol=1e-6)
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("net", [TWO, LABELS, HEADS, PLACES], ids=["two", "labels", "heads", "places"])
+def test_a_saved_network_is_held_to_its_samples(tmp_path, net, suffix):
+    path = tmp_path / f"net{suffix}"
+    pnn.save(net, path)
+    assert repr(pnn.load(path)) == repr(net)
+    graph = next(layer for layer in net.layers if isinstance(layer, Graph))
+    other = graph.map(lambda array: array * np.float32(1.01))
+    metadata, tensors = parts_of(net)
+    _, changed = parts_of(pnn.Network([other if layer is graph else layer for layer in net.layers]))
+    kept = {name: array for name, array in tensors.items() if name.startswith("samples")}
+    with pytest.raises(pnn.AccuracyError, match=r"what the network makes of the file's samples is up to .* off"):
+        network_of(metadata, changed | kept, "the file")
+    assert network_of(metadata, changed | kept, "the file", verify=False).passes.inputs == net.passes.inputs
+    name = max(kept)
+    with pytest.raises(FormatError, match="samples lack some of their inputs or outputs"):
+        network_of(metadata, {key: array for key, array in tensors.items() if key != name}, "the file")

@@ -4,21 +4,23 @@ In the metadata ``format`` is ``"portable_nn"``, ``version`` is ``"2"``, ``archi
 object a layer: its class under ``layer``, and its options. A field that is an array is a tensor instead, named
 after the layer's index and the field: ``1.weight``. ``meaning`` is a JSON object of what is known of inputs and
 outputs. The tensors ``samples.inputs`` and ``samples.outputs`` are a few samples and what the network makes of
-them in float64, to which it is held when it is read.
+them in float64, to which it is held when it is read; of several inputs or outputs each has its place in the name:
+``samples.inputs.0``.
 
 Version 1 had no meaning and no samples, and called the tanh form of gelu ``gelu``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import AccuracyError, FormatError, PortableNNError
-from portable_nn.layers import Graph, Layer, Layers
+from portable_nn.layers import Layer, Layers
 from portable_nn.network import Network
+from portable_nn.parts import known, named, taken_by
 from portable_nn.placing import plain
 from portable_nn.verification import cause, excess, expected, samples_of
 
@@ -57,10 +59,11 @@ def parts_of(net: Network) -> tuple[dict[str, str], dict[str, NumPyArray]]:
     layers = net.to_numpy().layers
     architecture = [{"layer": type(layer).__name__} | layer.options for layer in layers]
     metadata = FORMAT | {"architecture": json.dumps(architecture), "meaning": json.dumps(net.meaning.given())}
-    samples = {}
-    if all(layer.is_plain for layer in layers if isinstance(layer, Graph)):
+    samples: dict[str, NumPyArray] = {}
+    if all(known(value) is not None for value in taken_by(layers).values()):
         inputs = samples_of(layers, net.input_shape, net.input_range)
-        samples = dict(zip(SAMPLES, (inputs, plain(layers, inputs)), strict=True))
+        for kind, arrays in zip(SAMPLES, (inputs, plain(layers, inputs)), strict=True):
+            samples |= {name: np.asarray(array, np.float64) for name, array in _numbered(kind, arrays).items()}
     tensors = {
         f"{i}.{name}": np.ascontiguousarray(array)
         for i, layer in enumerate(layers)
@@ -114,7 +117,7 @@ def network_of(
     try:
         check_metadata(metadata)
         meaning = _parsed(metadata.get("meaning", "{}"), "meaning", dict)
-        samples = [left.pop(name) for name in SAMPLES if name in left]
+        samples = {name: left.pop(name) for name in tensors if name.startswith(SAMPLES)}
         arrays: dict[str, dict[str, NumPyArray]] = {}
         for name, array in left.items():
             i, _, field = name.partition(".")
@@ -123,16 +126,34 @@ def network_of(
         layers = tuple(_layer(i, entry, arrays.pop(str(i), {})) for i, entry in enumerate(architecture))
         if strays := [f"{i}.{field}" for i, fields in arrays.items() for field in fields]:
             raise ValueError(f"no layer takes the tensors {', '.join(strays)}")
-        if len(samples) == 1:
-            raise ValueError("its samples lack their inputs or their outputs")
         net = Network(layers).described(**meaning)
-        if verify and samples:
-            _check(source, layers, *samples)
+        if samples:
+            inputs, outputs = (
+                _of_numbers(kind, names, samples)
+                for kind, names in zip(SAMPLES, (net.passes.inputs, net.passes.outputs), strict=True)
+            )
+            if verify:
+                _check(source, layers, inputs, outputs)
         return net
     except (FormatError, AccuracyError):
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise FormatError(f"{source} is not a network that portable_nn.save wrote: {error}") from error
+
+
+def _numbered(kind: str, x: Any) -> dict[str, NumPyArray]:
+    """An array under the name of its kind, those of a dict with their places after it."""
+    return {f"{kind}.{i}": array for i, array in enumerate(x.values())} if isinstance(x, dict) else {kind: x}
+
+
+def _of_numbers(kind: str, names: Iterable[str], tensors: Mapping[str, NumPyArray]) -> Any:
+    """The array, or the dict of them by name, that `_numbered` took apart."""
+    several = tuple(names)
+    wanted = [f"{kind}.{i}" for i in range(len(several))] if len(several) > 1 else [kind]
+    if {name for name in tensors if name.startswith(kind)} != set(wanted):
+        raise ValueError("its samples lack some of their inputs or outputs")
+    arrays = [tensors[name] for name in wanted]
+    return dict(zip(several, arrays, strict=True)) if len(several) > 1 else arrays[0]
 
 
 def _architecture(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -171,19 +192,25 @@ def _layer(i: int, entry: dict[str, Any], arrays: dict[str, NumPyArray]) -> Laye
     return layer
 
 
-def _check(source: object, layers: Layers, inputs: NumPyArray, outputs: NumPyArray) -> None:
+def _check(source: object, layers: Layers, inputs: Any, outputs: Any) -> None:
     """Raise an `AccuracyError` unless the layers make those outputs of those inputs."""
-    if not inputs.ndim or not outputs.ndim or not len(inputs) == len(outputs) <= MOST_SAMPLES:
+    shapes = [tuple(array.shape) for x in (inputs, outputs) for array in named(x).values()]
+    if not all(shapes) or len({shape[0] for shape in shapes}) > 1 or shapes[0][0] > MOST_SAMPLES:
         raise ValueError(
-            f"its samples have inputs of shape {inputs.shape} and outputs of {outputs.shape}, wanted as many of "
-            f"both, at most {MOST_SAMPLES}"
+            f"its samples have inputs and outputs of shapes {', '.join(map(str, shapes))}, wanted as many of "
+            f"each, at most {MOST_SAMPLES}"
         )
+    taken = taken_by(layers).values()
+    dtypes = ["float64" if value.is_floating else value.dtype for value in taken] or ["float64"]
+    with np.errstate(all="ignore"):
+        cast = [array.astype(dtype) for array, dtype in zip(named(inputs).values(), dtypes, strict=True)]
+    x = dict(zip(inputs, cast, strict=True)) if isinstance(inputs, dict) else cast[0]
     try:
-        found, allowed = expected(layers, inputs, "float32")
+        found, allowed = expected(layers, x, "float32")
     except (PortableNNError, ValueError) as error:
         raise ValueError(f"its samples do not fit: {error}") from error
     off, share = excess(found, outputs, allowed)
-    why = "" if share <= 1 else cause(layers, inputs, outputs)
+    why = "" if share <= 1 else cause(layers, x, outputs)
     if not share <= 1:
         raise AccuracyError(
             f"{source}: what the network makes of the file's samples is up to {off:.1e} off what the file says"

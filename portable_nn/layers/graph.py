@@ -253,11 +253,6 @@ class Graph:
         return frozenset(name for name in names if name)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it takes one array of floating numbers, and gives one."""
-        return not self.takes_parts and len(self.outputs) == 1
-
-    @property
     def kept(self) -> frozenset[str]:
         """The names of inputs that are integers or booleans, and stay such."""
         return frozenset(value.name for value in self.inputs if not value.is_floating)
