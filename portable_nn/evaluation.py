@@ -1,5 +1,6 @@
 """The accuracy of a network on a backend, as a record."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,10 @@ from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
 from portable_nn._typing import Samples
 from portable_nn.backends import Backend
-from portable_nn.errors import ShapeError
+from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.inference import infer
 from portable_nn.labels import label_indices
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 from portable_nn.parts import named
 from portable_nn.running import blank, check_data, placed, runner, target_of, warn_of_blank
 from portable_nn.streams import number_of_samples
@@ -136,6 +137,7 @@ def evaluate(
     >>> pnn.evaluate(pnn.load("mnist"), images, labels).accuracy
     0.9352
     """
+    check_network(net)
     if batch_size is not None:
         check_count("batch_size", batch_size)
     x, given = as_array(images, net.inputs), as_labels(labels)
@@ -154,8 +156,10 @@ def evaluate(
     with target.full_float32():
         run = runner(net, target, outputs=False)
         one = each(itemgetter((slice(1), ...)), x)
-        logits = net.logits(each(partial(placed, target=target), one))
-        run(one)  # places the weights
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # of the samples there is one below
+            logits = net.logits(each(partial(placed, target=target), one))
+            run(one)  # places the weights
         indices = label_indices(truth, (total,), max(2, logits.shape[-1]), net.classes)
         truth = net.meaning.class_of(indices, np)
         start = perf_counter()

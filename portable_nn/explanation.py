@@ -8,7 +8,7 @@ from portable_nn import backends
 from portable_nn._arrays import first_of, namespace, native
 from portable_nn._typing import Samples
 from portable_nn.backends import FLOATS, Backend
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 
 __all__ = ["Explanation", "explain"]
 
@@ -99,7 +99,7 @@ def explain(net: Network, x: Samples) -> Explanation:
     weights      copied, 157,000 bytes
     products     rounded to float32
     """
-    x = net.passes.taken(x)
+    x = check_network(net).passes.taken(x)
     backend = backends.of(first_of(x), namespace(first_of(x)))
     name = backend.dtype_name(net.passes.dtype_for(x, backend))
     dtype = backend.computed_in(name) if net.passes.follows else name

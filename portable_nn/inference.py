@@ -20,7 +20,7 @@ from portable_nn.blocks import ZarrWriter, open_result
 from portable_nn.cluster import infer_there
 from portable_nn.errors import BackendError, FormatError, InputError
 from portable_nn.layers import Dense, Graph
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 from portable_nn.parts import alone, check_names, known, named
 from portable_nn.results import NpyWriter
 from portable_nn.running import (
@@ -142,6 +142,7 @@ def infer(
     >>> pnn.infer(pnn.load("mnist"), images)[:5]
     array([7, 2, 1, 0, 4])
     """
+    check_network(net)
     for name, value in (("batch_size", batch_size), ("workers", workers), ("block", block)):
         if value is not None:
             check_count(name, value)

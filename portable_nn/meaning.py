@@ -19,7 +19,7 @@ from portable_nn.layers import Activation, Dense, Flatten, Layers, Rescaling, Sh
 from portable_nn.parts import given_by
 from portable_nn.rewriting import without_identities
 
-__all__ = ["NOTHING", "Meaning", "Task", "check_values", "implied_range"]
+__all__ = ["NOTHING", "Meaning", "Task", "check_values", "frames_of_this_package", "implied_range"]
 
 Task: TypeAlias = Literal["classification", "multilabel", "regression"]
 
@@ -170,11 +170,23 @@ def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, InputWarning, stacklevel=_frames_of_this_package() + 1)
+    warnings.warn(text, InputWarning, stacklevel=frames_of_this_package() + 1)
 
 
-def _frames_of_this_package() -> int:
-    """How many lie between the warning and who called the network."""
+def frames_of_this_package() -> int:
+    """How many frames lie between a warning and who called this package.
+
+    Returns
+    -------
+    int
+        From where it is called.
+
+    Examples
+    --------
+    >>> from portable_nn.meaning import frames_of_this_package
+    >>> frames_of_this_package() < 2
+    True
+    """
     frame: FrameType | None = sys._getframe(1)
     count = 0
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "portable_nn":

@@ -14,13 +14,13 @@ from portable_nn._display import html_table, layer_table, text_table
 from portable_nn._options import unknown
 from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, NumPyArray, Table
 from portable_nn.backends import FLOATS, Backend, Forward
-from portable_nn.errors import NetworkError
+from portable_nn.errors import InputError, NetworkError
 from portable_nn.layers import Layer, Shape, sample_shapes
 from portable_nn.meaning import Meaning, Task
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
 from portable_nn.verification import Verification, samples_of, verified
 
-__all__ = ["Network"]
+__all__ = ["Network", "check_network"]
 
 
 @final
@@ -39,7 +39,8 @@ class Network:
     Parameters
     ----------
     layers : iterable of layers
-        `Dense`, `Activation`, `Rescaling`, `Normalize`, `Flatten`. What one gives, the next one must take.
+        `Dense`, `Activation`, `Rescaling`, `Normalize`, `Flatten`, or `portable_nn.layers.Graph`. What one gives,
+        the next one must take.
     classes : iterable of str or of int, optional
         The class of each output; of one sigmoid or logit alone, the two classes. Where they are integers,
         `predict` gives them.
@@ -226,7 +227,7 @@ class Network:
 
         The index of the largest output, taken before a last activation that keeps the order: a softmax cannot
         change the label, and a saturated sigmoid would tie. With one sigmoid output the label is 1 where its
-        logit is at least 0, else 0.
+        logit is at least 0, else 0; so it is of each output where the task is ``"multilabel"``.
 
         Parameters
         ----------
@@ -236,12 +237,14 @@ class Network:
         Returns
         -------
         array of integers
-            The leading axes of `x`; of the library and on the device of `x`.
+            The leading axes of `x`, and for several labels of a sample their axis; of the library and on the
+            device of `x`.
 
         Raises
         ------
         NetworkError
-            If the network has one output without a sigmoid: that is regression, which has no labels.
+            If the network has one output without a sigmoid: that is regression, which has no labels; or several
+            outputs by name.
         InputError, ShapeError, PlacementError
             As in a call of the network.
         """
@@ -585,3 +588,31 @@ def _to_bfloat16(array: NumPyArray) -> NumPyArray:
     """Rounded to nearest, ties to even, in the upper half of float32."""
     bits = array.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+
+
+def check_network(net: object) -> Network:
+    """A network itself, an error for all else.
+
+    Parameters
+    ----------
+    net : object
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    InputError
+        If it is none: what to do.
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> from portable_nn.network import check_network
+    >>> check_network(pnn.Network([pnn.Rescaling(0.5)]))
+    Network([Rescaling(0.5, 0)])
+    """
+    if isinstance(net, Network):
+        return net
+    raise InputError(f"net must be a portable_nn.Network, got {type(net).__name__}: load one with pnn.load")

@@ -13,6 +13,7 @@ from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.layers import Shape, axes_before, check_input
+from portable_nn.meaning import frames_of_this_package
 from portable_nn.network import Network
 from portable_nn.parts import check_names, known, named, no_samples
 from portable_nn.placing import labels_of
@@ -133,7 +134,7 @@ def warn_of_blank(samples: int) -> None:
         warnings.warn(
             f"nothing but nan in {samples:,} of the samples: leave them out, for their labels mean nothing",
             InputWarning,
-            stacklevel=4,
+            stacklevel=frames_of_this_package() + 1,
         )
 
 

@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_array, validate_data
 from portable_nn import backends
 from portable_nn._arrays import namespace
 from portable_nn._typing import Array, NumPyArray
-from portable_nn.errors import InputError, NetworkError, ShapeError
+from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.layers import Activation, Dense
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 from portable_nn.rewriting import without_identities
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
@@ -41,7 +41,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _check_fit(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:  # noqa: N803
-        net = _network(self.net)
+        net = check_network(self.net)
         X, y = validate_data(self, X, y, **options)  # noqa: N806
         if net.input_shape is not None and X.shape[1] != prod(net.input_shape):
             raise ShapeError(
@@ -57,7 +57,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return X, y
 
     def _samples(self, X: Any) -> Array:  # noqa: N803
-        net = _network(self.net)
+        net = check_network(self.net)
         seen = hasattr(self, "n_features_in_")
         found = validate_data(self, X, reset=False) if seen else check_array(X)
         if net.input_shape is None or len(net.input_shape) == 1:
@@ -255,15 +255,9 @@ class NetworkRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         return found[:, 0] if found.shape[-1] == 1 else found
 
 
-def _network(net: object) -> Network:
-    if not isinstance(net, Network):
-        raise InputError(f"net must be a portable_nn.Network, got {type(net).__name__}: load one with pnn.load")
-    return net
-
-
 def _classifying(net: object) -> Network:
     """The network, where each sample has one label."""
-    net = _network(net)
+    net = check_network(net)
     if net.task == "multilabel":
         raise NetworkError("the network gives several labels to each sample, and a classifier gives one")
     net.meaning.check_labels(net.layers, net.output_shape or (), "NetworkRegressor(net)")
@@ -272,7 +266,7 @@ def _classifying(net: object) -> Network:
 
 def _regressing(net: object) -> Network:
     """The network, where outputs are values."""
-    net = _network(net)
+    net = check_network(net)
     if net.task in ("classification", "multilabel"):
         raise NetworkError(
             f"the network's task is {net.task}: use NetworkClassifier, or, where its outputs are values, "
@@ -282,7 +276,7 @@ def _regressing(net: object) -> Network:
 
 
 def _gives_probabilities(net: object) -> bool:
-    net = _network(net)
+    net = check_network(net)
     name = _last_activation(net)
     return name in ("softmax", "log_softmax") or (name == "sigmoid" and net.output_shape == (1,))
 

@@ -2,6 +2,7 @@
 
 import pydoc
 import sys
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -453,3 +454,27 @@ def test_completion_of_backends_imports_one_library_at_most(monkeypatch):
     assert specs("frob:") == []
     monkeypatch.setitem(sys.modules, "torch", None)
     assert specs("torch:") == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net: pnn.evaluate(net, np.ones((2, 2)), [0, 1]),
+        lambda net: pnn.infer(net, np.ones((2, 2))),
+        lambda net: pnn.explain(net, np.ones((2, 2))),
+        lambda net: pnn.compare(net, np.ones((2, 2)), backends=["numpy"]),
+        lambda net: pnn.save(net, "net.npz"),
+    ],
+)
+@pytest.mark.parametrize("net", ["mnist", [pnn.Rescaling(2.0)], None], ids=repr)
+def test_what_is_no_network(call, net):
+    with pytest.raises(pnn.InputError, match=f"a portable_nn.Network, got {type(net).__name__}: load one"):
+        call(net)
+
+
+def test_values_out_of_range_are_told_once(mnist_test):
+    images, labels = (array[:200] for array in mnist_test)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pnn.evaluate(pnn.load("mnist"), images / 255, labels)
+    assert [warning.category for warning in caught] == [pnn.InputWarning]

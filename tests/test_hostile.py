@@ -28,7 +28,7 @@ from oversized import FILES  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 EXTRA = 2**26  # bytes of memory that a file may take besides its size
-WORK = 10  # calls of functions a byte; the first 10,000 are free
+WORK = 10  # calls of functions a byte, and as many for 10,000 bytes besides
 
 
 @pytest.fixture(scope="session")

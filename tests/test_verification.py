@@ -65,7 +65,7 @@ def test_a_file_that_was_not_is_read(changed):
     ("name", "how", "match"),
     [
         ("samples.inputs", lambda x: x[:, :5], "its samples do not fit"),
-        ("samples.outputs", lambda y: y[:2], r"inputs of shape \(4, 6\) and outputs of \(2, 2\), wanted as many"),
+        ("samples.outputs", lambda y: y[:2], r"inputs and outputs of shapes \(4, 6\), \(2, 2\), wanted as many"),
         ("samples.outputs", lambda y: y[:, :1], "inf off"),
         ("samples.outputs", lambda y: y * np.nan, "inf off"),
     ],

@@ -21,7 +21,7 @@ from portable_nn.comparison.records import Comparison
 from portable_nn.comparison.verdicts import reference, verdict
 from portable_nn.errors import BackendError, InputError, NetworkError
 from portable_nn.formats import save
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 from portable_nn.parts import named
 
 __all__ = ["BATCH_SIZES", "SWEEP", "Comparison", "compare"]
@@ -111,6 +111,7 @@ def compare(
     >>> found.rows[0].state, found.rows[0].labels.differ
     ('agrees', 0)
     """
+    check_network(net)
     if isinstance(dtypes, str) or (not isinstance(dtypes, Iterable) and dtype_named(dtypes)):
         dtypes = [dtypes]
     backends = [backends] if isinstance(backends, (str, Backend)) else backends

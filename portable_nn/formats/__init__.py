@@ -17,7 +17,7 @@ from portable_nn.formats.kinds import FORMATS, format_of
 from portable_nn.formats.safetensors import read_safetensors
 from portable_nn.layers import Activation, Layer, Shape
 from portable_nn.meaning import Task
-from portable_nn.network import Network
+from portable_nn.network import Network, check_network
 
 __all__ = ["WRITERS", "Format", "format_of", "load", "save"]
 
@@ -146,7 +146,10 @@ def load(
 
 def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any], verify: bool) -> Network:
     if not isinstance(model, (str, os.PathLike)):
-        raise FormatError(f"a model is a name or a path, got {type(model).__name__}")
+        raise FormatError(
+            f"a model is a name or a path, got {type(model).__name__}: of live ones there are "
+            "pnn.from_torch, pnn.from_keras and pnn.from_sklearn"
+        )
     path = Path(model)
     if not path.exists() and path.suffix.lower() not in _suffixes():
         raise FormatError(
@@ -177,7 +180,9 @@ def _suffixes() -> list[str]:
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
-    """Save a network, with what is known of its inputs and outputs and samples that prove it.
+    """Save a network, with what is known of its inputs and outputs.
+
+    Files of this package's own, safetensors and .npz, carry samples that prove the network as well.
 
     The file is written beside `path` and then takes its place, so that a save that fails leaves an older file
     as it was.
@@ -208,8 +213,9 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     ...     pnn.load(path).classes
     ('cat', 'dog')
     """
+    check_network(net)
     path = Path(path)
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise FormatError(f"networks are saved as {' or '.join(WRITERS)}: let the path end so, got {str(path)!r}")
+        raise FormatError(f"networks are saved as {', '.join(WRITERS)}: let the path end so, got {str(path)!r}")
     _function(writer)(net, path)

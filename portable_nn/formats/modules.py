@@ -37,6 +37,7 @@ WRAPPERS = {
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
 }
 NOTHING = ("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
+NOT_COMPUTED = ("Conv", "Pool", "RNN", "LSTM", "GRU", "Attention", "Transformer", "Embedding")
 ALONG_AN_AXIS: dict[str, ActivationName] = {
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
@@ -339,6 +340,8 @@ def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np
     if kind in ELEMENTWISE:
         name, parameters = ELEMENTWISE[kind]
         return [_activation(name, **{ours: _number(attributes, theirs) for theirs, ours in parameters.items()})]
+    if any(word in kind for word in NOT_COMPUTED):
+        raise NetworkError("convolutions, pooling, recurrences and attention are not computed here")
     raise NetworkError("it has no counterpart here: export the model with torch.onnx.export")
 
 
