@@ -221,7 +221,8 @@ def infer_there(
     check_output(out, *source.paths, overwrite=overwrite)
     check_samples(source, net.input_shape)
     if not outputs:
-        net.meaning.check_labels(net.layers, net.output_shape or source.sample, "infer(net, data, outputs=True)")
+        shape = source.sample if net.output_shape is None else net.output_shape
+        net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
     some = source[: max(1, FEW // max(1, prod(source.sample)))]
     check_values(some, net.meaning, net.layers, backends.get("numpy"))
     same = identity(net, source, target, outputs, (block,))

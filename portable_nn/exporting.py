@@ -121,6 +121,12 @@ class _Writer:
         self._dtype = np.dtype(dtype)
         self.nodes: list[Node] = []
         self.constants: dict[str, NumPyArray] = {}
+        self._taken = {
+            f"layer{i}_{name}"
+            for i, graph in enumerate(layers)
+            if isinstance(graph, Graph)
+            for name in (*graph.constants, *(name for node in graph.nodes for name in node.outputs))
+        }
         shapes = sample_shapes(layers)
         self.inputs = inputs or {"input": Value("input", dtype, shapes[0])}
         name = first = next(iter(self.inputs))
@@ -133,7 +139,7 @@ class _Writer:
                 return
             name = self._layer(layer, name, shapes[i])
         output = "result" if "output" in self.inputs else "output"
-        self.outputs = {output: shapes[-1] or shapes[0]}
+        self.outputs = {output: shapes[0] if shapes[-1] is None else shapes[-1]}
         self._end(name, first, output)
 
     def _end(self, name: str, first: str, output: str) -> None:
@@ -154,13 +160,20 @@ class _Writer:
             return COMPOSED[name](self.call, *inputs, **attributes)
         find(operator, self.opsets)
         names = tuple(each if isinstance(each, str) else self._constant(each) for each in inputs)
-        made = f"{self._prefix}_{len(self.nodes)}"
+        made = self._free("", len(self.nodes))
         self.nodes.append(Node(operator, names, (made,), attributes))
         return made
 
     def _constant(self, value: float | NumPyArray) -> str:
-        name = f"{self._prefix}_constant{len(self.constants)}"
+        name = self._free("constant", len(self.constants))
         self.constants[name] = np.asarray(value, self._dtype)
+        return name
+
+    def _free(self, kind: str, n: int) -> str:
+        """A name that no value of a graph has."""
+        while (name := f"{self._prefix}_{kind}{n}") in self._taken:
+            n += 1
+        self._taken.add(name)
         return name
 
     def _layer(self, layer: Layer, x: str, shape: Shape | None) -> str:

@@ -163,7 +163,9 @@ def infer(
     target = target_of(net, first, backend)
     check_data(first, net)
     if not outputs:
-        shape = net.output_shape or tuple(getattr(first, "shape", ())[-1:])
+        shape = net.output_shape
+        if shape is None:
+            shape = tuple(getattr(first, "shape", ())[-1:]) or None
         net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)

@@ -124,14 +124,21 @@ class Meaning:
         table = xp.asarray(list(self.classes), dtype=label.dtype, device=getattr(label, "device", None))
         return xp.reshape(xp.take(table, xp.reshape(label, (-1,))), label.shape)
 
-    def check_labels(self, layers: Layers, outputs: Shape, instead: str = "net(x)") -> None:
-        """Raise a `NetworkError` if outputs of that shape mean no labels; it says what to call instead."""
+    def check_labels(self, layers: Layers, outputs: Shape | None, instead: str = "net(x)") -> None:
+        """Raise a `NetworkError` if outputs of that shape mean no labels; it says what to call instead.
+
+        None stands for a shape that is not known.
+        """
         if names := given_by(layers):
             raise NetworkError(
                 f"the network has several outputs, {', '.join(names)}, which are no labels: call {instead}"
             )
         if self.task == "regression":
             raise NetworkError(f"the network does regression, which has no labels: call {instead} for its values")
+        if outputs == ():
+            raise NetworkError(
+                f"one number for each sample, which has no axis of its own, means no label: call {instead}"
+            )
         if outputs != (1,) or self.task is not None or self.classes is not None:
             return
         if _name(without_identities(layers)[-1]) != "sigmoid":

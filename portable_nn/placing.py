@@ -235,7 +235,7 @@ class Passes:
         backend = self.backend if self.backend is not None and self.follows else came
         dtype = self.dtype_for(x, backend)
         if result != "outputs":
-            self._meaning.check_labels(self._layers, self._outputs or _last_axis(x))
+            self._meaning.check_labels(self._layers, _last_axis(x) if self._outputs is None else self._outputs)
         if self.follows and backend.of_blocks is not backend:
             return self._by_blocks(x, backend, result)
         for array in self.floats(x):
@@ -304,7 +304,8 @@ class Passes:
         forward = backend.entered(backend.parted(steps + last, layers, like))
         if self._compiled:
             forward = backend.compiled(backend.translated(forward, layers, x, computed, last))
-        if _are_kept(layers, backend) and not apart and not backend.tracing:
+        untried = self._compiled and 0 in first_of(x).shape
+        if _are_kept(layers, backend) and not (apart or backend.tracing or untried):
             self._keep(result, x, backend, forward)
         return forward
 
@@ -331,8 +332,8 @@ def _sample(known: Sequence[Any] | None, array: Array, usual: slice) -> Shape:
     return tuple(array.shape[array.ndim - len(known) :])
 
 
-def _last_axis(x: Any) -> Shape:
-    return () if isinstance(x, dict) else tuple(x.shape[-1:])
+def _last_axis(x: Any) -> Shape | None:
+    return None if isinstance(x, dict) else tuple(x.shape[-1:])
 
 
 def _rounded(cast: Forward, computed: DType) -> Forward:

@@ -260,7 +260,7 @@ def _classifying(net: object) -> Network:
     net = check_network(net)
     if net.task == "multilabel":
         raise NetworkError("the network gives several labels to each sample, and a classifier gives one")
-    net.meaning.check_labels(net.layers, net.output_shape or (), "NetworkRegressor(net)")
+    net.meaning.check_labels(net.layers, net.output_shape, "NetworkRegressor(net)")
     return net
 
 

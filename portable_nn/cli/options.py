@@ -122,7 +122,7 @@ Force = Annotated[bool, typer.Option("--force", help="Write over files that exis
 def gives_labels(net: pnn.Network) -> bool:
     """Whether outputs mean labels, one or several; else the network does regression."""
     try:
-        net.meaning.check_labels(net.layers, net.output_shape or ())
+        net.meaning.check_labels(net.layers, net.output_shape)
     except pnn.NetworkError:
         return False
     return True

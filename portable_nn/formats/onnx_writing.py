@@ -4,6 +4,7 @@ import json
 import os
 from typing import Any
 
+from portable_nn.errors import FormatError
 from portable_nn.exporting import exported
 from portable_nn.layers import Graph
 from portable_nn.network import Network
@@ -75,7 +76,11 @@ def onnx_model(net: Network) -> Any:
 
     if given := net.meaning.given():
         onnx.helper.set_model_props(model, {MEANING: json.dumps(given)})
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        (reason, *_) = str(error).strip().splitlines()
+        raise FormatError(f"ONNX has no such network in {net.dtype}: {reason}") from error
     return model
 
 

@@ -134,11 +134,11 @@ def _shapes(graph: Any, inputs: list[Any], given: Shape | Mapping[str, Shape] | 
     if isinstance(given, Mapping):
         told = {name: tuple(shape) for name, shape in given.items()}
     elif given is not None and len(inputs) == 1:
-        told = {inputs[0].name: tuple(given)}
+        told = {inputs[0].target: tuple(given)}
     else:
         told = {}
-    names = [node.name for node in inputs]
-    found = {node.name: told.get(node.name) or _taken(graph, node) for node in inputs}
+    names = [node.target for node in inputs]
+    found = {node.target: told.get(node.target) or _taken(graph, node) for node in inputs}
     unknown = [name for name in names if found[name] is None]
     if unknown or told.keys() - set(names) or (given is not None and not told):
         raise NetworkError(
@@ -221,7 +221,7 @@ def _body(
     """The operators of a traced pass."""
     outputs = _outputs(next(node.args[0] for node in graph.graph.nodes if node.op == "output"))
     of_data = [node for node in _of_data(graph, inputs) if node.op != "output"]
-    at = Traced(Nodes(), {node: node.name for node in inputs}, few)
+    at = Traced(Nodes(), {node: node.target for node in inputs}, few)
     for node in of_data:
         alike = _alike(few[node], more[node])
         if node not in at.named and _is_data(few[node]) and not _fields(node):
@@ -254,7 +254,8 @@ def _make(graph: Any, node: Any, at: Traced, alike: bool) -> None:
             raise NetworkError("it mixes samples, each of which is to be computed by itself")
     except PortableNNError as error:
         what = getattr(node.target, "__name__", node.target)
-        raise NetworkError(f"node {node.name!r}, which calls {what}: {error}: {EXPORT}") from error
+        remedy = "" if "not computed" in str(error) else f": {EXPORT}"
+        raise NetworkError(f"node {node.name!r}, which calls {what}: {error}{remedy}") from error
 
 
 def _of_module(at: Traced, node: Any, module: Any) -> Made:

@@ -140,3 +140,9 @@ def test_what_is_not_written_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"sparsemax.*no counterpart"):
         pnn.save(pnn.Network([pnn.Activation("sparsemax")]), tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_what_onnx_itself_refuses_is_told(tmp_path):
+    net = pnn.Network([pnn.Dense(np.eye(4), None, "celu")])
+    with pytest.raises(FormatError, match="ONNX has no such network in float64"):
+        pnn.save(net, tmp_path / "net.onnx")

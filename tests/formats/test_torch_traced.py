@@ -251,7 +251,7 @@ def test_modules_that_are_refused():
     module.first = nn.Conv1d(6, 6, 1).double()
     with pytest.raises(NetworkError, match="give the shape of one sample"):
         from_torch(module)
-    with pytest.raises(NetworkError, match="node 'first', which calls first: it has no counterpart here"):
+    with pytest.raises(NetworkError, match=r"node 'first', which calls first: convolutions, .* computed here$"):
         from_torch(module, sample_shape=(6, 4))
     with pytest.raises(NetworkError, match="sample_shape="):
         from_torch(of(FUNCTIONS["operators"]), sample_shape=(5,))
@@ -308,3 +308,49 @@ def test_what_wraps_a_module():
         nn.Sequential(module, nn.Identity()),
     ):
         np.testing.assert_allclose(pnn.from_torch(wrapped)(X), wanted, rtol=1e-9)
+
+
+NUMBERS = {
+    "places and limits": lambda m, h, x: x[:, [1, 0]] * 3 + torch.clamp(x[:, :2], -1.0, 1.0),
+    "a mean and six": lambda m, h, x: x + x.mean(1, keepdim=True) * 2 + F.relu6(x),
+    "limits before a product": lambda m, h, x: m.first(F.hardtanh(x)) + x.sum(1, keepdim=True) * 2,
+    "limits beside a sum": lambda m, h, x: torch.cat([F.relu6(x), x.sum(1, keepdim=True) * 2], 1),
+    "a slice and limits": lambda m, h, x: x[:, :1] * 3 + torch.clamp(x, -1.0, 1.0),
+}
+"""Numbers of the graph, and of activations that are written as several operators."""
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "clamp", "thresholds", "more", "operators", "parameters and buffers"])
+def test_what_is_written_as_onnx_is_the_same_network(tmp_path, name):
+    pytest.importorskip("onnx", reason="pip install onnx")
+    net = from_torch(of((NUMBERS | FUNCTIONS)[name]))
+    pnn.save(net, tmp_path / "net.onnx")
+    wanted = of((NUMBERS | FUNCTIONS)[name])(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(pnn.load(tmp_path / "net.onnx")(X), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_one_number_for_each_sample_is_no_label(tmp_path):
+    net = from_torch(of(lambda m, h, x: h.sum(1)))
+    assert net(X).shape == (7,)
+    for call in (net.predict, lambda x: pnn.infer(net, x)):
+        with pytest.raises(NetworkError, match=r"one number for each sample, .* means no label"):
+            call(X)
+    pytest.importorskip("onnx", reason="pip install onnx")
+    pnn.save(net, tmp_path / "net.onnx")
+    np.testing.assert_allclose(pnn.load(tmp_path / "net.onnx")(X), net(X), rtol=1e-12)
+
+
+def test_inputs_have_the_names_of_the_arguments():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(6, 6)
+
+        def forward(self, input, X):  # noqa: A002
+            return self.first(input) + X
+
+    module = Two().double()
+    net = from_torch(module, sample_shape={"input": (6,), "X": (6,)})
+    x = torch.from_numpy(X)
+    found = net({"input": X, "X": 2 * X})
+    np.testing.assert_allclose(found, module(x, 2 * x).detach().numpy(), rtol=1e-12)
