@@ -152,7 +152,8 @@ def called(at: Traced, target: Any, arguments: tuple[Any, ...], options: dict[st
     except PortableNNError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # of other arguments than are read
-        raise NetworkError(f"what it is given is not read: {error}") from error
+        reason = str(error).rpartition("() ")[2]  # without the name of a function of this package
+        raise NetworkError(f"what it is given is not read: {reason}") from error
 
 
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "truediv", "ipow": "pow"}

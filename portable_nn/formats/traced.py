@@ -295,10 +295,11 @@ def _compare(net: Network, module: Any, shapes: Mapping[str, Shape]) -> None:
         found = net(arrays if len(arrays) > 1 else next(iter(arrays.values())))
     wanted = _outputs(module(*(x.clone() for x in inputs.values())))
     found = found if isinstance(found, dict) else dict.fromkeys(wanted, found)
+    rounded = 8 * SINGLE * max(float(np.abs(x).max(initial=0)) for x in arrays.values())  # of what cancels to 0
     for name, tensor in wanted.items():
         exact = tensor.double().cpu().numpy()
         largest = np.max(np.abs(exact), where=np.isfinite(exact), initial=1e-30)
-        allowed = max(float(torch.finfo(tensor.dtype).eps), SINGLE) ** 0.5 * largest
+        allowed = rounded + max(float(torch.finfo(tensor.dtype).eps), SINGLE) ** 0.5 * largest
         if found[name].shape != exact.shape or not np.allclose(found[name], exact, 0, allowed, equal_nan=True):
             raise NetworkError(
                 "what was traced is not what it does: it changes values in place that are read later, or "

@@ -354,3 +354,8 @@ def test_inputs_have_the_names_of_the_arguments():
     x = torch.from_numpy(X)
     found = net({"input": X, "X": 2 * X})
     np.testing.assert_allclose(found, module(x, 2 * x).detach().numpy(), rtol=1e-12)
+
+
+def test_an_output_that_is_zero_but_for_rounding():
+    net = from_torch(of(lambda m, h, x: {"h": h, "mean": F.layer_norm(x + h, (6,)).mean(1, keepdim=True)}))
+    assert np.abs(net(X)["mean"]).max() < 1e-12
