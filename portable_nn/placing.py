@@ -12,7 +12,7 @@ from portable_nn._arrays import as_array, check_real, each, first_of, namespace,
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward, forward_pass
 from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.layers import Activation, Graph, Layers, Shape, fitted, fused
+from portable_nn.layers import Activation, Graph, Layers, Shape, Value, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.parts import (
     alone,
@@ -140,6 +140,8 @@ class Passes:
 
     backend: Backend | None
     follows: bool
+    inputs: dict[str, Value]
+    outputs: tuple[str, ...]
 
     def __init__(
         self,

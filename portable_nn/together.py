@@ -91,6 +91,11 @@ class Together:
         Those that all have.
     """
 
+    path: Path
+    resumable: bool
+    partial: Path
+    rows: int
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -113,7 +118,7 @@ class Together:
                 for name, file in files.items()
             }
             self._open = stack.pop_all()
-        self.rows: int = min(writer.rows for writer in self._writers.values())
+        self.rows = min(writer.rows for writer in self._writers.values())
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ Arrays: TypeAlias = dict[str, NumPyArray]
 BATCH, DENSE, LAYER = "gamma beta moving_mean moving_variance", "kernel bias", "gamma beta"
 STATISTICS, SLOPE, SCALE = "mean variance count", "alpha", "scale"
 
-NUMBERED = {
+NUMBERED: dict[str, tuple[str, ...]] = {
     "batch_normalization": (BATCH, "moving_mean moving_variance"),
     "dense": (DENSE, "kernel"),
     "layer_normalization": (LAYER,),
@@ -34,7 +34,7 @@ NUMBERED = {
 }
 """The arrays that a group of this name has, in order: as many as it has tell which."""
 
-BY_AXES = {(2, 1): DENSE, (1, 1, 1, 1): BATCH, (1, 1, 0): STATISTICS}
+BY_AXES: dict[tuple[int, ...], str] = {(2, 1): DENSE, (1, 1, 1, 1): BATCH, (1, 1, 0): STATISTICS}
 """Those of a group of another name, as an attribute of a class gives it, by how many axes they have."""
 
 EPSILON, EPSILON_RMS = 1e-3, 1e-6
