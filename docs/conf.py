@@ -4,7 +4,6 @@ Pages whose head names a kernel are notebooks: their cells run at each build, an
 to standard error, ends it. The examples of the other pages are tests, which pytest runs.
 """
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-os.environ["NO_COLOR"] = "1"  # cells would print in those of a terminal, which a page in light or dark has not
 
 import portable_nn as pnn  # noqa: E402
 
