@@ -31,7 +31,7 @@ def test_the_case_of_a_suffix_does_not_matter(tmp_path):
 
 @pytest.mark.parametrize("name", ["net.pkl", "net"])
 def test_networks_are_saved_as_safetensors_or_npz(tmp_path, name):
-    with pytest.raises(FormatError, match=r"saved as \.safetensors or \.npz or \.onnx: let the path end so"):
+    with pytest.raises(FormatError, match=r"saved as \.safetensors, \.npz, \.onnx: let the path end so"):
         save(NET, tmp_path / name)
     assert not any(tmp_path.iterdir())
 
