@@ -358,6 +358,8 @@ def _sigmoid_of_one(number: Number, zeros: Zeros) -> Forward:
 
 def _silu_of_one(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
     sigmoid, factor = _sigmoid_of_one(number, zeros), number(beta)
+    if np.all(beta == 1):
+        return lambda x: x * sigmoid(x)
     return lambda x: x * sigmoid(x * factor)
 
 
