@@ -12,7 +12,7 @@ from portable_nn._arrays import as_array, check_real, each, first_of, namespace,
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward, forward_pass
 from portable_nn.errors import InputError, NetworkError, PlacementError
-from portable_nn.layers import Activation, Graph, Layers, Shape, Value, fitted, fused
+from portable_nn.layers import Activation, Flatten, Graph, Layer, Layers, Shape, Value, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.parts import (
     alone,
@@ -303,6 +303,8 @@ class Passes:
             last = (partial(labels_of, xp=backend.xp, meaning=self._meaning),)
         elif computed != dtype:
             last = (partial(each, _rounded(backend.cast_to(dtype), computed)),)
+        elif all(map(_lends, layers)):
+            last = (lambda x: backend.xp.astype(x, x.dtype),)
         forward = backend.entered(backend.parted(steps + last, layers, like))
         if self._compiled:
             forward = backend.compiled(backend.translated(forward, layers, x, computed, last))
@@ -325,6 +327,11 @@ class Passes:
         if isinstance(x, dict):
             self._keys[dict] = partial(_key_of_parts, self._keys)
         self._passes[result, type(x), self._keys[type(x)](x)] = forward
+
+
+def _lends(layer: Layer) -> bool:
+    """Whether it gives the caller's own array, or a view of it."""
+    return isinstance(layer, Flatten) or (isinstance(layer, Activation) and layer.name == "identity")
 
 
 def _sample(known: Sequence[Any] | None, array: Array, usual: slice) -> Shape:

@@ -295,3 +295,117 @@ def test_what_is_too_large_to_be_run_is_refused():
     assert Graph(relu, [Value("x", "float32", (2**14, 2**14))], ["y"], {"": 20}).shapes["y"] == (2**14, 2**14)
     with pytest.raises(NetworkError, match=r"'x' of shape \(0, 16384, 16385\) for 0 samples is too large"):
         Graph(relu, [Value("x", "float32", (2**14, 2**14 + 1))], ["y"], {"": 20})
+
+
+LENDING = {
+    "Identity": ([Node("Identity", ("x",), ("y",))], ["y"]),
+    "Reshape": ([Node("Reshape", ("x", "two"), ("y",))], ["y"]),
+    "Flatten": ([Node("Flatten", ("x",), ("y",))], ["y"]),
+    "Squeeze": ([Node("Unsqueeze", ("x", "one"), ("u",)), Node("Squeeze", ("u", "one"), ("y",))], ["y"]),
+    "Transpose": ([Node("Transpose", ("x",), ("y",), {"perm": (0, 1)})], ["y"]),
+    "Slice": ([Node("Slice", ("x", "one", "three", "one"), ("y",))], ["y"]),
+    "Slice backwards": ([Node("Slice", ("x", "three", "minus", "one", "back"), ("y",))], ["y"]),
+    "Split": ([Node("Split", ("x", "halves"), ("a", "b"), {"axis": 1})], ["a", "b"]),
+    "Gather": ([Node("Gather", ("x", "one"), ("y",), {"axis": 1})], ["y"]),
+    "Pad": ([Node("Pad", ("x", "nothing"), ("y",))], ["y"]),
+    "Clip": ([Node("Clip", ("x",), ("y",))], ["y"]),
+    "Dropout": ([Node("Dropout", ("x",), ("y",))], ["y"]),
+    "Sum": ([Node("Sum", ("x",), ("y",))], ["y"]),
+    "Cast": ([Node("Cast", ("x",), ("y",), {"to": 1})], ["y"]),
+    "an input": ([Node("Tanh", ("x",), ("y",))], ["x", "y"]),
+    "one value, twice": ([Node("Tanh", ("x",), ("y",)), Node("Identity", ("y",), ("z",))], ["y", "z"]),
+    "parts of one": (
+        [Node("Tanh", ("x",), ("t",)), Node("Split", ("t", "halves"), ("a", "b"), {"axis": 1})],
+        ["a", "t", "b"],
+    ),
+    "Expand": ([Node("Shape", ("x",), ("n",)), Node("Expand", ("w", "n"), ("y",))], ["y"]),
+    "Expand of what is new": (
+        [
+            Node("ReduceSum", ("x", "one"), ("s",)),
+            Node("Shape", ("x",), ("n",)),
+            Node("Expand", ("s", "n"), ("y",)),
+        ],
+        ["y"],
+    ),
+    "own": ([Node("portable_nn.identity", ("x",), ("y",))], ["y"]),
+}
+NUMBERS = {"one": [1], "two": [-1, 2, 2], "three": [3], "minus": [-9], "back": [-1], "halves": [2, 2]}
+NUMBERS |= {"nothing": [0] * 4}
+
+
+def lending(name):
+    nodes, outputs = LENDING[name]
+    numbers = [Node("Constant", (), (key,), {"value": np.array(value)}) for key, value in NUMBERS.items()]
+    opsets = {"": 20, "portable_nn": 1}
+    return Graph([*numbers, *nodes], [Value("x", "float32", (4,))], outputs, opsets, w=f(4))
+
+
+def written_over(array):
+    array[...] = 7
+
+
+@pytest.mark.parametrize("name", [*LENDING, "Flatten alone", "nothing", "identity"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_results_are_the_callers_own(request, library, name):
+    """Neither does what is written into one change another, the input or a constant, nor the other way round."""
+    torch = request.getfixturevalue("torch") if library == "torch" else None
+    alone = {
+        "Flatten alone": [pnn.Flatten((2, 2))],
+        "nothing": [pnn.Rescaling(1.0)],
+        "identity": [pnn.Activation("identity")],
+    }
+    net = pnn.Network(alone.get(name) or [lending(name)])
+    shape = (3, 2, 2) if name == "Flatten alone" else (3, 4)
+    values = f(*shape)
+    x = values.copy() if torch is None else torch.tensor(values)
+    wanted = net(values)
+    for _ in range(2):  # the second time it is what was kept
+        found = net(x)
+        outputs = list(found.values()) if isinstance(found, dict) else [found]
+        for i, y in enumerate(outputs):
+            written_over(y)
+            exact = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
+            for other, right in list(zip(outputs, exact, strict=True))[i + 1 :]:
+                np.testing.assert_allclose(other, right, rtol=1e-6)
+        np.testing.assert_array_equal(np.asarray(x), values)
+    found = net(x)
+    written_over(x)
+    for key in found if isinstance(found, dict) else [...]:
+        np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6)
+
+
+def test_what_is_new_is_not_copied():
+    """Beside it no operator makes more memory than its result."""
+    import tracemalloc
+
+    nodes = [
+        Node("Constant", (), ("two",), {"value": np.array([-1, 500, 2])}),
+        Node("Exp", ("x",), ("e",)),
+        Node("Reshape", ("e", "two"), ("y",)),
+    ]
+    net = pnn.Network([Graph(nodes, [Value("x", "float32", (1000,))], ["y"], {"": 20})])
+    x = f(1000, 1000)
+    net(x[:100])
+    tracemalloc.start()
+    try:
+        found = net(x[:150])
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * found.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["ConstantOfShape", "Expand"])
+def test_what_is_known_before_the_data_comes_in_their_library(backend, name):
+    made = {
+        "ConstantOfShape": Node("ConstantOfShape", ("n",), ("k",), {"value": np.array([2.0], np.float32)}),
+        "Expand": Node("Expand", ("row", "n"), ("k",)),
+    }
+    row = Node("Constant", (), ("row",), {"value": np.arange(4, dtype=np.float32)})
+    nodes = [row, Node("Shape", ("x",), ("n",)), made[name], Node("Tanh", ("x",), ("y",))]
+    net = pnn.Network([Graph(nodes, [Value("x", "float32", (4,))], ["k", "y"], {"": 20})])
+    x = backend.place(X)
+    found = net(x)["k"]
+    check_place(found, x)
+    assert found.dtype == x.dtype
+    wanted = np.full((7, 4), 2.0) if name == "ConstantOfShape" else np.tile(np.arange(4.0), (7, 1))
+    np.testing.assert_array_equal(backend.to_numpy(found), wanted)

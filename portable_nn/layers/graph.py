@@ -123,7 +123,7 @@ class Graph:
         steps = self._plan.bound(xp)
         if prepared is not None:
             steps = with_layers(steps, self.constants, self.shapes, prepared)
-        wants_dtype = any(step.is_special for step in steps)
+        wants_dtype = bool(self._plan.on_host) or any(step.is_special for step in steps)
         read = {name for step in steps for name in step.inputs}.union(self.outputs)
         fixed = {name: value for name, value in (self._plan.known | self.constants).items() if name in read}
 

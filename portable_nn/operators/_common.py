@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from math import prod
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
@@ -12,7 +12,19 @@ import numpy as np
 from portable_nn._typing import Array, Namespace, NumPyArray
 from portable_nn.errors import NetworkError, ShapeError
 
-__all__ = ["Fixed", "Host", "Known", "Operator", "Table", "beside", "check_size", "operator", "shape_of"]
+__all__ = [
+    "Fixed",
+    "Host",
+    "Known",
+    "Operator",
+    "Repeated",
+    "Table",
+    "View",
+    "beside",
+    "check_size",
+    "operator",
+    "shape_of",
+]
 
 Host: TypeAlias = Annotated[Any, "host"]
 """An input whose values decide shapes: `Fixed` or a NumPy array, whatever library the others are of."""
@@ -20,8 +32,16 @@ Host: TypeAlias = Annotated[Any, "host"]
 Known: TypeAlias = Annotated[Any, "known"]
 """An input that is `Fixed` where its values are known before any data are, else of the others' library."""
 
+View: TypeAlias = Annotated[Array, "view"]
+"""An output that may be memory of the first input."""
+
+Repeated: TypeAlias = Annotated[Array, "repeated"]
+"""An output that may be memory of the first input, and hold a value of it in several places."""
+
 Table: TypeAlias = dict[str, dict[int, Callable[..., Any]]]
 """Operators by name, each with its forms by the version of the opset that brought them."""
+
+Lent: TypeAlias = Literal["", "view", "repeated"]
 
 MANY = 10**6
 """Inputs of an operator that takes any number."""
@@ -51,6 +71,8 @@ class Operator:
         outputs are read.
     on_host : bool
         Whether it gives NumPy arrays whatever it is given.
+    lends : "", "view" or "repeated"
+        Whether what it gives may be `View` or `Repeated`.
     direct : callable or None
         Of a namespace, what does the same for arrays alone, where there are no attributes.
 
@@ -70,8 +92,11 @@ class Operator:
     needed: frozenset[str]
     context: frozenset[str]
     on_host: bool
+    lends: Lent
     direct: Callable[[Namespace], Callable[..., Any]] | None
 
+
+LENDING: dict[Lent, tuple[Any, ...]] = {"view": (View, tuple[View, ...]), "repeated": (Repeated,)}
 
 CONTEXT = frozenset({"xp", "floating", "outputs"})
 
@@ -93,6 +118,7 @@ def operator(function: Callable[..., Any]) -> Operator:
         needed=frozenset(each.name for each in named if each.default is Parameter.empty) - CONTEXT,
         context=frozenset(each.name for each in named) & CONTEXT - {"xp"},
         on_host=found.return_annotation == NumPyArray,
+        lends=next((name for name, kinds in LENDING.items() if found.return_annotation in kinds), ""),
         direct=getattr(function, "direct", None),
     )
 

@@ -9,10 +9,10 @@ from typing import Any
 from portable_nn._typing import Array, DType, Namespace
 from portable_nn.activations import erf as error_function
 from portable_nn.errors import NetworkError
-from portable_nn.operators._common import Host, Table
+from portable_nn.operators._common import Host, Table, View
 from portable_nn.readers.onnx_tensors import DTYPES
 
-__all__ = ["ELEMENTWISE"]
+__all__ = ["ELEMENTWISE", "cast", "identity"]
 
 SIGNS: dict[str, Callable[..., Any]] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
 """What starts sooner than a library's function of the same name."""
@@ -45,7 +45,7 @@ def folded(name: str) -> Callable[..., Array]:
     """A function of two arrays, taken of any number of them in order."""
 
     def function(x: Array, *others: Array, xp: Namespace) -> Array:
-        return reduce(getattr(xp, name), others, x)
+        return reduce(getattr(xp, name), others, x) if others else xp.astype(x, x.dtype)
 
     return function
 
@@ -108,12 +108,12 @@ def where(condition: Array, a: Array, b: Array, *, xp: Namespace) -> Array:
     return xp.where(condition, a, b)
 
 
-def clip_by_attributes(x: Array, *, xp: Namespace, min: float | None = None, max: float | None = None) -> Array:  # noqa: A002
+def clip_by_attributes(x: Array, *, xp: Namespace, min: float | None = None, max: float | None = None) -> View:  # noqa: A002
     """Values within bounds that are numbers."""
     return xp.clip(x, min, max)
 
 
-def clip(x: Array, low: Array = None, high: Array = None, *, xp: Namespace) -> Array:
+def clip(x: Array, low: Array = None, high: Array = None, *, xp: Namespace) -> View:
     """Values within bounds; where these cross, the upper one holds."""
     if low is not None:
         x = xp.maximum(x, low)
@@ -128,7 +128,7 @@ def cast(
     if name in FLOATING:
         return xp.astype(x, floating)
     if name == "bool":
-        return x if xp.isdtype(x.dtype, "bool") else x != 0
+        return xp.astype(x, xp.bool)
     if name == "" or name == "str":
         raise NetworkError(f"Cast to type {to} of ONNX, which is not computed in")
     return xp.astype(x, integer(xp, name))
@@ -145,21 +145,21 @@ def integer(xp: Namespace, name: str) -> DType:
     return info.dtypes(kind="integral").get(name) or info.default_dtypes()["integral"]
 
 
-def identity(x: Array, *, xp: Namespace) -> Array:
+def identity(x: Array, *, xp: Namespace) -> View:
     """`x` itself."""
     return x
 
 
 def dropout(
     x: Array, ratio: Array = None, training_mode: Host = None, *, xp: Namespace, outputs: int, seed: int = 0
-) -> Any:
+) -> View:
     """`x` itself: nothing is dropped outside training. The mask that is left is true."""
     if training_mode is not None and training_mode:
         raise NetworkError("in training mode it is not computed")
     return (x, xp.ones_like(x, dtype=xp.bool)) if outputs > 1 else x
 
 
-def dropout_by_attributes(x: Array, *, xp: Namespace, outputs: int, ratio: float = 0.5) -> Any:
+def dropout_by_attributes(x: Array, *, xp: Namespace, outputs: int, ratio: float = 0.5) -> View:
     """As `dropout`."""
     return dropout(x, xp=xp, outputs=outputs)
 

@@ -7,7 +7,7 @@ import numpy as np
 from portable_nn import activations
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.errors import NetworkError
-from portable_nn.operators._common import Fixed, Known, Table, beside
+from portable_nn.operators._common import Fixed, Known, Table, View, beside
 from portable_nn.operators.shaping import gather
 
 __all__ = ["LEARNING"]
@@ -57,7 +57,7 @@ def normalizer(x: Array, *, xp: Namespace, floating: DType, norm: str = "MAX") -
     return x / xp.where(size == 0, xp.ones_like(size), size)
 
 
-def feature(x: Array, places: Known, *, xp: Namespace) -> Array:
+def feature(x: Array, places: Known, *, xp: Namespace) -> View:
     """Features at places, of the last axis."""
     one = x[None, :] if x.ndim == 1 else x
     if isinstance(places, Fixed):

@@ -8,6 +8,7 @@ from portable_nn._typing import Array, Namespace
 from portable_nn.activations import ACTIVATIONS, ALONG_AXIS, PLAIN
 from portable_nn.operators._common import Table
 from portable_nn.operators.activating import plain
+from portable_nn.operators.elementwise import identity
 
 __all__ = ["DOMAIN", "OWN"]
 
@@ -29,5 +30,5 @@ def parametrised(name: str) -> Callable[..., Array]:
 
 OWN: Table = {
     f"{DOMAIN}.{name}": {1: plain(name) if name in ALONG_AXIS else parametrised(name)} for name in ACTIVATIONS
-}
+} | {f"{DOMAIN}.identity": {1: identity}}
 """By name."""

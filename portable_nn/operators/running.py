@@ -67,6 +67,10 @@ class Plan:
     steps : tuple of Step
     known : dict of str to array
         What depends on no data, in NumPy.
+    lent : tuple of str
+        Outputs that may be memory of an input, of a constant or of another output.
+    on_host : tuple of str
+        Outputs that are NumPy's, whatever the data are.
 
     Examples
     --------
@@ -80,6 +84,8 @@ class Plan:
 
     steps: tuple[Step, ...]
     known: dict[str, NumPyArray]
+    lent: tuple[str, ...]
+    on_host: tuple[str, ...]
 
     @property
     def brought(self) -> dict[str, NumPyArray]:
@@ -116,6 +122,8 @@ class Plan:
         watch: Callable[[Node, list[Any]], None] | None = None,
     ) -> dict[str, Array]:
         """Compute all values from those of the inputs, of constants, of what is known, and None for ``""``.
+
+        Outputs are arrays of their own, beside the data.
 
         Parameters
         ----------
@@ -157,6 +165,10 @@ class Plan:
                 values[outputs[0]] = made
             for name in dropped:
                 del values[name]
+        for name in self.lent:
+            values[name] = xp.astype(values[name], values[name].dtype)
+        for name in self.on_host:
+            values[name] = _beside(like, values[name], xp, floating)
         return values
 
 
@@ -210,7 +222,14 @@ def planned(
     for name in outputs:
         if not (name in beside_data or name in on_host or name in known):
             raise NetworkError(f"the graph gives {name!r}, which no node makes")
-    return Plan(_with_drops(steps, outputs), known)
+    needed = _with_drops(steps, outputs)
+    beside_them = [name for name in outputs if name in beside_data]
+    return Plan(
+        steps=needed,
+        known=known,
+        lent=_lent(needed, {*arrays, *known}, beside_them),
+        on_host=tuple(name for name in outputs if name not in beside_data),
+    )
 
 
 def evaluated(node: Node, opsets: Mapping[str, int], given: list[NumPyArray | None]) -> tuple[NumPyArray, ...]:
@@ -294,6 +313,26 @@ def _with_drops(steps: list[Step], outputs: Collection[str]) -> tuple[Step, ...]
         needed.update(step.node.inputs)
         done.append(step._replace(dropped=(*last, *unread)))
     return tuple(reversed(done))
+
+
+def _lent(steps: Iterable[Step], there: Collection[str], outputs: Iterable[str]) -> tuple[str, ...]:
+    """The outputs that may be memory of what is there before the steps, or of an output before them."""
+    owners = dict(zip(there, there, strict=True))
+    for node, operator, *_ in steps:
+        for name in node.outputs:
+            match operator.lends:
+                case "view":
+                    owners[name] = owners.get(node.inputs[0], name)
+                case "repeated":
+                    owners[name] = ""
+                case _:
+                    owners[name] = name
+    held, lent = {"", *there}, list[str]()
+    for name in outputs:
+        if owners[name] in held:
+            lent.append(name)
+        held.add(owners[name])
+    return tuple(lent)
 
 
 def _beside(like: Array, value: NumPyArray, xp: Namespace, floating: DType) -> Array:

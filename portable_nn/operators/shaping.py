@@ -8,7 +8,18 @@ import numpy as np
 
 from portable_nn._typing import Array, DType, Namespace, NumPyArray
 from portable_nn.errors import ShapeError
-from portable_nn.operators._common import Fixed, Host, Known, Table, beside, check_size, host_ints, shape_of
+from portable_nn.operators._common import (
+    Fixed,
+    Host,
+    Known,
+    Repeated,
+    Table,
+    View,
+    beside,
+    check_size,
+    host_ints,
+    shape_of,
+)
 from portable_nn.operators.elementwise import cast
 
 __all__ = ["SHAPING"]
@@ -19,7 +30,7 @@ FEW = 64
 """Places along an axis that are looked at: a slice may take them."""
 
 
-def reshape(x: Array, shape: Host, *, xp: Namespace, allowzero: int = 0) -> Array:
+def reshape(x: Array, shape: Host, *, xp: Namespace, allowzero: int = 0) -> View:
     """Another shape: 0 keeps a length, -1 is what is left."""
     given, wanted = shape_of(x), list(host_ints(shape))
     kept = [i for i, n in enumerate(wanted) if i < len(given) and n == 0 and (not allowzero or given[i] == 0)]
@@ -34,29 +45,29 @@ def reshape(x: Array, shape: Host, *, xp: Namespace, allowzero: int = 0) -> Arra
     return xp.reshape(x, tuple(wanted))
 
 
-def flatten(x: Array, *, xp: Namespace, axis: int = 1) -> Array:
+def flatten(x: Array, *, xp: Namespace, axis: int = 1) -> View:
     """Two dimensions: the axes before one, and those from it on."""
     shape = shape_of(x)
     axis = axis + len(shape) if axis < 0 else axis
     return xp.reshape(x, (prod(shape[:axis]), prod(shape[axis:])))
 
 
-def squeeze(x: Array, axes: Host = None, *, xp: Namespace) -> Array:
+def squeeze(x: Array, axes: Host = None, *, xp: Namespace) -> View:
     """Without axes of length 1."""
     return squeeze_by_attribute(x, xp=xp, axes=() if axes is None else host_ints(axes))
 
 
-def squeeze_by_attribute(x: Array, *, xp: Namespace, axes: tuple[int, ...] = ()) -> Array:
+def squeeze_by_attribute(x: Array, *, xp: Namespace, axes: tuple[int, ...] = ()) -> View:
     """As `squeeze`."""
     return xp.squeeze(x, axis=tuple(axes) or tuple(i for i, n in enumerate(x.shape) if n == 1))
 
 
-def unsqueeze(x: Array, axes: Host, *, xp: Namespace) -> Array:
+def unsqueeze(x: Array, axes: Host, *, xp: Namespace) -> View:
     """With axes of length 1 more."""
     return unsqueeze_by_attribute(x, xp=xp, axes=host_ints(axes))
 
 
-def unsqueeze_by_attribute(x: Array, *, xp: Namespace, axes: tuple[int, ...]) -> Array:
+def unsqueeze_by_attribute(x: Array, *, xp: Namespace, axes: tuple[int, ...]) -> View:
     """As `unsqueeze`."""
     ndim = x.ndim + len(axes)
     for axis in sorted(axis % ndim for axis in axes):
@@ -64,7 +75,7 @@ def unsqueeze_by_attribute(x: Array, *, xp: Namespace, axes: tuple[int, ...]) ->
     return x
 
 
-def transpose(x: Array, *, xp: Namespace, perm: tuple[int, ...] = ()) -> Array:
+def transpose(x: Array, *, xp: Namespace, perm: tuple[int, ...] = ()) -> View:
     """Axes in another order."""
     return xp.permute_dims(x, tuple(perm) or tuple(range(x.ndim))[::-1])
 
@@ -76,7 +87,7 @@ def concat(*arrays: Array, xp: Namespace, axis: int) -> Array:
 
 def parts(
     x: Array, lengths: Host = None, *, xp: Namespace, outputs: int, axis: int = 0, num_outputs: int = 0
-) -> tuple[Array, ...]:
+) -> tuple[View, ...]:
     """Parts along an axis, of given lengths, or of one length with the last one shorter."""
     n = x.shape[axis]
     if lengths is not None:
@@ -94,12 +105,12 @@ def parts(
 
 def split_by_attribute(
     x: Array, *, xp: Namespace, outputs: int, axis: int = 0, split: tuple[int, ...] = ()
-) -> tuple[Array, ...]:
+) -> tuple[View, ...]:
     """As `parts`."""
     return parts(x, split or None, xp=xp, outputs=outputs, axis=axis)
 
 
-def cut(x: Array, starts: Host, ends: Host, axes: Host = None, steps: Host = None, *, xp: Namespace) -> Array:
+def cut(x: Array, starts: Host, ends: Host, axes: Host = None, steps: Host = None, *, xp: Namespace) -> View:
     """From starts to ends along axes, by steps; negative ones go backwards."""
     first, last = host_ints(starts), host_ints(ends)
     along = tuple(range(len(first))) if axes is None else host_ints(axes)
@@ -117,12 +128,12 @@ def cut(x: Array, starts: Host, ends: Host, axes: Host = None, steps: Host = Non
 
 def cut_by_attributes(
     x: Array, *, xp: Namespace, starts: tuple[int, ...], ends: tuple[int, ...], axes: tuple[int, ...] = ()
-) -> Array:
+) -> View:
     """As `cut`, without steps."""
     return cut(x, starts, ends, axes or None, xp=xp)
 
 
-def gather(x: Array, indices: Known, *, xp: Namespace, axis: int = 0) -> Array:
+def gather(x: Array, indices: Known, *, xp: Namespace, axis: int = 0) -> View:
     """Values at places along an axis, counted from the end where they are negative."""
     axis %= x.ndim
     before, after, n = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :]), x.shape[axis]
@@ -162,7 +173,7 @@ def gather_elements(x: Array, indices: Array, *, xp: Namespace, axis: int = 0) -
     return xp.reshape(xp.take(xp.reshape(x, (-1,)), xp.reshape(places, (-1,)), axis=0), wanted)
 
 
-def expand(x: Array, shape: Host, *, xp: Namespace) -> Array:
+def expand(x: Array, shape: Host, *, xp: Namespace) -> Repeated:
     """Repeated as broadcasting repeats."""
     return xp.broadcast_to(x, check_size(np.broadcast_shapes(shape_of(x), host_ints(shape))))
 
@@ -227,7 +238,7 @@ def one_hot(indices: Array, depth: Host, values: Array, *, xp: Namespace, axis: 
 
 def pad(
     x: Array, widths: Host, value: Array = None, axes: Host = None, *, xp: Namespace, mode: str = "constant"
-) -> Array:
+) -> View:
     """More values before and after along axes: one value, or by a mode of NumPy's `pad`.
 
     Negative widths take away.
@@ -263,7 +274,7 @@ def _padded(x: Array, value: Array, axis: int, before: int, after: int, xp: Name
 
 def pad_by_attributes(
     x: Array, *, xp: Namespace, pads: tuple[int, ...], mode: str = "constant", value: float = 0.0
-) -> Array:
+) -> View:
     """As `pad`."""
     return pad(x, pads, beside(x, value, xp, x.dtype), xp=xp, mode=mode)
 

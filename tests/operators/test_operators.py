@@ -70,6 +70,9 @@ def computed(backend, model, inputs):
     placed = {value.name: backend.place(x) for value, x in zip(values, inputs, strict=True)}
     found = backend.entered(lambda x: graph(x, backend.xp))(placed)
     found = list(found.values()) if isinstance(found, dict) else [found]
+    if backend.name == "numpy":
+        assert all(np.ndim(y) == 0 or y.flags.writeable for y in found)
+        assert not any(np.may_share_memory(y, x) for y in found for x in placed.values()), "not declared a View"
     return [np.asarray(y) if isinstance(y, np.ndarray) else backend.to_numpy(y) for y in found]
 
 
