@@ -1,16 +1,16 @@
 """Layers as a graph of ONNX, made with the `onnx` package: for files, and for compilers that take such graphs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
-from math import log
 from typing import Any
 
 import numpy as np
 
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, NetworkError
+from portable_nn.expressions import expression_of
 from portable_nn.layers import Graph, Layer, Layers, Normalize, Shape, sample_shapes
-from portable_nn.nodes import OPSET, RMS, Call, as_nodes
+from portable_nn.nodes import OPSET, RMS, as_nodes
 from portable_nn.operators import find
 from portable_nn.operators.own import DOMAIN
 from portable_nn.readers.onnx import Node, Value
@@ -153,11 +153,9 @@ class _Writer:
 
     def call(self, operator: str, *inputs: str | float | NumPyArray, **attributes: Any) -> str:
         """A node, whose inputs are values or constants; the value that it makes."""
-        domain, _, name = operator.rpartition(".")
-        if domain == DOMAIN:
-            if name not in COMPOSED:
-                raise FormatError(f"the activation {name!r} has no counterpart in ONNX that is written")
-            return COMPOSED[name](self.call, *inputs, **attributes)
+        expression = expression_of(operator, self._dtype.name)
+        if expression is not None:
+            return expression(self.call, *inputs, **attributes)
         find(operator, self.opsets)
         names = tuple(each if isinstance(each, str) else self._constant(each) for each in inputs)
         made = self._free("", len(self.nodes))
@@ -166,7 +164,8 @@ class _Writer:
 
     def _constant(self, value: float | NumPyArray) -> str:
         name = self._free("constant", len(self.constants))
-        self.constants[name] = np.asarray(value, self._dtype)
+        dtype = getattr(value, "dtype", self._dtype)
+        self.constants[name] = np.asarray(value, np.result_type(dtype, self._dtype))
         return name
 
     def _free(self, kind: str, n: int) -> str:
@@ -198,65 +197,7 @@ class _Writer:
         for node in graph.nodes:
             inputs = tuple(renamed.get(name, own(name)) for name in node.inputs)
             outputs = tuple(map(own, node.outputs))
-            if node.operator.startswith(f"{DOMAIN}."):
+            if expression_of(node.operator, self._dtype.name):
                 inputs, node = (self.call(node.operator, *inputs, **node.attributes),), Node("Identity", (), ())
             self.nodes.append(Node(node.operator, inputs, outputs, node.attributes, own(node.name)))
         return own(graph.outputs[0])
-
-
-def _hard_sigmoid(call: Call, x: str, slope: float = 1 / 6, offset: float = 0.5) -> str:
-    return call("HardSigmoid", x, alpha=slope, beta=offset)
-
-
-def _silu(call: Call, x: str, beta: Any = 1.0) -> str:
-    scaled = x if np.all(np.asarray(beta) == 1) else call("Mul", x, beta)
-    return call("Mul", x, call("Sigmoid", scaled))
-
-
-def _softplus(call: Call, x: str, beta: float = 1.0, threshold: float = np.inf) -> str:
-    scaled = x if beta == 1 else call("Mul", x, beta)
-    y = call("Softplus", scaled)
-    if beta != 1:
-        y = call("Mul", y, 1 / beta)
-    return y if threshold == np.inf else call("Where", call("Greater", scaled, threshold), x, y)
-
-
-def _bounded(call: Call, x: str, low: float = -1.0, high: float = 1.0) -> str:
-    return call("Clip", x, *("" if abs(bound) == np.inf else bound for bound in (low, high)))
-
-
-def _shrink(call: Call, x: str, width: float = 0.5) -> str:
-    return call("Shrink", x, bias=width, lambd=width)
-
-
-def _learned_swish(call: Call, x: str, alpha: Any, beta: Any) -> str:
-    gate = call("Mul", call("Sigmoid", call("Mul", x, alpha)), 1 - beta)
-    return call("Mul", call("Add", gate, beta), x)
-
-
-def _squareplus(call: Call, x: str, b: float = 4.0) -> str:
-    root = call("Sqrt", call("Add", call("Mul", x, x), b))
-    return call("Mul", call("Add", x, root), 0.5)
-
-
-COMPOSED: dict[str, Callable[..., str]] = {
-    "silu": _silu,
-    "softplus": _softplus,
-    "hard_sigmoid": _hard_sigmoid,
-    "hard_tanh": _bounded,
-    "clip": _bounded,
-    "relu6": lambda call, x: _bounded(call, x, 0.0, 6.0),
-    "step": lambda call, x: call("Where", call("GreaterOrEqual", x, 0.0), 1.0, 0.0),
-    "threshold": lambda call, x, threshold, value: call("Where", call("Greater", x, threshold), x, value),
-    "log_sigmoid": lambda call, x: call("Neg", call("Softplus", call("Neg", x))),
-    "softmin": lambda call, x: call("Softmax", call("Neg", x), axis=-1),
-    "softshrink": _shrink,
-    "hardshrink": lambda call, x, width=0.5: call("Shrink", x, bias=0.0, lambd=width),
-    "tanhshrink": lambda call, x: call("Sub", x, call("Tanh", x)),
-    "square": lambda call, x: call("Pow", x, 2.0),
-    "exp10": lambda call, x: call("Pow", 10.0, x),
-    "log10": lambda call, x: call("Mul", call("Log", x), 1 / log(10)),
-    "learned_swish": _learned_swish,
-    "squareplus": _squareplus,
-}
-"""Activations that are several operators."""

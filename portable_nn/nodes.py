@@ -102,7 +102,7 @@ def as_nodes(call: Call, x: str, layer: Layer, shape: Shape | None = None) -> st
 def _normalize(call: Call, x: str, layer: Normalize, shape: Shape | None) -> str:
     if shape is None:
         raise NetworkError("Normalize of samples of an unknown size is not written: give it a scale of ones")
-    scale = np.ones(shape[-1], np.float32) if layer.scale is None else layer.scale
+    scale = np.ones(shape[-1], np.float16) if layer.scale is None else layer.scale
     if layer.centred:
         offset = () if layer.offset is None else (layer.offset,)
         return call("LayerNormalization", x, scale, *offset, epsilon=layer.epsilon)

@@ -73,7 +73,7 @@ FLOORS = (
         "writing",
     },
     {"layers", "operators"},
-    {"backends", "exporting", "nodes", "rewriting"},
+    {"backends", "exporting", "expressions", "nodes", "rewriting", "symbols"},
     {"meaning", "network", "parts", "placing", "verification"},
     {"datasets", "formats"},
     {

@@ -1,13 +1,19 @@
 """Activations that exporters write as several operators, recognised where they do."""
 
+from collections.abc import Sequence
+from functools import cache
 from itertools import permutations
 from math import isclose, pi, sqrt
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from portable_nn._typing import ActivationName
+from portable_nn.activations import ALONG_AXIS, PLAIN
+from portable_nn.expressions import expression_of
 from portable_nn.formats.onnx_graph import Body
 from portable_nn.layers import Activation
+from portable_nn.nodes import as_nodes
 from portable_nn.readers.onnx import Node
 
 __all__ = ["motif"]
@@ -67,6 +73,35 @@ MOTIFS: tuple[tuple[Activation, tuple[Call, ...]], ...] = (
 COMMUTE = ("Add", "Mul")
 
 
+@cache
+def written() -> tuple[tuple[Activation, Sequence[Call]], ...]:
+    """Activations with their usual parameters, as this package writes them in several operators."""
+    found = [
+        (name, _recorded(name, dtype))
+        for name in sorted({*PLAIN} - ALONG_AXIS)
+        for dtype in ("float32", "float64")
+    ]
+    return tuple((Activation(cast(ActivationName, name)), calls) for name, calls in found if len(calls) > 1)
+
+
+def _recorded(name: str, dtype: str) -> list[Call]:
+    """The calls that an activation is written as; none if some have attributes."""
+    calls, has_attributes = list[Call](), False
+
+    def call(operator: str, *inputs: Any, **attributes: Any) -> str:
+        nonlocal has_attributes
+        expression = expression_of(operator, dtype)
+        if expression is not None:
+            return expression(call, *inputs, **attributes)
+        has_attributes |= bool(attributes)
+        calls.append((str(len(calls)), operator, inputs))
+        return calls[-1][0]
+
+    as_nodes(call, "x", Activation(cast(ActivationName, name)))
+    *inner, (_, operator, inputs) = calls
+    return [] if has_attributes else [*inner, ("y", operator, inputs)]
+
+
 def motif(body: Body, name: str, readers: dict[str, list[Node]]) -> tuple[Activation, str] | None:
     """The activation that starts at a value, and the value that it ends in; None where none does.
 
@@ -82,7 +117,7 @@ def motif(body: Body, name: str, readers: dict[str, list[Node]]) -> tuple[Activa
     activation, name : Activation and str, or None
     """
     operators = {node.operator for node in readers.get(name, [])}
-    for activation, calls in MOTIFS:
+    for activation, calls in (*MOTIFS, *written()):
         if calls[0][1] in operators:
             end = _end(body, name, calls, readers)
             if end is not None:
@@ -90,13 +125,14 @@ def motif(body: Body, name: str, readers: dict[str, list[Node]]) -> tuple[Activa
     return None
 
 
-def _end(body: Body, name: str, calls: tuple[Call, ...], readers: dict[str, list[Node]]) -> str | None:
+def _end(body: Body, name: str, calls: Sequence[Call], readers: dict[str, list[Node]]) -> str | None:
     """The value that the calls end in, if no one else reads what is between."""
     bound, used = {"x": name}, list[Node]()
     for made, operator, arguments in calls:
         first = next(bound[argument] for argument in arguments if argument in bound)
         for node in readers.get(first, []):
-            if node.operator == operator and _reads(body, node, arguments, bound):
+            unused = not any(node is other for other in used)
+            if unused and node.operator == operator and _reads(body, node, arguments, bound):
                 bound[made] = node.outputs[0]
                 used.append(node)
                 break
@@ -120,9 +156,12 @@ def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: di
 
 def _is(body: Body, value: str, argument: str | float, bound: dict[str, str]) -> bool:
     if isinstance(argument, str):
-        return bound.get(argument) == value
+        return bound.get(argument) == value if argument else not value
     constant = body.constants.get(value)
-    return constant is not None and constant.size == 1 and isclose(np.ravel(constant)[0], argument, rel_tol=1e-3)
+    if constant is None or constant.size != 1 or constant.dtype.kind not in "fiu":
+        return False
+    rounding = np.finfo(constant.dtype).eps if constant.dtype.kind == "f" else 0
+    return isclose(constant.reshape(()), argument, rel_tol=rounding)
 
 
 def _is_hard_swish(node: Node) -> bool:
