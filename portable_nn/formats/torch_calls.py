@@ -223,9 +223,15 @@ def _linear(at: Traced, x: Any, weight: Any, bias: Any = None) -> str:
 
 
 def _clamp(at: Traced, x: Any, *limits: Any, **named: Any) -> str:
-    told = dict(zip(("min", "max"), limits, strict=False)) | named
-    given = {key: at.known(value) for key, value in told.items() if value is not None}
-    return at.layers(x, [Activation("clip", low=given.pop("min", -inf), high=given.pop("max", inf), **given)])
+    told = {"min": None, "max": None} | dict(zip(("min", "max"), limits, strict=False)) | named
+    if others := told.keys() - {"min", "max"}:
+        raise TypeError(", ".join(others))
+    low, high = (None if limit is None else at.operand(limit) for limit in told.values())
+    if not isinstance(low, float | None) or not isinstance(high, float | None):
+        y = at.name(x) if low is None else at.nodes.call("Max", at.name(x), low)
+        return y if high is None else at.nodes.call("Min", y, high)
+    bounds = {"low": -inf if low is None else low, "high": inf if high is None else high}
+    return at.layers(x, [Activation("clip", **bounds)])
 
 
 def _concatenated(at: Traced, tensors: Any, dim: int = 0, axis: int | None = None) -> str:

@@ -57,6 +57,10 @@ FUNCTIONS = {
     "glu": lambda m, h, x: F.glu(torch.cat([h, x], 1)),
     "prelu": lambda m, h, x: F.prelu(h, m.scale) + x,
     "clamp": lambda m, h, x: h.clamp(-0.5, 0.5) + torch.clamp(x, min=0.1) + h.clip(max=0.2),
+    "limits that are tensors": lambda m, h, x: (
+        torch.clamp(h, min=x) + x.clamp(m.mean, m.scale) + torch.clamp(x, max=torch.tensor(0.5))
+    ),
+    "one limit of data, one number": lambda m, h, x: h.clamp(min=-0.5, max=x) + torch.clip(x, m.mean, None),
     "parameters and buffers": lambda m, h, x: (h - m.mean) / m.scale.exp() + x * m.scale,
     "linear": lambda m, h, x: F.linear(h, m.first.weight * 2) + F.linear(x, m.first.weight, m.mean),
     "products": lambda m, h, x: h @ m.first.weight + torch.matmul(x, m.first.weight.t()),
@@ -230,7 +234,7 @@ REFUSED = {
     "another axis": (lambda m, h, x: torch.softmax(h.view(-1, 2, 3), 1).flatten(1), "axis that is not"),
     "a weight of data": (lambda m, h, x: F.linear(x, h), "calls linear|does not take"),
     "axes that move": (lambda m, h, x: h.transpose(0, 1).transpose(0, 1), "moves the axis of s"),
-    "limits of data": (lambda m, h, x: torch.clamp(h, min=x), "calls clamp"),
+    "other limits": (lambda m, h, x: torch.clamp(h, 0, 1, out=x), "calls clamp: what .* is not read: out"),
     "no output of its own": (lambda m, h, x: {"y": h, "z": 3}, "takes 3"),
 }  # fmt: skip
 
