@@ -7,6 +7,8 @@ picture matplotlib.
 import argparse
 import fnmatch
 import json
+import signal
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -137,7 +139,8 @@ def run_scale(options: argparse.Namespace) -> None:
 
 
 def run_cluster(options: argparse.Namespace) -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, and write what was asked for; processes that were started end with this one."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     found = measured_cluster(cluster.QUICK if options.quick else cluster.FULL)
     figures_table("Cluster", cluster.figures(found["results"])).print()
     write_json(options.json, found)

@@ -119,14 +119,15 @@ def cluster(environment: dict[str, str], workers: int = 1) -> Iterator[tuple[Any
         commands = [[*dask, "scheduler", "--port", "0", *rest]]
         commands += [[*dask, "worker", "--nthreads", "1", "--no-nanny", *rest]] * workers
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        processes = [
-            subprocess.Popen(
-                command, cwd=folder, env=unforced(PYTHONPATH=path, **environment),
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )
-            for command in commands
-        ]  # fmt: skip
+        processes: list[subprocess.Popen[bytes]] = []
         try:
+            processes.extend(  # one by one: it may be stopped between two
+                subprocess.Popen(
+                    command, cwd=folder, env=unforced(PYTHONPATH=path, **environment),
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )
+                for command in commands
+            )  # fmt: skip
             with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
                 client.wait_for_workers(workers)
                 yield client, [process.pid for process in processes]
@@ -153,6 +154,7 @@ def processor_time(extent: Extent, source: Path, environment: dict[str, str]) ->
             if i:
                 found["plain"].append(middle[0] - start)
                 found["cluster"].append(sum(end) - sum(middle))
+    found["bytes"] = [sum(file.stat().st_size for file in source.with_name("y.zarr").iterdir()) / extent.images]
     return found
 
 
@@ -177,15 +179,21 @@ def wall_time(extent: Extent, source: Path, environment: dict[str, str]) -> list
 
 def window(extent: Extent) -> dict[str, Any]:
     """Milliseconds a block, and bytes that client and scheduler grow by from few blocks to many."""
-    with cluster({}) as (client, (scheduler, _)):
+    with cluster({}) as (client, (scheduler, worker)):
+        processes = {"client": os.getpid(), "scheduler": scheduler, "worker": worker}
         for blocks in extent.few, extent.many:
             with AnonymousMemory(os.getpid()) as here, AnonymousMemory(scheduler) as there:
-                start = perf_counter()
+                busy, start = {name: seconds_of(pid) for name, pid in processes.items()}, perf_counter()
                 compute(client, nothing, range(blocks), check=no_check, progress=nothing)
                 seconds = perf_counter() - start
+                busy = {name: seconds_of(pid) - busy[name] for name, pid in processes.items()}
             if blocks == extent.few:
                 before = (here.peak or 0) + (there.peak or 0)
-        return {"memory": (here.peak or 0) + (there.peak or 0) - before, "milliseconds": seconds / blocks * 1e3}
+        return {
+            "memory": (here.peak or 0) + (there.peak or 0) - before,
+            "milliseconds": seconds / blocks * 1e3,
+            "busy": {name: each / blocks * 1e3 for name, each in busy.items()},
+        }
 
 
 def nothing(i: int) -> None:
@@ -217,7 +225,12 @@ def figures(found: dict[str, Any]) -> list[Figure]:
             [found["window"]["memory"] / MIB], 64, "MiB",
         ),
         spread("an empty block through the window", [found["window"]["milliseconds"]], unit="ms"),
+        *(
+            spread(f"processor time of the {name} for it", [milliseconds], unit="ms")
+            for name, milliseconds in found["window"]["busy"].items()
+        ),
         spread(f"plain labels of {images} images, processor time", found["here"]["plain"], unit="s"),
+        spread("a label in zarr", found["here"]["bytes"], unit="bytes"),
     ]  # fmt: skip
 
 

@@ -14,19 +14,22 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import prod
+from operator import itemgetter
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from portable_nn import backends
+from portable_nn._arrays import each
 from portable_nn.blocks import ZarrWriter, check_folder, open_result, write_block
-from portable_nn.clients import check_client
-from portable_nn.errors import ClusterError, InputError, PortableNNError
+from portable_nn.errors import ClusterError, PortableNNError
 from portable_nn.meaning import check_values
 from portable_nn.network import Network
-from portable_nn.running import blank, check_samples, identity, nothing, runner, warn_of_blank
-from portable_nn.sources import Source, is_path, reshaped, source_of
+from portable_nn.parts import named
+from portable_nn.running import VERSION, blank, identity, nothing, runner, warn_of_blank
+from portable_nn.sources import Source
+from portable_nn.streams import number_of_samples
 from portable_nn.threads import ONE_THREAD
-from portable_nn.writing import check_output
 
 __all__ = ["compute", "infer_there"]
 
@@ -36,8 +39,6 @@ grow."""
 
 TICK = 1
 """Seconds between two looks at whether the cluster is still there."""
-
-VERSION = "portable_nn:__version__"
 
 FEW = 2**20
 """Values that are looked at here, before there are workers, for whether they can be what the network takes."""
@@ -203,7 +204,7 @@ def _address(client: Any) -> str:
 def infer_there(
     client: Any,
     net: Network,
-    data: Any,
+    source: Source | dict[str, Source],
     target: str,
     outputs: bool,
     out: str | os.PathLike[str],
@@ -211,27 +212,22 @@ def infer_there(
     overwrite: bool,
     progress: Callable[[int], object] | None,
 ) -> Any:
-    """What `portable_nn.infer` does with a client."""
-    check_client(client)
-    if not isinstance(data, Source):
-        if hasattr(data, "shape") or not (is_path(data) or isinstance(data, Iterable)):
-            raise InputError("a cluster reads files: give a path that its machines see, or several")
-        data = source_of(data, inputs=net.inputs)
-    source = reshaped(data, net.input_shape)
-    check_output(out, *source.paths, overwrite=overwrite)
-    check_samples(source, net.input_shape)
-    if not outputs:
-        shape = source.sample if net.output_shape is None else net.output_shape
-        net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
-    some = source[: max(1, FEW // max(1, prod(source.sample)))]
-    check_values(some, net.meaning, net.layers, backends.get("numpy"))
-    same = identity(net, source, target, outputs, (block,))
-    with ZarrWriter(os.path.abspath(out), same, size=block, total=len(source), overwrite=overwrite) as writer:
-        if not len(source):
+    """What `portable_nn.infer` does with a client and files that it has checked."""
+    total = number_of_samples(source)
+    few = max(1, FEW // max(1, *(prod(one.sample) for one in named(source).values())))
+    for array in net.passes.floats(each(itemgetter(slice(few)), source)):
+        check_values(array, net.meaning, net.layers, backends.get("numpy"))
+    same, names = identity(net, source, target, outputs, (block,)), net.passes.outputs
+    with ZarrWriter(
+        os.path.abspath(out), same, names=names, size=block, total=total, overwrite=overwrite
+    ) as writer:
+        if not total:
             writer.append(nothing(net, outputs))
-        work = _Work(net, source, target, outputs, str(writer.partial), block)
+        work = _Work(
+            net, source, target, outputs, str(writer.partial), writer.places, block, pkgutil.resolve_name(VERSION)
+        )
         there = writer.blocks()
-        todo = [i for i in range(-(-len(source) // block)) if i not in there]
+        todo = [i for i in range(-(-total // block)) if i not in there]
         done = sum(map(work.length, there))
 
         def count(i: int) -> None:
@@ -247,7 +243,9 @@ def infer_there(
             compute(client, work, todo, check=check, progress=count)
             if not outputs:
                 warn_of_blank(sum(dict(message for _, message in client.get_events(work.folder)).values()))
-    return open_result(out)
+        for one in named(source).values():
+            one.check()
+    return open_result(out, names)
 
 
 @dataclass(frozen=True)
@@ -255,33 +253,42 @@ class _Work:
     """Results of any block of files, into their place in a zarr array."""
 
     net: Network
-    source: Source
+    source: Source | dict[str, Source]
     target: str
     outputs: bool
     folder: str
+    places: dict[str, Path]
     size: int
+    version: str
+
+    @property
+    def total(self) -> int:
+        """The samples of all."""
+        return number_of_samples(self.source)
 
     def length(self, i: int) -> int:
         """The samples of a block."""
-        return min(self.size, len(self.source) - i * self.size)
+        return min(self.size, self.total - i * self.size)
 
     def __call__(self, i: int) -> None:
         """Compute a block, and write it."""
+        if (here := pkgutil.resolve_name(VERSION)) != self.version:  # on a worker that has come later
+            raise ClusterError(f"a worker has portable_nn {here}, the client {self.version}: install one version")
         target = backends.get(self.target)
         net = self.net if self.net.backend == target else self.net.to_numpy()
-        block = self.source[i * self.size : (i + 1) * self.size]
+        block = each(itemgetter(slice(i * self.size, (i + 1) * self.size)), self.source)
         with ONE_THREAD:
             found = runner(net, target, self.outputs)(block)
-        write_block(self.folder, i, found, size=self.size, total=len(self.source))
+        write_block(self.places, i, found, size=self.size, total=self.total)
         if not self.outputs and (samples := blank(block, self.net)):
             import distributed
 
             distributed.get_worker().log_event(self.folder, (i, samples))  # again where it is computed again
 
 
-def _check_worker(source: Source, target: str, folder: str, identity: str) -> None:
+def _check_worker(source: Source | dict[str, Source], target: str, folder: str, identity: str) -> None:
     """Whether this process sees the files, and the folder of the results, and has the backend."""
-    for part in source.parts:
-        part.open()
+    for one in named(source).values():
+        one.check()
     check_folder(folder, identity)
     backends.get(target)

@@ -17,12 +17,13 @@ from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.blocks import ZarrWriter, open_result
+from portable_nn.clients import check_client
 from portable_nn.cluster import infer_there
 from portable_nn.errors import BackendError, FormatError, InputError
 from portable_nn.layers import Dense, Graph
 from portable_nn.network import Network, check_network
 from portable_nn.parts import alone, check_names, known, named
-from portable_nn.results import NpyWriter
+from portable_nn.results import NpyWriter, files_of
 from portable_nn.running import (
     blank,
     check_data,
@@ -37,7 +38,6 @@ from portable_nn.running import (
 from portable_nn.sources import Source, is_path, opened, opened_parts, reshaped, source_of
 from portable_nn.streams import batches, is_whole, number_of_samples
 from portable_nn.threads import ONE_THREAD, blas, given, in_order
-from portable_nn.together import Together, files_of, open_together
 from portable_nn.writing import check_output
 
 __all__ = ["infer"]
@@ -148,25 +148,32 @@ def infer(
             check_count(name, value)
     if workers is not None and workers > 1 and blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
-    to_zarr = out is not None and os.fspath(out).endswith(".zarr")
+    names, to_zarr = net.passes.outputs, out is not None and os.fspath(out).endswith(".zarr")
     if client is not None:
-        if len(net.passes.inputs) > 1 or net.passes.outputs:
-            raise InputError("a cluster takes networks of one input and one output: leave the client out")
-        if out is None or not to_zarr:
+        check_client(client)
+        if not to_zarr:
             raise InputError(f"a cluster writes to a .zarr, out='labels.zarr' for instance, got {out!r}")
         if batch_size or workers:
             raise InputError("a cluster has workers of its own, and takes whole blocks: give block=1_000_000")
-        spec = backends.named(backend or net.backend or "numpy")
-        spec = spec if isinstance(spec, str) else backends.spec_of(spec)
-        return infer_there(client, net, data, spec, outputs, out, block, overwrite, progress)
     source, first, origin = _opened(net, data)
-    target = target_of(net, first, backend)
+    if client is not None and origin is None:
+        raise InputError("a cluster reads files: give a path that its machines see, or several")
     check_data(first, net)
     if not outputs:
         shape = net.output_shape
         if shape is None:
             shape = tuple(getattr(first, "shape", ())[-1:]) or None
         net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
+    if out is not None:
+        files = files_of(out, names).values() if names else ()
+        read = *named(source).values(), *named(origin).values()
+        paths = [path for one in read if isinstance(one, Source) for path in one.paths]
+        check_output(out, *map(_file_of, named(source).values()), *paths, overwrite=overwrite, files=files)
+        if client is not None:
+            spec = backends.named(backend or net.backend or "numpy")
+            spec = spec if isinstance(spec, str) else backends.spec_of(spec)
+            return infer_there(client, net, origin, spec, outputs, out, block, overwrite, progress)
+    target = target_of(net, first, backend)
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if is_whole(source) else None
@@ -196,34 +203,28 @@ def infer(
                 if progress is not None:
                     progress(done)
                 yield part
+        for one in named(origin).values():
+            if one is not None:
+                one.check()
         warn_of_blank(without_values)
 
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
         return joined([*results(size)] or [nothing(net, outputs)])
-    names = net.passes.outputs
-    files = files_of(out, names).values() if names else ()
-    read = *named(source).values(), *named(origin).values()
-    paths = [path for one in read if isinstance(one, Source) for path in one.paths]
-    check_output(out, *map(_file_of, named(source).values()), *paths, overwrite=overwrite, files=files)
     size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)
     same = identity(net, origin, str(target), outputs, sizes) if origin else None
     writer: Callable[..., Any] = (
         partial(ZarrWriter, size=block, total=total) if to_zarr else partial(NpyWriter, step=size)
     )
-    if names:
-        writer = partial(Together, names=names, one=writer)
-    with writer(out, same, overwrite=overwrite) as written:
+    with writer(out, same, names=names, overwrite=overwrite) as written:
         if total is not None and written.rows > max(0, total - (not to_zarr)):
             raise FormatError(f"{written.partial} holds more than these data give: delete it, and begin anew")
         for part in results(size, written.rows, block if to_zarr and total is not None else None):
             written.append(part)
         if written.is_empty:
             written.append(nothing(net, outputs))
-    if names:
-        return open_together(out, names)
-    return open_result(out) if to_zarr else np.load(out, mmap_mode="r")
+    return open_result(out, names)
 
 
 def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
@@ -247,7 +248,7 @@ def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
         source = first = source_of(source, inputs=net.inputs)
     if is_path(data) or isinstance(source, Source):
         source = first = reshaped(source, net.input_shape)
-    origin = source_of(data, inputs=net.inputs) if is_path(data) else None
+    origin = reshaped(source_of(data, inputs=net.inputs), net.input_shape) if is_path(data) else None
     return source, first, source if isinstance(source, Source) else origin
 
 

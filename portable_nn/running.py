@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches, number_of_samples
 
 __all__ = [
+    "VERSION",
     "blank",
     "check_data",
     "check_samples",
@@ -32,6 +34,8 @@ __all__ = [
     "target_of",
     "warn_of_blank",
 ]
+
+VERSION = "portable_nn:__version__"
 
 
 def target_of(net: Network, data: Any, backend: str | Backend | None = None) -> Backend:
@@ -182,6 +186,8 @@ def identity(
 ) -> str:
     """What the results for files depend on, in words that are the same in the next process.
 
-    Outputs of one batch differ in the last bits from those of another, so the sizes of batches belong to it.
+    Outputs of one batch differ in the last bits from those of another, so the sizes of batches belong to it, and
+    so does the version of this package.
     """
-    return repr((net.to_numpy().passes.digest(), source, target, outputs, net.compiled, sizes))
+    digest = net.to_numpy().passes.digest()
+    return repr((resolve_name(VERSION), digest, source, target, outputs, net.compiled, sizes))

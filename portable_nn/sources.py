@@ -15,11 +15,12 @@ from portable_nn._arrays import as_array
 from portable_nn._typing import NumPyArray
 from portable_nn.errors import FormatError, ShapeError
 from portable_nn.layers import axes_before
+from portable_nn.readers.buffers import check_stays
 from portable_nn.readers.csv import read_csv
 from portable_nn.readers.idx import open_idx
 from portable_nn.readers.npy import open_npy
 from portable_nn.readers.npz import read_members
-from portable_nn.readers.png import Images, is_images
+from portable_nn.readers.png import Images, pngs
 
 __all__ = [
     "LABELS",
@@ -80,8 +81,7 @@ class Part:
     @classmethod
     def of(cls, path: str | os.PathLike[str], choice: Choice = DEFAULT) -> Self:
         """What there is at a path."""
-        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-            raise FormatError(f"{path} is no regular file, and data are opened again and again: copy them to one")
+        check_stays(path)
         array = _open(os.path.realpath(path), choice)
         if len(array.shape) < 1:
             raise ShapeError(f"{path} holds one number: data have samples along their first axis")
@@ -142,6 +142,11 @@ class Source:
             pieces = [np.empty((0, *self.parts[0].shape[1:]), self.dtype)]
         found = np.asarray(pieces[0]) if len(pieces) == 1 else np.concatenate(pieces)
         return found.reshape(len(found), *self.sample)
+
+    def check(self) -> None:
+        """Raise a `FormatError` if a file has changed."""
+        for part in self.parts:
+            part.open()
 
     def with_samples(self, shape: tuple[int, ...]) -> Self:
         """The same, each sample in another shape of as many values."""
@@ -277,12 +282,12 @@ def _files(path: str) -> list[str]:
 
 
 def _stamp(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Size and time of a file, those of its metadata for a zarr array, of all its files for another folder."""
+    """Size and time of a file, those of its metadata for a zarr array, of its images for another folder."""
     path = os.fspath(path)
     inside = [file for name in METADATA if os.path.isfile(file := os.path.join(path, name))]
     try:
         if not inside and os.path.isdir(path):
-            inside = [entry.path for entry in os.scandir(path)]
+            inside = [os.path.join(path, name) for name in pngs(path)]
         found = [os.stat(file) for file in inside or [path]]
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
@@ -301,7 +306,7 @@ def _open(path: str, choice: Choice) -> Any:
             f"{path} is no .npz, which alone has arrays by name: give one, or leave {choice.array!r} out"
         )
     if os.path.isdir(path):
-        return Images(path) if is_images(path) else _open_zarr(path)
+        return Images(path) if pngs(path) else _open_zarr(path)
     match suffix:
         case ".npy":
             return open_npy(path)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from portable_nn.errors import OutputError, PortableNNError
+from portable_nn.errors import OutputError
 
 __all__ = ["check_output", "lock", "naming", "settle", "write"]
 
@@ -76,9 +76,9 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Errors of the system name the file that was wanted, where they name another one or none."""
     try:
         yield
-    except PortableNNError:
-        raise
     except OSError as error:
+        if error.errno is None:  # not of the system
+            raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
@@ -168,8 +168,12 @@ def settle(partial: Path, path: Path, *, overwrite: bool) -> None:
                 raise OutputError(f"{path} has come into being meanwhile; the results are kept in {partial}")
             if path.is_dir():
                 path.rename(older)
+        if partial.is_dir():
+            _sync_folder(partial)
         partial.replace(path)
         _sync_folder(path.parent)
+    if older.is_symlink():
+        older.unlink()
     shutil.rmtree(older, ignore_errors=True)
 
 

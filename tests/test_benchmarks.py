@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clusters import until
 
 import portable_nn as pnn
 from benchmarks import cells, dispatch, labelling, memory, ratios, runner, suite
@@ -164,6 +167,24 @@ def test_the_cluster_is_written_into_a_report_that_is_there(cluster):
     assert text.startswith("# Results\n\n## Scale\n\nslow\n\n## Cluster\n\n")
     assert text.endswith("\n\n## GPU\n\nnone\n")
     assert with_cluster(text, found) == text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX: run on Linux or macOS")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_processes_of_the_cluster_end_with_the_benchmark(number):
+    psutil = pytest.importorskip("psutil", reason="pip install 'dask[array,distributed]'")
+    command = [sys.executable, "-m", "benchmarks", "cluster", "--quick"]
+    done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    own = psutil.Process(done.pid)
+
+    def started():
+        found = [process for process in own.children() if "dask" in process.cmdline()]
+        return len(found) > 1 and found  # a scheduler and a worker
+
+    children = until(started, done)
+    done.send_signal(number)
+    assert done.wait() != 0
+    assert not any(process.is_running() for process in children)
 
 
 def entries_of(**seconds):

@@ -2,10 +2,12 @@
 
 import os
 import stat
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from commands import MODULE, environment
 
 import portable_nn as pnn
 from portable_nn.__main__ import main
@@ -87,7 +89,50 @@ def test_nothing_is_lost(folder, cli, suffix, name, message, force):
     assert found(folder) == before
 
 
-def test_what_only_flows_is_no_data(folder, cli):
-    status, (output, errors) = cli("predict", "pipe.npy", "--out", "y.npy")
-    assert (status, output) == (2, "")
-    assert "pipe.npy is no regular file" in errors
+FLOWING = {
+    "data": "predict pipe.npy --out y.npy",
+    "data from a pipe": "evaluate --data /dev/stdin",
+    "labels": "evaluate --data x.npy --labels pipe.npy",
+    "model": "summary --model pipe.safetensors",
+    "weights": "inspect pipe.safetensors",
+}
+
+
+@pytest.mark.parametrize("command", FLOWING.values(), ids=FLOWING)
+def test_what_only_flows_is_not_waited_for(folder, command):
+    done = subprocess.run(
+        [*MODULE, *command.split()], input="1,2\n", capture_output=True, text=True, check=False, timeout=60,
+        env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no regular file" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_on_standard_input_is_one(folder):
+    with open("x.npy", "rb") as file:
+        command = [*MODULE, "predict", "/dev/stdin"]
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False, env=environment())
+    assert (done.stdout.count("\n"), done.stderr) == (20, "")
+
+
+def test_results_may_lie_beside_the_images(folder, cli, mnist_test):
+    image = pytest.importorskip("PIL.Image", reason="pip install pillow")
+    os.mkdir("digits")
+    for i, pixels in enumerate(mnist_test[0][:3].reshape(-1, 28, 28)):
+        image.fromarray(pixels).save(f"digits/{i}.png")
+    assert cli("predict", "digits", "--out", "digits/y.npy")[0] == 0
+    assert np.load("digits/y.npy").tolist() == mnist_test[1][:3].tolist()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_results_take_the_place_of_a_link(folder, cli, suffix):
+    pytest.importorskip("zarr", reason="pip install zarr")
+    assert cli("predict", "x.npy", "--out", f"old{suffix}")[0] == 0
+    os.symlink(f"old{suffix}", f"link{suffix}")
+    before = {*os.listdir()}
+    assert cli("predict", "x.npy", "--out", f"link{suffix}")[0] == 2
+    assert cli("predict", "x.npy", "--out", f"link{suffix}", "--probabilities", "--force")[0] == 0
+    assert {*os.listdir()} == before
+    assert os.path.exists(f"old{suffix}")
+    assert not os.path.islink(f"link{suffix}")

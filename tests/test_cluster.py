@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,6 +260,30 @@ def test_another_version_is_named(mnist, folder, tmp_path):
             pytest.raises(pnn.ClusterError, match=r"has portable_nn 0\.0\.1, and here"),
         ):
             label(mnist, folder / "x.npy", client, tmp_path / "y.zarr")
+
+
+def test_another_version_that_comes_later_is_named(mnist, folder, tmp_path):
+    other = tmp_path / "other" / "portable_nn"
+    shutil.copytree(Path(pnn.__file__).parent, other, ignore=shutil.ignore_patterns("__pycache__"))
+    (other / "__init__.py").write_text((other / "__init__.py").read_text() + "\n__version__ = '0.0.1'\n")
+    with Cluster(tmp_path) as cluster, cluster.client() as client:
+
+        def exchange(done):
+            if len(cluster.processes) == 2:
+                cluster.add_worker(PYTHONPATH=str(other.parent))
+                until(lambda: len(client.nthreads()) == 2)
+                kill(cluster.workers[0])
+
+        with pytest.raises(pnn.ClusterError, match=r"a worker has portable_nn 0\.0\.1, the client"):
+            label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", progress=exchange)
+
+
+def test_a_source_that_changes_meanwhile_gives_no_results(mnist, images, client, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, images)
+    with pytest.raises(pnn.FormatError, match=r"x\.npy has changed since the work began"):
+        label(mnist, path, client, tmp_path / "y.zarr", progress=lambda done: os.utime(path, ns=(0, 0)))
+    assert not (tmp_path / "y.zarr").exists()
 
 
 def test_no_workers(mnist, folder, tmp_path):

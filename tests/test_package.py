@@ -88,7 +88,6 @@ FLOORS = (
         "sklearn",
         "sources",
         "streams",
-        "together",
     },
     {"comparison"},
     {"report"},

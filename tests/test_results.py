@@ -258,6 +258,51 @@ def test_what_has_come_meanwhile_stays(tmp_path, name):
     assert os.listdir(tmp_path) == [name]
 
 
+def by_name(path, **options):
+    if path.suffix == ".zarr":
+        return ZarrWriter(path, "work", names="ab", size=4, total=10, **{"overwrite": False} | options)
+    return NpyWriter(path, "work", names="ab", step=3, **{"overwrite": False} | options)
+
+
+def both(start, stop):
+    return {"a": np.arange(start, stop), "b": np.arange(2 * start, 2 * stop).reshape(-1, 2)}
+
+
+@pytest.mark.parametrize("name", ["y", "y.zarr"])
+def test_what_was_whole_and_could_not_appear_is_not_computed_again(tmp_path, name):
+    path = tmp_path / name
+    writer = by_name(path)
+    writer.append(both(0, 10))
+    path.mkdir()
+    with pytest.raises(pnn.OutputError, match="has come into being meanwhile"), writer:
+        pass
+    path.rmdir()
+    with by_name(path) as writer:
+        assert writer.rows >= 9
+        writer.append(both(writer.rows, 10))
+    with by_name(tmp_path / f"whole {name}") as writer:
+        writer.append(both(0, 10))
+    assert tree(path) == tree(tmp_path / f"whole {name}")
+    assert sorted(os.listdir(tmp_path)) == sorted([name, f"whole {name}"])
+
+
+def tree(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@posix
+@pytest.mark.parametrize("name", ["y", "y.zarr"])
+def test_one_process_writes_results_by_name(tmp_path, name):
+    with by_name(tmp_path / name) as writer:
+        writer.append(both(0, 5))
+        before = tree(tmp_path)
+        with pytest.raises(pnn.OutputError, match=f"{name} is being written by another process: wait"):
+            by_name(tmp_path / name)
+        assert tree(tmp_path) == before
+        writer.append(both(5, 10))
+    assert os.listdir(tmp_path) == [name]
+
+
 # On disk
 
 

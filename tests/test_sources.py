@@ -65,6 +65,21 @@ def test_a_table_that_changes_is_told(tmp_path):
         source[:]
 
 
+@pytest.mark.parametrize("out", [None, "y.npy", "y.zarr"])
+def test_a_file_that_changes_meanwhile_gives_no_results(tmp_path, out):
+    if out == "y.zarr":
+        pytest.importorskip("zarr", reason="pip install zarr")
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+
+    def change(done):
+        os.utime(path, ns=(0, 0))
+
+    with pytest.raises(pnn.FormatError, match=r"x\.npy has changed since the work began: begin anew"):
+        pnn.infer(NET, path, out=out and tmp_path / out, batch_size=10, block=10, progress=change)
+    assert not out or not (tmp_path / out).exists()
+
+
 def test_a_table_is_never_written_over(tmp_path):
     write_table(tmp_path / "x.csv", X)
     os.link(tmp_path / "x.csv", tmp_path / "out.npy")

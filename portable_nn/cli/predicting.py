@@ -32,9 +32,9 @@ from portable_nn.cli.options import (
 )
 from portable_nn.clients import connected, dashboard
 from portable_nn.report.words import class_name
+from portable_nn.results import files_of
 from portable_nn.sources import Source, source_of
 from portable_nn.streams import number_of_samples
-from portable_nn.together import files_of
 
 SUFFIXES = (".npy", ".zarr")
 

@@ -62,7 +62,12 @@ def _downloaded(name: str) -> Path:
             "folder that holds the file"
         ) from error
     checksum, mirrors = SOURCES[name]
-    cache = pooch.os_cache("portable_nn")
+    cache = Path(pooch.os_cache("portable_nn"))
+    if not cache.is_absolute():
+        raise DataError(
+            f"there is no home folder to keep {name} in: set HOME, or put the file into a folder and name that "
+            f"in {FOLDER_VARIABLE}"
+        )
     failures = []
     for mirror in mirrors:
         try:

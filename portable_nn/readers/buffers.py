@@ -19,6 +19,7 @@ __all__ = [
     "check_kind",
     "check_names",
     "check_shape",
+    "check_stays",
     "most_inflated",
     "reading",
 ]
@@ -53,8 +54,9 @@ def reading(path: str | os.PathLike[str], kind: str, remedy: str, *damage: type[
     Raises
     ------
     FormatError
-        In place of an `OSError`, and of what is raised on damage.
+        In place of an `OSError`, and of what is raised on damage; for what flows, which would be waited for.
     """
+    check_stays(path)
     try:
         yield
     except FormatError:
@@ -63,6 +65,12 @@ def reading(path: str | os.PathLike[str], kind: str, remedy: str, *damage: type[
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except damage as error:
         raise FormatError(f"{path} is not {kind}: {error}; {remedy}") from error
+
+
+def check_stays(path: str | os.PathLike[str]) -> None:
+    """Raise a `FormatError` for a pipe, a device or a socket: files are opened again and again."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise FormatError(f"{path} is no regular file, and is opened again and again: copy it to one")
 
 
 class Budget:

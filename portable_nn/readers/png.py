@@ -9,17 +9,12 @@ import numpy as np
 from portable_nn.errors import FormatError, ShapeError
 from portable_nn.readers.buffers import reading
 
-__all__ = ["Images", "is_images"]
+__all__ = ["Images", "pngs"]
 
 MAX_PIXELS = 2**24  # of one image, 16 MiB in grey
 
 GREYS = "1", "L", "LA", "P", "RGB", "RGBA"
 """Pillow's modes of eight bits: in all of them 255 is white."""
-
-
-def is_images(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds PNG files."""
-    return bool(_files(folder))
 
 
 class Images:
@@ -60,7 +55,7 @@ class Images:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
-        self.names: tuple[str, ...] = _files(folder)
+        self.names: tuple[str, ...] = pngs(folder)
         self.shape: tuple[int, ...] = (len(self.names), *_grey(self._folder / self.names[0]).shape)
 
     def __getitem__(self, rows: slice) -> np.ndarray[Any, Any]:
@@ -77,7 +72,8 @@ class Images:
         return found
 
 
-def _files(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+def pngs(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The names of the PNG files of a folder, sorted."""
     with reading(folder, "a folder of PNG files", "give another"):
         return tuple(sorted(name for name in os.listdir(folder) if name.lower().endswith(".png")))
 

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -101,6 +102,33 @@ def test_a_cache_that_cannot_be_written(mirrors, monkeypatch, tmp_path):
         DataError, match=r"digits.gz cannot be kept in .*portable_nn \(Not a directory\): make it a folder"
     ):
         fetch(NAME)
+
+
+def test_what_is_in_the_cache_cannot_be_read(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first", "second"))
+    (tmp_path / "portable_nn" / NAME).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"digits.gz cannot be kept in .*portable_nn \(Is a directory\)"):
+        fetch(NAME)
+
+
+def test_a_cache_that_is_read_only_is_read(mirrors, monkeypatch, tmp_path):
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first"))
+    cache = tmp_path / "portable_nn"
+    cache.mkdir()
+    (cache / NAME).write_bytes(CONTENT)
+    cache.chmod(0o500)
+    assert fetch(NAME).read_bytes() == CONTENT
+    assert mirrors.asked == []
+
+
+def test_no_home(mirrors, monkeypatch, tmp_path):
+    pooch = pytest.importorskip("pooch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: Path("~/.cache", name))  # as it is where none is known
+    monkeypatch.setitem(SOURCES, NAME, mirrors.source("first"))
+    with pytest.raises(DataError, match=r"no home folder to keep digits.gz in: set HOME"):
+        fetch(NAME)
+    assert list(tmp_path.iterdir()) == []
 
 
 FILLING = """
