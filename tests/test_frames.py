@@ -13,7 +13,7 @@ import portable_nn as pnn
 
 PACKAGE = str(Path(pnn.__file__).parent)
 WIDTH = 1500  # products take nearly all the time, so that this is where the thread is found
-CALLS, SEEN = 8, 500  # calls at least, and times that the thread is found in the package
+CALLS, SEEN = 3, 500  # calls at least, and times that the thread is found in the package
 
 
 def frames(thread):

@@ -99,29 +99,38 @@ def test_each_pass_computes_the_same(name, dtype, case):
             within(found, plain(layers, x), layers, x, dtype)
 
 
-@given(case=networks())
-@settings(deadline=None, max_examples=40)
-def test_errors_stay_within_the_bound(backend, dtype, case):
-    layers, x = case
-    if dtype == "float16" and max(np.abs(value).max() for value in weights(layers)) > LARGEST[dtype]:
-        return
-    x = placed(backend, x, dtype)
+def on_random_networks(check):
+    """A test of a check on 40 networks, or 10 where each is compiled; one on ten times as many is slow."""
+
+    @pytest.mark.parametrize("depth", [1, pytest.param(10, marks=pytest.mark.slow)], ids=["quick", "deep"])
+    def test(backend, dtype, depth):
+        few = backend.name == "jax" and dtype != "float16"  # whose range most networks leave
+
+        @given(case=networks())
+        @settings(deadline=None, max_examples=depth * (10 if few else 40))
+        def each(case):
+            layers, x = case
+            if dtype != "float16" or max(np.abs(value).max() for value in weights(layers)) <= LARGEST[dtype]:
+                check(backend, dtype, layers, placed(backend, x, dtype))
+
+        each()
+
+    return test
+
+
+@on_random_networks
+def test_errors_stay_within_the_bound(backend, dtype, layers, x):
     with quiet():
         found = backend.to_numpy(pnn.Network(layers)(x)).astype(np.float64)
         x = backend.to_numpy(x).astype(np.float64)
         within(found, plain(layers, x), layers, x, dtype)
 
 
-@given(case=networks())
-@settings(deadline=None, max_examples=40)
-def test_labels_stay_where_the_bound_leaves_them_clear(backend, dtype, case):
-    layers, x = case
+@on_random_networks
+def test_labels_stay_where_the_bound_leaves_them_clear(backend, dtype, layers, x):
     net = pnn.Network(layers)
-    if dtype == "float16" and max(np.abs(value).max() for value in weights(layers)) > LARGEST[dtype]:
-        return
     if net.output_shape == (1,):
         return
-    x = placed(backend, x, dtype)
     with quiet():
         found = predicted(net, backend, x)
         x = backend.to_numpy(x).astype(np.float64)
