@@ -26,6 +26,7 @@ __all__ = [
     "is_narrow",
     "namespace",
     "native",
+    "to_bfloat16",
 ]
 
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -205,6 +206,12 @@ def dtype_named(dtype: object) -> FloatName | None:
 def native(dtype: DType) -> DType:
     """The same dtype, of NumPy in this machine's byte order."""
     return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype
+
+
+def to_bfloat16(array: NumPyArray) -> NumPyArray:
+    """Values of bfloat16, held in float32: rounded to nearest, ties to even, in the upper half of float32."""
+    bits = array.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
 
 
 def is_narrow(x: Array) -> bool:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn import backends
-from portable_nn._arrays import dtype_named
+from portable_nn._arrays import dtype_named, to_bfloat16
 from portable_nn._display import html_table, layer_table, text_table
 from portable_nn._options import unknown
-from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, NumPyArray, Table
+from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, Table
 from portable_nn.backends import FLOATS, Backend, Forward
 from portable_nn.errors import InputError, NetworkError
-from portable_nn.layers import Layer, Shape, sample_shapes
+from portable_nn.layers import Layer, Shape, architecture, sample_shapes
 from portable_nn.meaning import Meaning, Task
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
 from portable_nn.verification import Verification, samples_of, verified
@@ -342,7 +342,7 @@ class Network:
         if backend.dtype_name(backend.dtype(name)) != name:
             raise NetworkError(f"{backend} has no {name}: place the network elsewhere first, net.to('torch')")
         if self.backend is None or self.backend != common_backend(self.layers):
-            cast: Forward = _to_bfloat16 if name == "bfloat16" else partial(np.asarray, dtype=name)
+            cast: Forward = to_bfloat16 if name == "bfloat16" else partial(np.asarray, dtype=name)
         else:
             cast = backend.entered(backend.cast_to(backend.dtype(name)))
         layers = (layer.map(cast) for layer in self.layers)
@@ -443,7 +443,7 @@ class Network:
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
-        return [_architecture(layer) for layer in self.layers] == [_architecture(layer) for layer in other.layers]
+        return [architecture(layer) for layer in self.layers] == [architecture(layer) for layer in other.layers]
 
     def summary(self) -> str:
         """A table of the layers: shape of a sample after each, number of parameters, bytes.
@@ -569,12 +569,6 @@ class Network:
         return self._shapes[-1]
 
 
-def _architecture(layer: Layer) -> tuple[Any, ...]:
-    shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
-    options = {name: value for name, value in layer.options.items() if isinstance(value, str)}
-    return type(layer), shapes, layer.input_shape, options
-
-
 def _rebuilt(
     layers: tuple[Layer, ...], spec: str | None, compiled: bool, dtype: FloatName, meaning: dict[str, Any]
 ) -> Network:
@@ -582,12 +576,6 @@ def _rebuilt(
     if spec is None or net.backend == backends.get(spec):
         return net
     return net.to(spec)  # pickle may forget the device of weights, and NumPy's know none
-
-
-def _to_bfloat16(array: NumPyArray) -> NumPyArray:
-    """Rounded to nearest, ties to even, in the upper half of float32."""
-    bits = array.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
 
 
 def check_network(net: object) -> Network:

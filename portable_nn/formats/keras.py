@@ -55,10 +55,8 @@ def read_keras(
     ----------
     path : str or path-like
         As `model.save` of Keras 3 writes it; an HDF5 file also as Keras 1 and 2 do, or `model.save_weights`.
-    layers, activation, last, epsilon : optional
-        What weights alone do not say: see `portable_nn.formats.keras_weights.weights_alone`.
-    rescale : float or array of shape (n_in,), optional
-        What features are multiplied by first: 1 / 255 for pixels.
+    layers, activation, last, epsilon, rescale : optional
+        As `portable_nn.load` takes them.
 
     Returns
     -------

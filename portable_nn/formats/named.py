@@ -174,14 +174,8 @@ def named_network(
     book : bool
         Whether they follow "Deep Learning from Scratch": pixels over 255, sigmoids, a softmax last. Known without
         it of W1, b1, … of that book's own network, 784-50-100-10.
-    layers : iterable of str and layers, optional
-        Of a state dict: what runs, as `portable_nn.formats.states.state_layers` takes it.
-    activation, last : str or Activation
-        The activations after each layer but the last, and after the last one.
-    epsilon : float, optional
-        Of a state dict: what is added to a variance.
-    rescale : float or array of shape (n_in,), optional
-        What features are multiplied by first.
+    layers, activation, last, epsilon, rescale : optional
+        As `portable_nn.load` takes them.
     budget : Budget, optional
         Of the file, which may name one array many times.
 

@@ -48,12 +48,8 @@ def read_pytorch(
     ----------
     path : str or path-like
         As `torch.save` writes it, today or before version 1.6, or ``.safetensors``.
-    layers, activation, last, epsilon : optional
-        What a state dict does not say: see `portable_nn.formats.states.state_layers`.
-    rescale : float or array of shape (n_in,), optional
-        What features are multiplied by first: 1 / 255 for pixels.
-    sample_shape : tuple of int, optional
-        What the first Flatten of a whole model takes; without it, vectors.
+    layers, activation, last, epsilon, rescale, sample_shape : optional
+        As `portable_nn.load` takes them.
 
     Returns
     -------

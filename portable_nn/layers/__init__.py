@@ -9,7 +9,7 @@ Every layer has `arrays`, its weights by name, and `options`, what else it was m
 
 from collections.abc import Iterable
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations import PLAIN
@@ -35,6 +35,7 @@ __all__ = [
     "Rescaling",
     "Shape",
     "Value",
+    "architecture",
     "axes_before",
     "check_input",
     "fitted",
@@ -76,6 +77,13 @@ def fused(layers: Iterable[Layer]) -> Layers:
             case _:
                 done.append(layer)
     return tuple(done)
+
+
+def architecture(layer: Layer) -> tuple[Any, ...]:
+    """Of a layer what its weights may differ in and be the same layer: its type, shapes and functions."""
+    shapes = {name: tuple(array.shape) for name, array in layer.arrays.items()}
+    options = {name: value for name, value in layer.options.items() if isinstance(value, str)}
+    return type(layer), shapes, layer.input_shape, options
 
 
 def sample_shapes(layers: tuple[Layer, ...]) -> tuple[Shape | None, ...]:
