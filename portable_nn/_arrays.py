@@ -4,6 +4,7 @@ The oldest version of the array API standard that is supported is 2023.12, the f
 `clip`, which activations need, and the first that tells the dtypes of a device, which weights and integers need.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -122,7 +123,7 @@ def _of_table(x: Any, names: Sequence[str] | None) -> NumPyArray:
             columns = {str(name): x[name].to_numpy() for name in x.columns}
             if wrong := [name for name, column in columns.items() if column.dtype.kind not in "biuf"]:
                 raise InputError(
-                    f"{kind} holds no numbers in {', '.join(wrong)}: drop these columns, or code them"
+                    f"{kind} holds no numbers in {', '.join(wrong)}: drop these columns, or make them numbers"
                 )
             found = np.stack(list(columns.values()), axis=-1)
         if found.dtype.kind not in "biufc":
@@ -142,6 +143,11 @@ def namespace(x: object) -> Namespace:
         raise InputError("masked arrays have values that are not there: call x.filled(0), or drop the samples")
     if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2:
         raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
+    if isinstance(x, np.ndarray) and x.dtype.names:
+        raise InputError(
+            f"a structured array has its columns by name, {', '.join(x.dtype.names)}: make them the last axis, with "
+            "numpy.lib.recfunctions.structured_to_unstructured(x)"
+        )
     for method in ("toarray", "todense"):  # of SciPy and CuPy, of PyData and JAX
         if hasattr(x, method):
             raise InputError(f"{type(x).__name__} is sparse, and networks take dense arrays: call x.{method}()")
@@ -157,15 +163,23 @@ def namespace(x: object) -> Namespace:
     try:
         return array_api_compat.array_namespace(x)
     except TypeError as error:
-        if hasattr(inner := _innermost(x), "shape"):
-            raise InputError(
-                f"expected an array, got a {type(x).__name__} of several, of {type(inner).__name__}: make one "
-                "of them first, with numpy.stack(x) or their library's own stack"
-            ) from error
-        raise InputError(
-            f"expected an array of a library that follows the array API standard, got {type(x).__name__}: "
-            "convert it first, with numpy.asarray(x) for instance"
-        ) from error
+        wanted = "expected an array of a library that follows the array API standard"
+        raise InputError(f"{wanted}, got {_instead(x)}") from error
+
+
+def _instead(x: object) -> str:
+    """What came instead of an array, and what to do, in words."""
+    kind, inner = type(x).__name__, _innermost(x)
+    if isinstance(x, (str, os.PathLike)):
+        return f"{kind}: read the file first, with numpy.load(x) for instance; pnn.infer takes its name"
+    if isinstance(x, (list, tuple)) and hasattr(inner, "shape"):
+        return (
+            f"a {kind} of several, of {type(inner).__name__}: make one of them first, with numpy.stack(x) or their "
+            "library's own stack; of samples with their labels give the samples alone"
+        )
+    if isinstance(x, (list, tuple)) and x:
+        return f"a {kind} of {type(inner).__name__}: give numbers"
+    return f"{kind}: convert it first, with numpy.asarray(x) for instance"
 
 
 def check_real(x: Array, xp: Namespace) -> bool:

@@ -443,7 +443,8 @@ class Network:
 
     def same_architecture(self, other: Self) -> bool:
         """Whether `other` has the same layers, of the same shapes and activations; values may differ."""
-        return [architecture(layer) for layer in self.layers] == [architecture(layer) for layer in other.layers]
+        mine, others = (list(map(architecture, net.layers)) for net in (self, check_network(other)))
+        return mine == others
 
     def summary(self) -> str:
         """A table of the layers: shape of a sample after each, number of parameters, bytes.

@@ -72,10 +72,12 @@ def test_sparse_arrays_of_jax(jax):
 def test_tables():
     pandas = pytest.importorskip("pandas", reason="pip install pandas")
     table = pandas.DataFrame(np.eye(2), columns=["a", "b"])
-    refused(table.assign(b=["x", "y"]), r"DataFrame holds no numbers in b: drop these columns, or code them")
+    refused(
+        table.assign(b=["x", "y"]), r"DataFrame holds no numbers in b: drop these columns, or make them numbers"
+    )
 
 
-@pytest.mark.parametrize("x", ["12", ["1", "2"], None, b"12", range(2)], ids=repr)
+@pytest.mark.parametrize("x", [[], None, b"12", range(2)], ids=repr)
 def test_what_is_no_array(x):
     refused(x, rf"got {type(x).__name__}: convert it first, with numpy\.asarray\(x\)")
 
@@ -94,7 +96,7 @@ def test_complex_numbers(dtype):
 
 @pytest.mark.parametrize(
     "dtype",
-    [object, "U1", "S1", np.dtypes.StringDType(), "M8[s]", "m8[s]", "V2", np.longdouble, [("a", "f4")]],
+    [object, "U1", "S1", np.dtypes.StringDType(), "M8[s]", "m8[s]", "V2", np.longdouble],
     ids=str,
 )
 def test_other_dtypes_of_numpy(dtype):

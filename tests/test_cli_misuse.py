@@ -60,6 +60,9 @@ def cli(monkeypatch, capsys, tmp_path):
         ("plot sweep --out a.png -o b.png", "--out is taken once here"),
         ("convert a.npz b.npz --set last=softmax --set last=tanh", "--set gives last twice"),
         ("summary -m mnist -m book", "--model is taken once here"),
+        ("summary model.pt", "model.pt follows no option: give --model model.pt;"),
+        ("evaluate x.npy", "x.npy follows no option: give --model x.npy or --data x.npy"),
+        ("backends torch", "unexpected extra argument"),
         ("evaluate --model regression.safetensors", "predict --outputs gives its values"),
         ("predict number.npy --model regression.safetensors", "predict --outputs gives its values"),
         (

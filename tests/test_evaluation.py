@@ -229,7 +229,7 @@ def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
 
 
 def test_what_is_no_array(mnist, mnist_test):
-    with pytest.raises(pnn.InputError, match="got list: convert it first"):
+    with pytest.raises(pnn.InputError, match="got a list of str: give numbers"):
         pnn.evaluate(mnist, ["7", "2"], mnist_test[1][:2])
 
 

@@ -18,7 +18,9 @@ WEIGHT = np.arange(6.0).reshape(2, 3)
     ("arguments", "message"),
     [
         ((np.ones(3),), r"weight must have shape \(n_in, n_out\) with no axis of length 0, got \(3,\)"),
-        ((np.ones((1, 2, 3)),), r"weight must have shape \(n_in, n_out\) .* got \(1, 2, 3\)"),
+        ((np.ones((1, 2, 3)),), r"weight must have shape \(n_in, n_out\) .* got \(1, 2, 3\)$"),
+        ((784, 50), r"got \(\): a layer is made of its weights, not of its sizes$"),
+        ((np.eye(2), "relu"), "bias must be numbers, got 'relu': give activation='relu'"),
         ((np.ones((0, 3)),), r"with no axis of length 0, got \(0, 3\)"),
         ((np.ones((3, 0)),), r"with no axis of length 0, got \(3, 0\)"),
         ((WEIGHT, np.ones(2)), r"weight of shape \(2, 3\) takes a bias of shape \(3,\), got \(2,\)"),
@@ -162,7 +164,7 @@ def test_flatten_refuses(shape):
 
 @pytest.mark.parametrize("layer", [pnn.Dense, pnn.Rescaling])
 def test_lists_of_no_numbers_are_refused_as_weights(layer):
-    with pytest.raises(pnn.InputError, match=r"got list: convert it first, with numpy\.asarray"):
+    with pytest.raises(pnn.InputError, match="got a list of str: give numbers"):
         layer([["1.0", "2.0"]])
 
 

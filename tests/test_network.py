@@ -120,7 +120,7 @@ def test_a_floating_input_decides_the_dtype(backend, dtype):
         np.testing.assert_allclose(backend.to_numpy(outputs), wanted, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("x", [None, "image"], ids=repr)
+@pytest.mark.parametrize("x", [None, {1.0}], ids=repr)
 @pytest.mark.parametrize("call", [pnn.Network.__call__, pnn.Network.predict, pnn.Network.logits])
 def test_what_is_no_array_is_refused(call, x):
     with pytest.raises(pnn.InputError, match=rf"got {type(x).__name__}: convert it first, with numpy\.asarray"):
@@ -402,6 +402,8 @@ def test_same_architecture(backend):
     net = small()
     assert net.same_architecture(small(np.float64))
     assert net.same_architecture(net.to(backend))
+    with pytest.raises(pnn.InputError, match="got list: load one"):
+        net.same_architecture([*net.layers])
     assert not net.same_architecture(pnn.Network(net.layers[:2]))
     assert not net.same_architecture(pnn.Network([pnn.Rescaling(0.5), *net.layers[1:]]))
     assert not net.same_architecture(pnn.Network([*net.layers[:2], net.layers[2].with_activation("identity")]))

@@ -24,12 +24,15 @@ OUTPUTS = "--outputs"
 
 
 class Command(TyperCommand):
-    """A command that refuses what is given twice and can be meant once."""
+    """A command that refuses what is given twice and can be meant once, and says what takes what follows no option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
         if not ctx.resilient_parsing:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            _, left, order = self.make_parser(ctx).parse_args(args=list(args))
+            opts = [opt for option in self.params for opt in option.opts]
+            if ways := [f"{opt} {left[0]}" for opt in ("--model", "--data") if left and opt in opts]:
+                raise typer.BadParameter(f"{left[0]} follows no option: give {' or '.join(ways)}", ctx=ctx)
             for option in order:
                 if order.count(option) > 1 and not (option.multiple or option.nargs == -1 or _is_flag(option)):
                     raise typer.BadParameter(f"{option.opts[0]} is taken once here: give one", ctx=ctx)

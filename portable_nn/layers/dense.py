@@ -57,9 +57,13 @@ class Dense:
             raise NetworkError("Dense: got a module for weight: call Dense.from_linear(module)")
         weight = weights("Dense", "weight", self.weight)
         if weight.ndim != 2 or 0 in weight.shape:
+            sizes = ": a layer is made of its weights, not of its sizes" if weight.ndim == 0 else ""
             raise NetworkError(
-                f"Dense: weight must have shape (n_in, n_out) with no axis of length 0, got {tuple(weight.shape)}"
+                "Dense: weight must have shape (n_in, n_out) with no axis of length 0, "
+                f"got {tuple(weight.shape)}{sizes}"
             )
+        if isinstance(self.bias, str):
+            raise NetworkError(f"Dense: bias must be numbers, got {self.bias!r}: give activation={self.bias!r}")
         if self.bias is None:
             bias = namespace(weight).zeros_like(weight[0, :])
         else:
