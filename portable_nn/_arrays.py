@@ -145,7 +145,7 @@ def namespace(x: object) -> Namespace:
         raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
     if isinstance(x, np.ndarray) and x.dtype.names:
         raise InputError(
-            f"a structured array has its columns by name, {', '.join(x.dtype.names)}: make them the last axis, with "
+            f"a structured array has columns by name, {', '.join(x.dtype.names)}: make them the last axis, with "
             "numpy.lib.recfunctions.structured_to_unstructured(x)"
         )
     for method in ("toarray", "todense"):  # of SciPy and CuPy, of PyData and JAX
@@ -174,8 +174,8 @@ def _instead(x: object) -> str:
         return f"{kind}: read the file first, with numpy.load(x) for instance; pnn.infer takes its name"
     if isinstance(x, (list, tuple)) and hasattr(inner, "shape"):
         return (
-            f"a {kind} of several, of {type(inner).__name__}: make one of them first, with numpy.stack(x) or their "
-            "library's own stack; of samples with their labels give the samples alone"
+            f"a {kind} of several, of {type(inner).__name__}: make one of them first, with numpy.stack(x) or "
+            "their library's own stack; of samples with their labels give the samples alone"
         )
     if isinstance(x, (list, tuple)) and x:
         return f"a {kind} of {type(inner).__name__}: give numbers"

@@ -80,7 +80,7 @@ def test_lists_of_weights():
         (
             np.zeros(2, [("a", "f4"), ("b", "f4")]),
             pnn.InputError,
-            "columns by name, a, b: make them the last axis",
+            "by name, a, b: make them the last axis",
         ),
         ([1j, 2, 3], pnn.InputError, "take the real part"),
     ],

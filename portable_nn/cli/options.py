@@ -24,7 +24,7 @@ OUTPUTS = "--outputs"
 
 
 class Command(TyperCommand):
-    """A command that refuses what is given twice and can be meant once, and says what takes what follows no option."""
+    """A command that refuses what it would not use: an option given again, a name that follows none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
