@@ -11,13 +11,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from portable_nn._options import unknown
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
-from portable_nn.errors import InputError, ShapeError
+from portable_nn.errors import InputError, NetworkError, ShapeError
 
 __all__ = [
     "FLOATS",
     "as_array",
     "as_labels",
+    "check_dtype",
     "check_real",
     "default_float",
     "dtype_named",
@@ -208,13 +210,25 @@ def float_name(dtype: DType, xp: Namespace) -> FloatName:
 
 def dtype_named(dtype: object) -> FloatName | None:
     """The name of a floating dtype, which may be of NumPy, PyTorch, JAX; None if no network computes in it."""
-    name = dtype
-    if not isinstance(dtype, str):
-        try:
-            name = np.dtype(dtype).name if dtype is not None else ""  # type: ignore[call-overload]
-        except (TypeError, ValueError):  # of PyTorch: torch.float16
-            name = str(dtype).rpartition(".")[2]
-    return str(name) if name in tuple(FLOATS) else None  # type: ignore[return-value]
+    name = _name_of(dtype)
+    return name if name in FLOATS else None  # type: ignore[return-value]
+
+
+def check_dtype(dtype: object) -> FloatName:
+    """The same, and a `NetworkError` if no network computes in it."""
+    name = dtype_named(dtype)
+    if name is None:
+        raise NetworkError(unknown("dtype", _name_of(dtype), FLOATS))
+    return name
+
+
+def _name_of(dtype: object) -> str:
+    if isinstance(dtype, str) or dtype is None:  # which NumPy takes for float64
+        return str(dtype)
+    try:
+        return np.dtype(dtype).name  # type: ignore[call-overload,no-any-return]
+    except (TypeError, ValueError):  # of PyTorch: torch.float16
+        return str(dtype).rpartition(".")[2]
 
 
 def native(dtype: DType) -> DType:

@@ -160,7 +160,7 @@ def evaluate(
             warnings.simplefilter("ignore", InputWarning)  # of the samples there is one below
             logits = net.logits(each(partial(placed, target=target), one))
             run(one)  # places the weights
-        indices = label_indices(truth, (total,), max(2, logits.shape[-1]), net.classes)
+        indices = label_indices(truth, (total, logits.shape[-1]), net.meaning)
         truth = net.meaning.class_of(indices, np)
         start = perf_counter()
         if per_sample:

@@ -20,6 +20,7 @@ from portable_nn.blocks import ZarrWriter, open_result
 from portable_nn.clients import check_client
 from portable_nn.cluster import infer_there
 from portable_nn.errors import BackendError, FormatError, InputError
+from portable_nn.labels import check_labels
 from portable_nn.layers import Dense, Graph
 from portable_nn.network import Network, check_network
 from portable_nn.parts import alone, check_names, known, named
@@ -163,9 +164,9 @@ def infer(
         shape = net.output_shape
         if shape is None:
             shape = tuple(getattr(first, "shape", ())[-1:]) or None
-        net.meaning.check_labels(net.layers, shape, "infer(net, data, outputs=True)")
+        check_labels(net.layers, net.meaning, shape, "infer(net, data, outputs=True)")
     if out is not None:
-        files = files_of(out, names).values() if names else ()
+        files = files_of(out, names).values()
         read = *named(source).values(), *named(origin).values()
         paths = [path for one in read if isinstance(one, Source) for path in one.paths]
         check_output(out, *map(_file_of, named(source).values()), *paths, overwrite=overwrite, files=files)
@@ -177,6 +178,9 @@ def infer(
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if is_whole(source) else None
+
+    def prepare(part: Any) -> None:
+        net.passes.find("outputs" if outputs else "labels", each(partial(placed, target=target), part))
 
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" else workers or _threads(net, samples)
@@ -198,7 +202,7 @@ def infer(
         alone = 0 if workers or total is not None else _paying(net)
         one = (workers or given()) == 1 and (total is None or total > ROWS)
         with ONE_THREAD if one else nullcontext():
-            for part in _mapped(run, parts, threads, alone, kept=total is not None):
+            for part in _mapped(run, prepare, parts, threads, alone, kept=total is not None):
                 done += len(first_of(part))
                 if progress is not None:
                     progress(done)
@@ -274,9 +278,16 @@ def _file_of(data: Any) -> str | os.PathLike[str] | None:
 
 
 def _mapped(
-    run: Callable[[Any], Any], parts: Iterator[Any], threads: int, alone: float, kept: bool
+    run: Callable[[Any], Any],
+    prepare: Callable[[Any], object],
+    parts: Iterator[Any],
+    threads: int,
+    alone: float,
+    kept: bool,
 ) -> Iterator[Any]:
     """Results in order, those of the first samples from this thread, though several are there for the others.
+
+    What is made once is made in this thread, whose caller a warning is to name.
 
     Batches that are not kept may be written over by the next ones: their results share no memory with them.
     """
@@ -287,6 +298,7 @@ def _mapped(
 
     for part in parts:
         if threads > 1 and alone <= 0:
+            prepare(part)
             copies = (one if kept else each(copied, one) for one in chain([part], parts))
             yield from in_order(run, copies, threads)
             return

@@ -1,34 +1,92 @@
-"""True labels as people write them: the names of classes, or their places."""
+"""Labels: whether outputs mean any, which ones they mean, and the true ones, as people write them."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
-from portable_nn.errors import ShapeError
+from portable_nn._typing import Array, Namespace, NumPyArray
+from portable_nn.errors import NetworkError, ShapeError
+from portable_nn.layers import Layers, Shape
+from portable_nn.meaning import NOTHING, Meaning, last_activation
+from portable_nn.parts import given_by
 
-__all__ = ["label_indices"]
+__all__ = ["check_labels", "label_indices", "labels_of", "without_labels"]
 
 Names: TypeAlias = Sequence[str] | Sequence[int]
 
 
-def label_indices(labels: NumPyArray, shape: tuple[int, ...], n: int, classes: Names | None = None) -> NumPyArray:
-    """The place of each true label among the classes.
+def without_labels(layers: Layers, meaning: Meaning, outputs: Shape | None, instead: str = "net(x)") -> str:
+    """Why outputs mean no labels, and what to do, in words; "" where they mean some.
+
+    Parameters
+    ----------
+    layers : tuple of layers
+    meaning : Meaning
+    outputs : tuple of int or None
+        Their shape for one sample, None where it is not known.
+    instead : str
+        What gives the outputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> from portable_nn.labels import without_labels
+    >>> net = pnn.Network([pnn.Dense(np.eye(3))], task="regression")
+    >>> without_labels(net.layers, net.meaning, (3,))
+    'the network does regression, which has no labels: call net(x)'
+    """
+    if names := given_by(layers):
+        return f"the network has several outputs, {', '.join(names)}, which are no labels: call {instead}"
+    if meaning.task == "regression":
+        return f"the network does regression, which has no labels: call {instead}"
+    if outputs == ():
+        return f"one number for each sample, which has no axis of its own, means no label: call {instead}"
+    is_told = outputs != (1,) or meaning.task is not None or meaning.classes is not None
+    if is_told or last_activation(layers) == "sigmoid":
+        return ""
+    return (
+        f"one output without a sigmoid is regression, which has no labels: call {instead}, or, if it is a logit, "
+        'say task="classification"'
+    )
+
+
+def check_labels(layers: Layers, meaning: Meaning, outputs: Shape | None, instead: str = "net(x)") -> None:
+    """Raise a `NetworkError` where outputs mean no labels: what `without_labels` says."""
+    if why := without_labels(layers, meaning, outputs, instead):
+        raise NetworkError(why)
+
+
+def labels_of(logits: Array, xp: Namespace, meaning: Meaning = NOTHING) -> Array:
+    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign.
+
+    Of several that exclude none, each logit's sign; and where classes are integers, the class.
+    """
+    index = xp.__array_namespace_info__().default_dtypes()["indexing"]
+    if meaning.task == "multilabel":
+        return xp.astype(logits >= 0, index)
+    one = logits.shape[-1] == 1
+    found = xp.astype(logits[..., 0] >= 0, index) if one else xp.argmax(logits, axis=-1)
+    return meaning.class_of(found, xp)
+
+
+def label_indices(labels: NumPyArray, outputs: Shape, meaning: Meaning = NOTHING) -> NumPyArray:
+    """The place of each true label among the classes; of several for each sample, a 0 or 1 for each output.
 
     Parameters
     ----------
     labels : array of integers or strings
-    shape : tuple of int
-        That of the labels which the network gives: one for each sample.
-    n : int
-        How many classes there are, 0 for a regression.
-    classes : sequence of str or of int, optional
-        Their names; without any, labels are their indices.
+        The classes of the network where it names them, else the indices of its outputs.
+    outputs : tuple of int
+        The shape of all outputs, the axes of samples first.
+    meaning : Meaning
+        Of these outputs.
 
     Returns
     -------
     array of integers
+        Of the shape of `outputs`, but for the last axis where each sample has one label.
 
     Raises
     ------
@@ -39,11 +97,12 @@ def label_indices(labels: NumPyArray, shape: tuple[int, ...], n: int, classes: N
     --------
     >>> import numpy as np
     >>> from portable_nn.labels import label_indices
-    >>> label_indices(np.array(["dog", "cat"]), (2,), 2, ["cat", "dog"])
+    >>> from portable_nn.meaning import Meaning
+    >>> label_indices(np.array(["dog", "cat"]), (2, 2), Meaning(classes=("cat", "dog")))
     array([1, 0])
     """
-    if n == 0:
-        raise ShapeError("the network does regression, which has no labels: leave labels out")
+    several = meaning.task == "multilabel"
+    shape, n, classes = (outputs, 2, None) if several else (outputs[:-1], max(2, outputs[-1]), meaning.classes)
     if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(object).astype(str)
     kind = "strings" if labels.dtype.kind == "U" else "integers" if labels.dtype.kind in "iu" else ""
@@ -65,7 +124,7 @@ def _strange(
     strange: list[str] | list[int],
     found: list[str] | list[int],
     n: int,
-    classes: Sequence[str] | Sequence[int] | None,
+    classes: Names | None,
 ) -> str:
     """What is wrong with labels, some of which are none of the classes."""
     if classes is not None and type(strange[0]) is type(classes[0]):

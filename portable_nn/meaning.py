@@ -16,10 +16,17 @@ from portable_nn._typing import Array, Namespace
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, NetworkError
 from portable_nn.layers import Activation, Dense, Flatten, Layers, Rescaling, Shape
-from portable_nn.parts import given_by
 from portable_nn.rewriting import without_identities
 
-__all__ = ["NOTHING", "Meaning", "Task", "check_values", "frames_of_this_package", "implied_range"]
+__all__ = [
+    "NOTHING",
+    "Meaning",
+    "Task",
+    "check_values",
+    "frames_of_this_package",
+    "implied_range",
+    "last_activation",
+]
 
 Task: TypeAlias = Literal["classification", "multilabel", "regression"]
 
@@ -87,10 +94,9 @@ class Meaning:
         if classes is not None and wanted is not None and len(classes) != wanted:
             raise NetworkError(f"{len(classes)} classes were given, the outputs mean {wanted}")
         if task == "multilabel":
-            last = without_identities(layers)[-1]
-            if _name(last) not in ("sigmoid", "identity"):
+            if last_activation(layers) not in ("sigmoid", "identity"):
                 raise NetworkError(
-                    f"multilabel takes a sigmoid or logits of each output, the last layer is {last!r}"
+                    f"multilabel takes a sigmoid or logits of each output, the last layer is {layers[-1]!r}"
                 )
             if classes is not None and isinstance(classes[0], int):
                 raise NetworkError("multilabel names its outputs: give classes as strings")
@@ -124,38 +130,32 @@ class Meaning:
         table = xp.asarray(list(self.classes), dtype=label.dtype, device=getattr(label, "device", None))
         return xp.reshape(xp.take(table, xp.reshape(label, (-1,))), label.shape)
 
-    def check_labels(self, layers: Layers, outputs: Shape | None, instead: str = "net(x)") -> None:
-        """Raise a `NetworkError` if outputs of that shape mean no labels; it says what to call instead.
-
-        None stands for a shape that is not known.
-        """
-        if names := given_by(layers):
-            raise NetworkError(
-                f"the network has several outputs, {', '.join(names)}, which are no labels: call {instead}"
-            )
-        if self.task == "regression":
-            raise NetworkError(f"the network does regression, which has no labels: call {instead} for its values")
-        if outputs == ():
-            raise NetworkError(
-                f"one number for each sample, which has no axis of its own, means no label: call {instead}"
-            )
-        if outputs != (1,) or self.task is not None or self.classes is not None:
-            return
-        if _name(without_identities(layers)[-1]) != "sigmoid":
-            raise NetworkError(
-                f"one output without a sigmoid is regression, which has no labels: call {instead} for its "
-                'values, or, if it is a logit, say task="classification"'
-            )
-
     def task_of(self, layers: Layers) -> Task | None:
         """The task that was given, or that the last activation tells."""
         if self.task is not None:
             return self.task
-        tells = _name(without_identities(layers)[-1]) in ("softmax", "log_softmax", "sigmoid")
+        tells = last_activation(layers) in ("softmax", "log_softmax", "sigmoid")
         return "classification" if tells or self.classes is not None else None
 
 
 NOTHING = Meaning()
+
+
+def last_activation(layers: Layers) -> str:
+    """The name of the activation that makes the outputs, ``"identity"`` where none does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> from portable_nn.meaning import last_activation
+    >>> last_activation((pnn.Dense(np.eye(2), None, "softmax"), pnn.Flatten((2,))))
+    'softmax'
+    """
+    match without_identities(layers)[-1]:
+        case Dense(activation=name) | Activation(name=name):
+            return name
+    return "identity"
 
 
 def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -> None:
@@ -210,13 +210,6 @@ def implied_range(layers: Layers) -> tuple[float, float] | None:
         if np.allclose(first.scale, scale, rtol=1e-6, atol=0) and np.allclose(first.offset, offset, atol=1e-6):
             return 0.0, 255.0
     return None
-
-
-def _name(layer: object) -> str:
-    match layer:
-        case Dense(activation=name) | Activation(name=name):
-            return name
-    return "identity"
 
 
 def _listed(name: str, given: Any) -> list[Any]:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn import backends
-from portable_nn._arrays import dtype_named, to_bfloat16
+from portable_nn._arrays import check_dtype, to_bfloat16
 from portable_nn._display import html_table, layer_table, text_table
-from portable_nn._options import unknown
 from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, Table
-from portable_nn.backends import FLOATS, Backend, Forward
+from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError
 from portable_nn.layers import Layer, Shape, architecture, sample_shapes
 from portable_nn.meaning import Meaning, Task
@@ -335,9 +334,7 @@ class Network:
         NetworkError
             If the dtype is unknown, or the library or device has none such.
         """
-        name = dtype_named(dtype)
-        if name is None:
-            raise NetworkError(unknown("dtype", dtype, FLOATS))
+        name = check_dtype(dtype)
         backend = self.backend or backends.get("numpy")
         if backend.dtype_name(backend.dtype(name)) != name:
             raise NetworkError(f"{backend} has no {name}: place the network elsewhere first, net.to('torch')")

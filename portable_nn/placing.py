@@ -12,6 +12,7 @@ from portable_nn._arrays import as_array, check_real, each, first_of, namespace,
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.backends import Backend, Forward, forward_pass
 from portable_nn.errors import InputError, NetworkError, PlacementError
+from portable_nn.labels import check_labels, labels_of
 from portable_nn.layers import Activation, Flatten, Graph, Layer, Layers, Shape, Value, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.parts import (
@@ -27,22 +28,9 @@ from portable_nn.parts import (
 )
 from portable_nn.rewriting import parted, rewritten
 
-__all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "labels_of", "plain"]
+__all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "plain"]
 
 Result: TypeAlias = Literal["outputs", "logits", "labels"]
-
-
-def labels_of(logits: Array, xp: Namespace, meaning: Meaning = NOTHING) -> Array:
-    """The labels that logits mean, in the library of `xp`: the largest one's index, or one logit's sign.
-
-    Of several that exclude none, each logit's sign; and where classes are integers, the class.
-    """
-    index = xp.__array_namespace_info__().default_dtypes()["indexing"]
-    if meaning.task == "multilabel":
-        return xp.astype(logits >= 0, index)
-    one = logits.shape[-1] == 1
-    found = xp.astype(logits[..., 0] >= 0, index) if one else xp.argmax(logits, axis=-1)
-    return meaning.class_of(found, xp)
 
 
 def plain(layers: Layers, x: Any, result: Result = "outputs") -> Any:
@@ -237,7 +225,8 @@ class Passes:
         backend = self.backend if self.backend is not None and self.follows else came
         dtype = self.dtype_for(x, backend)
         if result != "outputs":
-            self._meaning.check_labels(self._layers, _last_axis(x) if self._outputs is None else self._outputs)
+            outputs = _last_axis(x) if self._outputs is None else self._outputs
+            check_labels(self._layers, self._meaning, outputs)
         if self.follows and backend.of_blocks is not backend:
             return self._by_blocks(x, backend, result)
         for array in self.floats(x):

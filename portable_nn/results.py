@@ -48,7 +48,7 @@ def files_of(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, st
     Raises
     ------
     InputError
-        If the path is that of a file for one array.
+        If the path is that of a file for one array, or, without names, none.
 
     Examples
     --------
@@ -58,8 +58,10 @@ def files_of(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, st
     >>> files_of("results.zarr", ["mean"])
     {'mean': 'mean'}
     """
-    suffix = Path(path).suffix
-    if suffix in OF_ONE:
+    names, suffix = tuple(names), Path(path).suffix
+    if not names and suffix not in (".npy", ".zarr"):
+        raise InputError(f"results are written as .npy or as .zarr: name labels.npy or labels.zarr, got {path}")
+    if names and suffix in OF_ONE:
         raise InputError(f"several outputs go to a folder or a .zarr: name results or results.zarr, got {path}")
     found: dict[str, str] = {}
     for name in names:

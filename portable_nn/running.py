@@ -13,11 +13,11 @@ from portable_nn._arrays import check_real, each, first_of, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.backends import Backend
 from portable_nn.errors import InputWarning, ShapeError
+from portable_nn.labels import labels_of
 from portable_nn.layers import Shape, axes_before, check_input
 from portable_nn.meaning import frames_of_this_package
 from portable_nn.network import Network
 from portable_nn.parts import check_names, known, named, no_samples
-from portable_nn.placing import labels_of
 from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches, number_of_samples
 

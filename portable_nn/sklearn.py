@@ -18,9 +18,9 @@ from portable_nn import backends
 from portable_nn._arrays import namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.layers import Activation, Dense
+from portable_nn.labels import check_labels
+from portable_nn.meaning import last_activation
 from portable_nn.network import Network, check_network
-from portable_nn.rewriting import without_identities
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
@@ -161,7 +161,7 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """
         x = self._samples(X)
         xp, found = namespace(x), _classifying(self.net)(x)
-        if _last_activation(self.net) == "log_softmax":
+        if last_activation(self.net.layers) == "log_softmax":
             return xp.exp(found)
         return xp.concat([1 - found, found], axis=-1) if found.shape[-1] == 1 else found
 
@@ -260,7 +260,7 @@ def _classifying(net: object) -> Network:
     net = check_network(net)
     if net.task == "multilabel":
         raise NetworkError("the network gives several labels to each sample, and a classifier gives one")
-    net.meaning.check_labels(net.layers, net.output_shape, "NetworkRegressor(net)")
+    check_labels(net.layers, net.meaning, net.output_shape, "NetworkRegressor(net)")
     return net
 
 
@@ -277,15 +277,8 @@ def _regressing(net: object) -> Network:
 
 def _gives_probabilities(net: object) -> bool:
     net = check_network(net)
-    name = _last_activation(net)
+    name = last_activation(net.layers)
     return name in ("softmax", "log_softmax") or (name == "sigmoid" and net.output_shape == (1,))
-
-
-def _last_activation(net: Network) -> str:
-    match without_identities(net.layers)[-1]:
-        case Dense(activation=name) | Activation(name=name):
-            return name
-    return ""
 
 
 def _to_numpy(array: Array) -> NumPyArray:

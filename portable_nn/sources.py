@@ -24,6 +24,7 @@ from portable_nn.readers.png import Images, pngs
 
 __all__ = [
     "LABELS",
+    "NAME_THEM",
     "SAMPLES",
     "Part",
     "Source",
@@ -37,6 +38,8 @@ __all__ = [
 
 SAMPLES = "images", "x", "X"
 """The names of the array of samples in an .npz."""
+
+NAME_THEM = f"name the samples {' or '.join(SAMPLES)}"
 
 LABELS = "labels", "y"
 """The names of the array of their labels."""
@@ -334,9 +337,7 @@ def samples_of(path: str | os.PathLike[str], arrays: dict[str, Any], name: str |
     if name is None:
         fitting = [each for each in SAMPLES if each in arrays] or [each for each in arrays if each not in LABELS]
         if len(fitting) != 1:
-            raise FormatError(
-                f"{path} holds {held}: name the samples {' or '.join(SAMPLES)}, or say which array, --array NAME"
-            )
+            raise FormatError(f"{path} holds {held}: {NAME_THEM}")
         (name,) = fitting
     if name not in arrays:
         raise FormatError(f"{path} holds {held}, and no {name!r}")

@@ -1,8 +1,6 @@
 """Samples that prove a network: what it makes of them, what rounding may do to that, and what else did.
 
-Rounding is followed through the layers as it adds up at random: a sum of n products errs by a unit of rounding
-of the root of the sum of their squares (Higham and Mary, SIAM J. Sci. Comput. 41, A2815, 2019), an activation by
-what it makes of the error of its argument. What differs by `MARGIN` times that is not rounding.
+What differs by `MARGIN` times what `portable_nn.rounding` follows is not rounding.
 """
 
 from collections.abc import Iterator
@@ -14,22 +12,19 @@ import numpy as np
 
 from portable_nn._arrays import each, first_of
 from portable_nn._typing import NumPyArray
-from portable_nn.activations import ALONG_AXIS, PLAIN
+from portable_nn.activations import PLAIN
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import AccuracyError
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Rescaling, Shape, Value
+from portable_nn.layers import Dense, Flatten, Layer, Layers, Rescaling, Shape, Value
 from portable_nn.meaning import implied_range
-from portable_nn.parts import known, named, taken_by
-from portable_nn.placing import plain
+from portable_nn.parts import known, taken_by
+from portable_nn.rounding import UNIT, followed
 
 __all__ = ["Verification", "cause", "excess", "expected", "samples_of", "verified"]
 
 SAMPLES = 4
 
 MARGIN = 64
-
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-11}
-"""Of rounding."""
 
 DENORMAL = {"float64": 2.0**-1060, "float32": 2.0**-130, "bfloat16": 2.0**-120, "float16": 2.0**-16}
 """What a number so small may lose."""
@@ -189,12 +184,7 @@ def expected(layers: Layers, x: Any, dtype: str) -> tuple[Any, Any]:
     -------
     outputs, allowed : arrays of one shape, or dicts of such
     """
-    unit = UNIT[dtype]
-    values = x if taken_by(layers) else np.asarray(x, dtype=np.float64)
-    error = each(lambda array: unit * np.abs(array), values)
-    with np.errstate(all="ignore"):
-        for layer in layers:
-            values, error = _passed_on(layer, values, error, unit)
+    values, error = followed(layers, x, UNIT[dtype])
     return values, each(lambda array: MARGIN * array + DENORMAL[dtype], error)
 
 
@@ -254,59 +244,3 @@ def _changes(layer: Layer) -> Iterator[tuple[Layer, str]]:
             for other in (*USUAL, *sorted(set(PLAIN) - set(USUAL))):
                 if other != name:
                     yield layer.with_activation(other), f"its activation is {name}, and was {other}"
-
-
-def _passed_on(layer: Layer, values: Any, error: Any, unit: float) -> tuple[Any, Any]:
-    """What a layer makes of values, and of the error that they have."""
-    match layer:
-        case Dense(weight=weight, bias=bias, activation=name):
-            squares = weight.astype(np.float64) ** 2
-            summed = values**2 @ squares + bias.astype(np.float64) ** 2
-            values = plain((layer.with_activation("identity"),), values)
-            error = np.sqrt(error**2 @ squares + unit**2 * summed)
-            return (values, error) if name == "identity" else _activated(Activation(name), values, error, unit)
-        case Rescaling():
-            scale, offset = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
-            product = values * scale
-            error = np.sqrt((error * scale) ** 2 + unit**2 * (product**2 + offset**2))
-            return product + offset, error
-        case Activation():
-            return _activated(layer, values, error, unit)
-        case Flatten():
-            return plain((layer,), values), plain((layer,), error)
-    after = plain((layer,), values)
-    random = np.random.default_rng(0)
-    ends = [plain((layer,), _moved(values, error, random)) for _ in range(2)]
-    found = {
-        name: np.max([np.abs(named(end)[name] - value) for end in ends], axis=0) + 4 * unit * _largest(value)
-        for name, value in named(after).items()
-    }
-    return after, found if isinstance(after, dict) else first_of(found)
-
-
-def _moved(values: Any, error: Any, random: np.random.Generator) -> Any:
-    """Values that are off by their error, up or down; integers stay."""
-    found = {
-        name: value + random.choice([-1.0, 1.0], size=value.shape) * named(error)[name]
-        if value.dtype.kind == "f"
-        else value
-        for name, value in named(values).items()
-    }
-    return found if isinstance(values, dict) else first_of(found)
-
-
-def _largest(values: NumPyArray) -> NumPyArray:
-    """The largest value of each sample."""
-    return np.max(np.abs(values), axis=-1, keepdims=True) if values.ndim > 1 else np.abs(values)
-
-
-def _activated(
-    activation: Activation, values: NumPyArray, error: NumPyArray, unit: float
-) -> tuple[NumPyArray, NumPyArray]:
-    after = plain((activation,), values)
-    if activation.name in ALONG_AXIS:
-        most = np.max(error, axis=-1, keepdims=True)
-        size = 1 + np.abs(after) if activation.name == "log_softmax" else np.abs(after)
-        return after, 2 * most * (1 if activation.name == "log_softmax" else size) + unit * size
-    ends = [np.abs(plain((activation,), values + sign * error) - after) for sign in (-1, 1)]
-    return after, np.fmax(*ends) + unit * np.abs(after)

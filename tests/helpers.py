@@ -14,7 +14,7 @@ from array_api_compat import array_namespace
 import portable_nn as pnn
 from portable_nn.activations import ALONG_AXIS, PLAIN
 from portable_nn.backends import device_of
-from portable_nn.placing import labels_of
+from portable_nn.labels import labels_of
 
 EPSILON = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23, "float64": 2**-52}
 SMALLEST_NORMAL = {"float16": 2**-14, "bfloat16": 2**-126, "float32": 2**-126, "float64": 2**-1022}

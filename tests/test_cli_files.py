@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 
 import numpy as np
@@ -60,12 +61,59 @@ def test_convert_takes_what_a_file_does_not_say(run, tmp_path):
     assert net.task == "regression"
 
 
+@pytest.fixture
+def weights(tmp_path):
+    """Files that lack activations: of Linear alone, and with a BatchNorm; Linear and Flatten."""
+    torch = pytest.importorskip("torch", reason="it writes the files: pip install torch")
+    linear = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    normed = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    torch.save(linear.state_dict(), tmp_path / "linear.pt")
+    torch.save(normed.state_dict(), tmp_path / "normed.pt")
+    torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), tmp_path / "image.pt")
+
+
+def test_what_a_message_asks_for_can_be_given(run, weights):
+    """As it is printed, and plainly."""
+    asked = run("inspect", "linear.pt", status=2)
+    assert "--set activation=relu, --set last=softmax, --set layers=…\n" in asked
+    wanted = "Network([Dense(4, 3, 'relu'), Dense(3, 2, 'softmax')])"
+    (layers,) = re.findall(r"or (layers=\[.*?\])", asked)
+    for given in (["activation='relu'", "last='softmax'"], [layers], ["layers=0,relu,2,softmax"]):
+        options = [word for one in given for word in ("--set", one)]
+        assert wanted in run("convert", "linear.pt", "net.npz", "--force", *options)
+    asked = run("inspect", "normed.pt", status=2)
+    assert "activation=" not in asked
+    (layers,) = re.findall(r"give (layers=\[.*?\])", asked)
+    assert "BatchNorm" in asked
+    assert "Rescaling" in run("inspect", "normed.pt", "--set", layers)
+
+
+@pytest.mark.parametrize("given", ["sample_shape=(1, 2, 2)", "sample_shape=1,2,2"])
+def test_shapes_are_given_as_python_writes_them(run, weights, given):
+    assert json.loads(run("inspect", "image.pt", "--json", "--set", given))["input_shape"] == [1, 2, 2]
+
+
+def test_what_a_file_says_itself_is_asked_for_nowhere(run, tmp_path):
+    pnn.save(NET, tmp_path / "net.npz")
+    said = run("inspect", "net.npz", "--set", "last=softmax", status=2)
+    assert said.endswith("which says all itself: leave last= out\n")
+
+
+def test_a_fraction_is_a_number(run, tmp_path):
+    (tmp_path / "weights.pkl").write_bytes(pickle.dumps(ARRAYS))
+    options = ["--set", "activation=relu", "--set", "last=identity", "--set", "rescale=1/255"]
+    assert "Rescaling(0.00392157, 0)" in run("inspect", "weights.pkl", *options)
+    assert "task      not said, and the last layer does not tell" in run("inspect", "weights.pkl", *options)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        (["--set", "rescale=1/0"], "--set rescale takes a number, such as 1/255, got '1/0'"),
+        (["--set", "sample_shape=big"], "--set sample_shape takes integers, such as 1,28,28, got 'big'"),
         (["--set", "activation"], "--set takes NAME=VALUE with NAME one of activation, last"),
         (["--set", "colour=red"], "--set takes NAME=VALUE"),
-        (["--set", "rescale=much"], "--set rescale takes a number, got 'much'"),
+        (["--set", "rescale=much"], "--set rescale takes a number, such as 1/255, got 'much'"),
         (["--set", "last=relu", "--set", "last=tanh"], "--set gives last twice"),
     ],
 )

@@ -20,6 +20,7 @@ def cli(monkeypatch, capsys, tmp_path):
     np.savez("short.npz", images=images[:9], labels=labels[:8])
     np.savez("negative.npz", images=images[:9], labels=-labels[:9])
     np.savez("floats.npz", images=images[:9], labels=labels[:9] / 2)
+    np.savez("two.npz", a=images[:2], b=images[:2])
     np.save("number.npy", np.array(3.0))
     pnn.save(pnn.Network([pnn.Dense(np.ones((784, 1)))]), "regression.safetensors")
     (tmp_path / "really.npz").write_bytes((tmp_path / "number.npy").read_bytes())
@@ -42,13 +43,15 @@ def cli(monkeypatch, capsys, tmp_path):
         ("plot mistakes --out c.png --data negative.npz", "labels run from -"),
         ("plot mistakes --out c.png --data floats.npz", "give one integer for each"),
         ("plot confusion --out c.png --data really.npz", "is not an .npz of arrays"),
-        ("plot sweep --out c.png --from latin1.json", "not a comparison"),
+        ("plot sweep --out c.png --from latin1.json", "latin1.json is not a comparison"),
+        ("plot errors --out c.png --from short.npz", "short.npz is not a comparison"),
         ("plot confusion --out c.png --backend numpy", "--backend is for errors and sweep"),
         ("plot activations swish --out c.png", "choose one of absolute, celu"),
         ("plot sweep relu --out c.png", "names are for activations: leave relu out"),
         ("plot confusion --out c.png --from latin1.json", "--from is for errors and sweep"),
         ("compare --backend numpy --data number.npy", "samples along their first axis"),
         ("compare --backend numpy --json no/such.json", "there is no folder no"),
+        ("compare --backend numpy --data two.npz", "two.npz holds a, b: name the samples images or x or X\n"),
         ("predict number.npy", "samples along their first axis"),
         ("predict data.mat", "give a .npy, .npz, .csv or IDX file, a folder of PNG images, or a zarr array"),
         ("evaluate --explain --json", "leave --json out"),
@@ -63,11 +66,14 @@ def cli(monkeypatch, capsys, tmp_path):
         ("summary model.pt", "model.pt follows no option: give --model model.pt;"),
         ("evaluate x.npy", "x.npy follows no option: give --model x.npy or --data x.npy"),
         ("backends torch", "unexpected extra argument"),
-        ("evaluate --model regression.safetensors", "predict --outputs gives its values"),
-        ("predict number.npy --model regression.safetensors", "predict --outputs gives its values"),
+        ("evaluate --model regression.safetensors", "no labels: call portable-nn predict --outputs, or"),
+        (
+            "predict number.npy --model regression.safetensors",
+            "no labels: call portable-nn predict --outputs, or",
+        ),
         (
             "plot confusion -o c.png --model regression.safetensors",
-            "portable-nn predict --outputs gives its values",
+            "no labels: call portable-nn predict --outputs, or",
         ),
         ("evaluate --backend cuda:0", "did you mean 'torch:cuda:0'?"),
     ],

@@ -68,7 +68,8 @@ def test_a_regression_has_outputs(predict):
     )
     status, out, error = predict("images.npy", "--model", "mean.safetensors")
     assert (status, out) == (2, "")
-    assert "portable-nn predict --outputs gives its values" in error
+    assert "call portable-nn predict --outputs, or, if it is a logit, say task=" in error
+    assert error.endswith("; on the command line: --set task=classification\n")
 
 
 def test_out_writes_a_file(predict):
@@ -112,7 +113,10 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
     ("arguments", "message"),
     [
         (["missing.npy"], "missing.npy cannot be read: No such file or directory"),
-        (["images.npy", "--out", "labels.txt"], "let --out end in one, got labels.txt"),
+        (
+            ["images.npy", "--out", "labels.txt"],
+            "written as .npy or as .zarr: name labels.npy or labels.zarr, got labels.txt",
+        ),
         (["images.npy", "--out", "no/folder.npy"], "there is no folder no"),
         (["images.npy", "--out", "folder.npy", "--force"], "folder.npy is a folder"),
         (["images.npy", "--batch-size", "0"], "--batch-size"),
@@ -125,7 +129,7 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
         ),
         (
             ["two.npz"],
-            "two.npz holds one, two: name the samples images or x or X, or say which array, --array NAME",
+            "two.npz holds one, two: name the samples images or x or X, or say which they are, --array NAME",
         ),
         (["two.npz", "--array", "three"], "two.npz holds one, two, and no 'three'"),
         (["words.npz"], "'x' of "),
@@ -133,7 +137,7 @@ def test_a_file_that_exists_takes_force(predict, tmp_path):
         (["x.csv"], "the network takes arrays of shape (..., 784), got (3, 3)"),
         (
             ["x.npy", "-m", "values.npz"],
-            "does regression, which has no labels: portable-nn predict --outputs gives its values",
+            "does regression, which has no labels: call portable-nn predict --outputs",
         ),
         (["images.npy", "--json", "--out", "labels.npy"], "leave one out"),
         (["images.npy", "--set", "colour=red"], "--set takes NAME=VALUE"),

@@ -364,9 +364,7 @@ def test_several_workers_need_threadpoolctl(monkeypatch):
 def test_one_value_of_the_last_axis_is_no_label():
     """Also where the layers take any shape, so that the data alone tell."""
     net = pnn.Network([pnn.Rescaling(2.0)])
-    with pytest.raises(
-        pnn.NetworkError, match=r"is regression, .* call infer\(net, data, outputs=True\) for its"
-    ):
+    with pytest.raises(pnn.NetworkError, match=r"is regression, .* call infer\(net, data, outputs=True\), or"):
         pnn.infer(net, np.ones((4, 3, 1)))
     np.testing.assert_array_equal(pnn.infer(net, np.eye(3)), [0, 1, 2])
 
@@ -787,9 +785,18 @@ def test_memory_stays_bounded(mnist):
     assert most <= 16
 
 
+@pytest.mark.parametrize("name", ["labels.txt", "labels", "labels.npz"])
+def test_results_are_written_under_a_name_that_says_how(mnist, images, tmp_path, name):
+    with pytest.raises(
+        pnn.InputError, match=r"as \.npy or as \.zarr: name labels\.npy or labels\.zarr, got .*labels"
+    ):
+        pnn.infer(mnist, images[:3], out=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_regression_names_what_gives_its_values():
     net = pnn.Network([pnn.Dense(np.ones((3, 1)))])
-    with pytest.raises(pnn.NetworkError, match=r"call infer\(net, data, outputs=True\) for its values"):
+    with pytest.raises(pnn.NetworkError, match=r"no labels: call infer\(net, data, outputs=True\), or, if"):
         pnn.infer(net, np.ones((2, 3)))
     assert pnn.infer(net, np.ones((2, 3)), outputs=True).tolist() == [[3.0], [3.0]]
 

@@ -5,6 +5,7 @@ import pytest
 
 from portable_nn.errors import ShapeError
 from portable_nn.labels import label_indices
+from portable_nn.meaning import Meaning
 from portable_nn.metrics import ATOL, RTOL, confidence, confusion, count_correct, label_parity, margins, parity
 
 INTEGERS = "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"
@@ -127,21 +128,21 @@ def test_at_most_24_disagreements_are_told():
 
 def test_labels_along_several_axes():
     labels = np.arange(20, dtype=np.uint8).reshape(5, 4) % 2
-    np.testing.assert_array_equal(label_indices(labels, (5, 4), 2), labels)
-    np.testing.assert_array_equal(label_indices(labels, (5, 4), 2, [1, 0]), 1 - labels)
+    np.testing.assert_array_equal(label_indices(labels, (5, 4, 2)), labels)
+    np.testing.assert_array_equal(label_indices(labels, (5, 4, 1), Meaning(classes=(1, 0))), 1 - labels)
+    np.testing.assert_array_equal(label_indices(labels, (5, 4), Meaning(task="multilabel")), labels)
     with pytest.raises(ShapeError, match=r"5 x 4 samples, labels of shape \(20,\)"):
-        label_indices(labels.ravel(), (5, 4), 2)
+        label_indices(labels.ravel(), (5, 4, 2))
 
 
-PETS = ["dog", "cat", "emu"]
+PETS = ("dog", "cat", "emu")
 
 
 @pytest.mark.parametrize("dtype", ["U3", "T", object])
 def test_the_names_of_classes_are_their_places(dtype):
     names = np.array(["emu", "dog", "emu", "cat"], dtype=dtype)
-    assert label_indices(names, (4,), 3, PETS).tolist() == [2, 0, 2, 1]
-    assert label_indices(names[:0], (0,), 3, PETS).tolist() == []
-    assert label_indices(np.array([2, 0, 2, 1]), (4,), 3, PETS).tolist() == [2, 0, 2, 1]
+    for labels, places in ((names, [2, 0, 2, 1]), (names[:0], []), (np.array([2, 0, 2, 1]), [2, 0, 2, 1])):
+        assert label_indices(labels, (len(labels), 3), Meaning(classes=PETS)).tolist() == places
 
 
 @pytest.mark.parametrize(
@@ -153,11 +154,11 @@ def test_the_names_of_classes_are_their_places(dtype):
             r"strings such as 'dog', and .* not name its classes: net.described\(classes=\[...\]\)",
         ),
         (["dog", "Emu"], PETS, "labels 'Emu' are none of the network's classes 'dog', 'cat', 'emu'"),
-        (["1", "2"], [1, 2, 3], "strings such as '1', the network's classes are 1, 2, 3"),
+        (["1", "2"], (1, 2, 3), "strings such as '1', the network's classes are 1, 2, 3"),
         ([1, 3], None, r"run from 1 to 3, the network gives 0 to 2.* net.described\(classes=range\(1, 4\)\)"),
         ([1, 4], None, "run from 1 to 4, the network gives 0 to 2: give the labels that it was trained on$"),
         ([1, 3], PETS, "run from 1 to 3, the network gives 0 to 2: .*, or the names of its classes$"),
-        ([0, 7], [5, 6, 7], "labels 0 are none of the network's classes 5, 6, 7"),
+        ([0, 7], (5, 6, 7), "labels 0 are none of the network's classes 5, 6, 7"),
         ([0.0, 1.0], PETS, "dtype float64: give one integer for each"),
         ([b"dog", b"emu"], PETS, "dtype |S3: give one integer for each"),
         (["dog", None], PETS, "dtype object: give one integer for each"),
@@ -165,7 +166,7 @@ def test_the_names_of_classes_are_their_places(dtype):
 )
 def test_labels_that_are_no_classes(labels, classes, words):
     with pytest.raises(ShapeError, match=words):
-        label_indices(np.array(labels), (2,), 3, classes)
+        label_indices(np.array(labels), (2, 3), Meaning(classes=classes))
 
 
 def test_strings_are_not_counted_as_wrong():

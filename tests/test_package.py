@@ -66,7 +66,6 @@ FLOORS = (
         "_typing",
         "activations",
         "errors",
-        "labels",
         "metrics",
         "readers",
         "threads",
@@ -74,7 +73,7 @@ FLOORS = (
     },
     {"layers", "operators"},
     {"backends", "exporting", "expressions", "nodes", "rewriting", "symbols"},
-    {"meaning", "network", "parts", "placing", "verification"},
+    {"labels", "meaning", "network", "parts", "placing", "rounding", "verification"},
     {"datasets", "formats"},
     {
         "blocks",

@@ -166,7 +166,7 @@ def test_no_folder_is_written_over_that_holds_anything_else(files):
     Path("results", "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="results holds other files: name another one"):
         pnn.infer(TWO, GIVEN, outputs=True, out="results", overwrite=True)
-    with pytest.raises(OutputError, match="is a folder: name a file in it"):
+    with pytest.raises(InputError, match=r"name labels\.npy or labels\.zarr, got results"):
         pnn.infer(LABELS, GIVEN, out="results", overwrite=True)
     os.remove("results/notes.txt")
     np.save("results/y.npy", GIVEN["x"])
@@ -355,7 +355,7 @@ def test_other_commands(command):
     [
         (
             "predict all.npz -m two.safetensors",
-            "outputs, y, k, which are no labels: portable-nn predict --outputs",
+            "outputs, y, k, which are no labels: call portable-nn predict --outputs",
         ),
         ("predict all.npz -m two.safetensors --outputs -o r.npy", "several outputs go to a folder or a .zarr"),
         (

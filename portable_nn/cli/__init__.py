@@ -119,7 +119,7 @@ def evaluate(
     if per_sample and batch_size is not None:
         raise typer.BadParameter("--per-sample takes samples one at a time: leave --batch-size out")
     net = load(model, given)
-    check_means_labels(net)
+    check_means_labels(net, given)
     samples = read_data(data, labels, net)
     with progress_bar(samples.noun, len(samples)) as progress:
         result = pnn.evaluate(

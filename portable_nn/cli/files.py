@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import portable_nn as pnn
-from portable_nn.cli.options import BackendSpecs, Force, Given, check_outputs, given_options, load
+from portable_nn.cli.options import BackendSpecs, Force, Given, check_outputs, load
 from portable_nn.formats import WRITERS, format_of
 
 FAILS = 1
@@ -40,7 +40,7 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
 
     Example: portable-nn inspect model.keras
     """
-    net = pnn.load(file, verify=False, **given_options(given))
+    net = load(file, given, verify=False)
     path = Path(file)
     kind, size = (format_of(path), path.stat().st_size) if path.is_file() else ("in the package", None)
     parameters = sum(array.size for layer in net.layers for array in layer.arrays.values())
@@ -64,7 +64,7 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
         return
     print(f"file      {file}{'' if size is None else f' ({size:,} bytes)'}")
     print(f"format    {kind}")
-    print(f"task      {net.task or 'not said: the last layer is linear'}")
+    print(f"task      {net.task or 'not said, and the last layer does not tell: --set task=NAME does'}")
     takes: tuple[Any, ...] = tuple(
         f"{name} {value.dtype} {value.shape}" for name, value in net.passes.inputs.items()
     )

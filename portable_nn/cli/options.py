@@ -1,6 +1,7 @@
 """What several commands share: options, and modules of an extra."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.core import TyperCommand
 
 import portable_nn as pnn
+from portable_nn.labels import check_labels
 from portable_nn.writing import check_output
 
 STDERR = 2  # file descriptor
@@ -51,17 +53,33 @@ def found_here(given: str | list[str] | None) -> str | list[str] | None:
     return given
 
 
+def _word(value: str) -> str:
+    return value.strip(" '\"")
+
+
+def _words(value: str) -> list[str]:
+    return [_word(part) for part in value.strip(" ()[],").split(",")]
+
+
+def _number(value: str) -> float:
+    above, _, below = value.partition("/")
+    return float(above) / float(below or 1)
+
+
 GIVEN: dict[str, Callable[[str], Any]] = {
-    "activation": str,
-    "last": str,
-    "epsilon": float,
-    "rescale": float,
-    "format": str,
-    "task": str,
-    "layers": lambda value: value.split(","),
-    "sample_shape": lambda value: tuple(map(int, value.split(","))),
+    "activation": _word,
+    "last": _word,
+    "epsilon": _number,
+    "rescale": _number,
+    "format": _word,
+    "task": _word,
+    "layers": _words,
+    "sample_shape": lambda value: tuple(map(int, _words(value))),
 }
-"""What `portable_nn.load` can be given besides the file, and how it is read."""
+"""What `portable_nn.load` can be given besides the file, and how it is read: as in Python, or plainly."""
+
+ASKED_FOR = re.compile(rf"""\b({"|".join(GIVEN)})=(?:["'](\w+)["'])?""")
+"""How messages name what is to be given, and perhaps a word for it."""
 
 Model = Annotated[
     str,
@@ -122,27 +140,10 @@ Given = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
 
 
-def gives_labels(net: pnn.Network) -> bool:
-    """Whether outputs mean labels, one or several; else the network does regression."""
-    try:
-        net.meaning.check_labels(net.layers, net.output_shape)
-    except pnn.NetworkError:
-        return False
-    return True
-
-
-def check_means_labels(net: pnn.Network) -> None:
+def check_means_labels(net: pnn.Network, given: list[str] | None) -> None:
     """Refuse a network without labels, and say which command gives its values."""
-    if names := net.passes.outputs:
-        raise typer.BadParameter(
-            f"the network has several outputs, {', '.join(names)}, which are no labels: portable-nn predict "
-            f"{OUTPUTS} gives them"
-        )
-    if not gives_labels(net):
-        raise typer.BadParameter(
-            f"the network does regression, which has no labels: portable-nn predict {OUTPUTS} gives its values; "
-            "if they are logits, add --set task=classification"
-        )
+    with on_the_command_line(given):
+        check_labels(net.layers, net.meaning, net.output_shape, f"portable-nn predict {OUTPUTS}")
 
 
 def check_outputs(
@@ -184,19 +185,31 @@ def given_options(given: list[str] | None) -> dict[str, Any]:
             raise typer.BadParameter(f"--set gives {name} twice: leave one out")
         try:
             found[name] = GIVEN[name](value)
-        except ValueError as error:
-            raise typer.BadParameter(f"--set {name} takes a number, got {value!r}") from error
+        except (ValueError, ZeroDivisionError) as error:
+            numbers = "integers, such as 1,28,28" if name == "sample_shape" else "a number, such as 1/255"
+            raise typer.BadParameter(f"--set {name} takes {numbers}, got {value!r}") from error
     return found
 
 
-def load(model: str, given: list[str] | None) -> pnn.Network:
+def load(model: str, given: list[str] | None, *, verify: bool = True) -> pnn.Network:
     """The network of ``--model``, with what ``--set`` says of it."""
+    with on_the_command_line(given):
+        return pnn.load(model, verify=verify, **given_options(given))
+
+
+@contextmanager
+def on_the_command_line(given: list[str] | None) -> Iterator[None]:
+    """What an error asks for as a keyword, and was not given, is given by ``--set``."""
     try:
-        return pnn.load(model, **given_options(given))
-    except pnn.FormatError as error:
-        if "activation=" in str(error) or "last=" in str(error):
-            raise pnn.FormatError(f"{error}; on the command line, --set last=softmax gives last=") from error
-        raise
+        yield
+    except pnn.PortableNNError as error:
+        asked_for = {
+            name: word for name, word in ASKED_FOR.findall(str(error)) if name not in given_options(given)
+        }
+        if not asked_for:
+            raise
+        options = ", ".join(f"--set {name}={word or '…'}" for name, word in asked_for.items())
+        raise type(error)(f"{error}; on the command line: {options}") from error
 
 
 def report(name: str) -> ModuleType:

@@ -7,7 +7,6 @@ import typer
 
 import portable_nn as pnn
 from portable_nn import metrics
-from portable_nn._typing import NumPyArray
 from portable_nn.cli.comparing import progress_bars
 from portable_nn.cli.data import Data, Labels, Samples, read_data
 from portable_nn.cli.options import (
@@ -65,23 +64,25 @@ def plot(
         figure = pictures.activations(names or ())
     elif picture in ("confusion", "mistakes"):
         net = load(model, given)
-        check_means_labels(net)
+        check_means_labels(net, given)
         if net.task == "multilabel":
             raise typer.BadParameter(f"{picture} is of one label of each sample, the network gives several")
         samples = read_data(data, labels, net)
+        outputs = len(samples), *(net.output_shape or samples.values.shape[-1:])
         truth, predicted = (
-            places(labels, net, len(samples)) for labels in (samples.of_labels(), pnn.infer(net, samples.values))
+            label_indices(labels, outputs, net.meaning)
+            for labels in (samples.of_labels(), pnn.infer(net, samples.values))
         )
         if picture == "mistakes" and net.passes.inputs:
             raise typer.BadParameter(f"mistakes are of images, the network takes {', '.join(net.passes.inputs)}")
         if picture == "mistakes":
-            outputs = pnn.infer(net, samples.values, outputs=True)
-            figure = pictures.mistakes(samples.values, truth, predicted, metrics.confidence(outputs), net.classes)
+            confidence = metrics.confidence(pnn.infer(net, samples.values, outputs=True))
+            figure = pictures.mistakes(samples.values, truth, predicted, confidence, net.classes)
         else:
             figure = pictures.confusion(metrics.confusion(predicted, truth), net.classes)
     else:
         if source is not None:
-            found = report("interchange").from_json(source.read_bytes())
+            found = compared_before(source)
         else:
             net = load(model, given)
             found = compared(
@@ -91,9 +92,13 @@ def plot(
     style.save(figure, out)
 
 
-def places(labels: NumPyArray, net: pnn.Network, samples: int) -> NumPyArray:
-    """The place of each label among the classes of a network."""
-    return label_indices(labels, (samples,), max(2, (net.output_shape or (2,))[-1]), net.classes)
+def compared_before(source: Path) -> Comparison:
+    """The comparison of a file."""
+    try:
+        found: Comparison = report("interchange").from_json(source.read_bytes())
+    except pnn.FormatError as error:
+        raise pnn.FormatError(f"{source} is {error}") from error
+    return found
 
 
 def compared(

@@ -26,17 +26,15 @@ from portable_nn.cli.options import (
     Model,
     check_means_labels,
     check_outputs,
-    gives_labels,
     load,
     progress_bar,
 )
 from portable_nn.clients import connected, dashboard
+from portable_nn.labels import without_labels
 from portable_nn.report.words import class_name
 from portable_nn.results import files_of
-from portable_nn.sources import Source, source_of
+from portable_nn.sources import NAME_THEM, Source, source_of
 from portable_nn.streams import number_of_samples
-
-SUFFIXES = (".npy", ".zarr")
 
 
 def predict(
@@ -114,7 +112,7 @@ def predict(
     net = load(model, given)
     check_out(out, net, [Path(data), Path(model)], force=force)
     if not (outputs or as_json):
-        check_means_labels(net)
+        check_means_labels(net, given)
     source = opened(data, array, net)
     with ExitStack() as stack, going_on(out):
         total, client, what = number_of_samples(source), None, "samples"
@@ -137,7 +135,7 @@ def predict(
             progress=progress,
         )
         if as_json:
-            labels = infer() if gives_labels(net) else None
+            labels = None if without_labels(net.layers, net.meaning, net.output_shape) else infer()
             values = infer(outputs=True) if outputs or labels is None else None
         else:
             found = infer(outputs=outputs)
@@ -159,12 +157,7 @@ def predict(
 
 def check_out(out: Path | None, net: pnn.Network, inputs: list[Path], *, force: bool) -> None:
     """Refuse, before there is work to lose, what results cannot be written to."""
-    names = net.passes.outputs
-    if out is not None and not names and out.suffix not in SUFFIXES:
-        raise typer.BadParameter(
-            f"results are written as NumPy's .npy or as .zarr: let --out end in one, got {out}"
-        )
-    files = files_of(out, names).values() if out is not None and names else ()
+    files = () if out is None else files_of(out, net.passes.outputs).values()
     check_outputs([out], inputs, force=force, files=files)
 
 
@@ -172,7 +165,12 @@ def opened(data: str, array: str | None, net: pnn.Network) -> Source | dict[str,
     """The samples of files; of a network of several inputs, those of each by name."""
     inputs = net.passes.inputs
     if len(inputs) < 2:
-        return source_of(data, array=array, inputs=net.inputs)
+        try:
+            return source_of(data, array=array, inputs=net.inputs)
+        except pnn.FormatError as error:
+            if NAME_THEM not in str(error):
+                raise
+            raise pnn.FormatError(f"{error}, or say which they are, --array NAME") from error
     if array is not None:
         raise typer.BadParameter(
             f"--array names one array, and the network takes {', '.join(inputs)}: leave it out"

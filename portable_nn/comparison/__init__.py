@@ -9,17 +9,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portable_nn import backends as libraries
-from portable_nn._arrays import as_array, as_labels, dtype_named, each, namespace
-from portable_nn._options import check_count, check_integer, check_list, check_number, unknown
-from portable_nn._typing import Array, FloatLike, FloatName, NumPyArray, Samples
-from portable_nn.backends import FLOATS, Backend
+from portable_nn._arrays import as_array, as_labels, check_dtype, dtype_named, each, namespace
+from portable_nn._options import check_count, check_integer, check_list, check_number
+from portable_nn._typing import Array, FloatLike, NumPyArray, Samples
+from portable_nn.backends import Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
 from portable_nn.comparison.measuring import Finding, Task, find
 from portable_nn.comparison.naming import spec_for
 from portable_nn.comparison.records import Comparison
 from portable_nn.comparison.verdicts import reference, verdict
-from portable_nn.errors import BackendError, InputError, NetworkError
+from portable_nn.errors import BackendError, InputError
 from portable_nn.formats import save
 from portable_nn.network import Network, check_network
 from portable_nn.parts import named
@@ -76,10 +76,11 @@ def compare(
         To measure the speed at; one sample alone is always measured. `portable_nn.comparison.SWEEP` shows where
         the fastest backend changes.
     atol, rtol : float
-        Outputs may differ by ``atol + rtol * scale``, where the scale is the sum of the magnitudes that an
-        output is added up from, or its own where its activation bounds it. `atol` is by default 1e-12 in
-        float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256 units in the last place,
-        16 in the last two, and 0 where a last activation bounds the outputs, as it does probabilities.
+        Outputs may differ by ``atol + rtol * scale``, where the scale is the error that rounding makes of
+        an output, followed through the layers, in units of rounding: 1000 where thousands cancel. `atol` is by
+        default 1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256 units in
+        the last place, 16 in the last two, and 0 where a last activation bounds the outputs, as it does
+        probabilities.
     warm_up, iterations : int
         Calls before and while the clock runs, for each batch size; by default as many as `budget` allows.
     budget : float
@@ -121,7 +122,7 @@ def compare(
     if not dtypes or (backends is not None and not backends):
         raise BackendError("nothing to compare: give at least one backend and one dtype")
     sizes = tuple(sorted({1, *(check_count(f"batch_sizes[{i}]", size) for i, size in enumerate(batch_sizes))}))
-    names = [_dtype(dtype) for dtype in dtypes]  # type: ignore[union-attr]
+    names = [check_dtype(dtype) for dtype in dtypes]  # type: ignore[union-attr]
     _check_timing(warm_up, iterations, budget, time_limit)
     for name, tolerance in (("atol", atol), ("rtol", rtol)):
         if tolerance is not None:
@@ -142,13 +143,6 @@ def compare(
     )
     classes = None if net.task == "multilabel" else net.classes
     return Comparison(model, repr(net), classes, len(wanted.outputs), sizes, rows, here)
-
-
-def _dtype(given: object) -> FloatName:
-    name = dtype_named(given)
-    if name is None:
-        raise NetworkError(unknown("dtype", given, FLOATS))
-    return name
 
 
 def _check_timing(warm_up: int, iterations: int | None, budget: float, time_limit: float) -> None:

@@ -17,9 +17,9 @@ from portable_nn.comparison.environment import thread_pools
 from portable_nn.comparison.records import ColdStart, Measured, Speed
 from portable_nn.comparison.scales import side_by_side
 from portable_nn.comparison.timing import measure, peak_memory
-from portable_nn.errors import BackendError, NetworkError
+from portable_nn.errors import BackendError
+from portable_nn.labels import labels_of, without_labels
 from portable_nn.network import Network
-from portable_nn.placing import labels_of
 from portable_nn.streams import batches
 
 __all__ = ["Finding", "Task", "find"]
@@ -191,17 +191,15 @@ def _outputs(
         early = side_by_side(each(lambda array: target.to_numpy(array).copy(), y))
         outputs.append(side_by_side(each(target.to_numpy, _finished(target, y))))
         stale |= not np.array_equal(early, outputs[-1], equal_nan=True)
-        if (found := _labels(bound, target, x)) is not None:
-            labels.append(found)
+        shape = outputs[-1].shape[-1:] if bound.output_shape is None else bound.output_shape
+        if not without_labels(bound.layers, bound.meaning, shape):
+            labels.append(_labels(bound, target, x))
     return np.concatenate(outputs), np.concatenate(labels) if labels else None, stale
 
 
-def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray | None:
-    """Places of labels among the classes, taken in NumPy, for a device may lack argmax's integers; or None."""
-    try:
-        logits = bound.logits(x)
-    except NetworkError:
-        return None
+def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray:
+    """Places of labels among the classes, taken in NumPy, for a device may lack argmax's integers."""
+    logits = bound.logits(x)
     target.synchronize(logits)
     return np.asarray(labels_of(target.to_numpy(logits), np, replace(bound.meaning, classes=None)))
 

@@ -5,22 +5,19 @@ How far an output may be off is a matter of its scale, as `portable_nn.compariso
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from portable_nn._arrays import each
 from portable_nn._typing import NumPyArray
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
-from portable_nn.comparison.scales import is_bounded, summed
-from portable_nn.errors import NetworkError, ShapeError
-from portable_nn.labels import label_indices
+from portable_nn.comparison.scales import is_bounded, scaled
+from portable_nn.errors import ShapeError
+from portable_nn.labels import check_labels, label_indices, labels_of, without_labels
 from portable_nn.metrics import ATOL, RTOL, LabelParity, Parity, label_parity, parity
 from portable_nn.network import Network
 from portable_nn.parts import named
-from portable_nn.placing import labels_of
 from portable_nn.rewriting import parted
 from portable_nn.running import check_data
 
@@ -36,7 +33,7 @@ class Reference:
     outputs : array of shape (N, n)
         Of N samples, along all leading axes.
     scale : array of shape (N, n)
-        The magnitude of what each output was added up from.
+        Of each output, as `portable_nn.comparison.scales` has it.
     bounded : bool
         Whether a last activation bounds the outputs, as those of probabilities do.
     labels : array of shape (N,), or None
@@ -73,17 +70,15 @@ def reference(net: Network, images: Any, truth: NumPyArray | None) -> Reference:
         )
     if any(array.size == 0 for array in named(images).values()):
         raise ShapeError("no samples to compare on: give at least one")
-    if truth is not None and net.passes.outputs:
-        net.meaning.check_labels(net.layers, (), "compare(net, data) without labels")
-    means_labels = _means_labels(net, each(itemgetter(slice(1)), images))
-    outputs, scale = summed(net.layers, images)
+    outputs, scale = scaled(net.layers, images)
     to_logits, _ = parted(net.layers)
-    logits, logits_scale = (outputs, scale) if to_logits is net.layers else summed(to_logits, images)
+    logits, logits_scale = (outputs, scale) if to_logits is net.layers else scaled(to_logits, images)
     several = net.task == "multilabel"  # one label of each output
+    shape = outputs.shape[-1:] if net.output_shape is None else net.output_shape
     if truth is not None:
-        n = max(2, 1 if several else outputs.shape[-1]) if means_labels else 0
-        shape = outputs.shape if several else outputs.shape[:-1]
-        truth = label_indices(truth, shape, n, None if several else net.classes).ravel()
+        check_labels(net.layers, net.meaning, shape, "compare(net, data) without labels")
+        truth = label_indices(truth, outputs.shape, net.meaning).ravel()
+    means_labels = not without_labels(net.layers, net.meaning, shape)
     per_label = 1 if several else logits.shape[-1]
     return Reference(
         outputs=_rows(outputs),
@@ -94,15 +89,6 @@ def reference(net: Network, images: Any, truth: NumPyArray | None) -> Reference:
         logits_scale=_by_label(logits_scale.reshape(-1, per_label)),
         truth=truth,
     )
-
-
-def _means_labels(net: Network, images: Any) -> bool:
-    """Whether outputs mean labels; images that do not fit are an error."""
-    try:
-        net.logits(images)
-    except NetworkError:
-        return False
-    return True
 
 
 def _rows(outputs: NumPyArray) -> NumPyArray:
