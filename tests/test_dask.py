@@ -87,6 +87,54 @@ def test_one_task_a_block_and_one_key(dask, fresh, images, method):
     assert len(tasks(found) - tasks(x)) == COUNT // 8 + 1
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_no_axis_is_summed_over_which_takes_dask_twice_the_time(dask, fresh, images, method):
+    found = getattr(fresh, method)(dask.from_array(images, chunks=(8, 784)))
+    layer = found.dask.layers[found.name]
+    assert all(set(axes) <= set(layer.output_indices) for _, axes in layer.indices if axes is not None)
+
+
+def steps_before(dask):
+    """Arrays that are alike, of the one chunks of four samples of three, by the step that gives them."""
+    row, column = np.arange(4.0), np.arange(24.0).reshape(6, 4)
+    wide = dask.from_array(column, chunks=(2, -1))
+    yield "an array", dask.from_array(column, chunks=(2, 4))
+    yield "split samples", dask.from_array(column, chunks=(2, 3))
+    yield "one chunk", dask.from_array(column, chunks=-1)
+    yield (
+        "a new axis",
+        dask.arange(0, 24, 4, chunks=2).map_blocks(
+            lambda block: block[:, None] + row, new_axis=1, chunks=((2, 2, 2), (4,)), dtype=float
+        ),
+    )
+    yield "a new axis before", dask.from_array(row, chunks=-1).map_blocks(
+        lambda block, block_info: column[slice(*block_info[None]["array-location"][0])],
+        new_axis=0, chunks=((2, 2, 2), (4,)), dtype=float,
+    )  # fmt: skip
+    yield "broadcast", dask.arange(0, 24, 4, chunks=2)[:, None] + dask.from_array(row, chunks=-1)
+    yield "sums", wide @ dask.eye(4, chunks=-1)
+    yield (
+        "a dropped axis",
+        dask.stack([wide, wide], axis=-1).rechunk({2: -1}).map_blocks(lambda block: block[..., 0], drop_axis=2),
+    )
+    yield "transposed", dask.from_array(column.T, chunks=(-1, 2)).T
+    yield "two axes before", dask.from_array(column.reshape(2, 3, 4), chunks=(1, 2, 4)).reshape(6, 4)
+    yield "of a network", pnn.Network([pnn.Dense(np.eye(4))])(wide)
+    yield "of unknown size", wide[wide[:, 0] >= 0]
+
+
+def test_whatever_step_is_before(dask):
+    weight = np.random.default_rng(0).normal(size=(4, 3))
+    net, numbers = pnn.Network([pnn.Dense(weight, None, "tanh")]), np.arange(24.0).reshape(6, 4)
+    for name, x in steps_before(dask):
+        for method in METHODS:
+            lazy, wanted = getattr(net, method)(x), getattr(net, method)(numbers)
+            np.testing.assert_allclose(lazy, wanted, rtol=1e-12, err_msg=name)
+            np.testing.assert_allclose((lazy + 1).map_blocks(np.negative), -wanted - 1, rtol=1e-12, err_msg=name)
+            lazy.compute_chunk_sizes()
+            assert lazy.shape == wanted.shape
+
+
 def test_all_results_of_one_network_share_its_key(dask, fresh, images):
     both = [dask.from_array(images.astype(dtype), chunks=(8, 784)) for dtype in ("uint8", "float64")]
     before = {key for x in both for key in tasks(x)}

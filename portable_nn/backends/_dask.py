@@ -8,7 +8,7 @@ chunks' library: one task a block, its weights placed once in each process. Chun
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count, islice, repeat
 from operator import getitem, itemgetter
 from typing import Any, final
 
@@ -85,7 +85,9 @@ class Dask(Backend):
     def by_blocks(self, network: Any, result: str, samples: Mapping[str, tuple[int, ...]], like: Any) -> Forward:
         """One task a block: chunks stay as they are along the leading axes, and each sample is in one.
 
-        The network is a key of the graph: as an argument it would travel with every task.
+        The network is a key of the graph: as an argument it would travel with every task. The axes of samples are
+        those of the result, or the first one, along which their one block goes with each: of axes that are summed
+        over, Dask makes lists of blocks, which take it twice the time.
         """
         import dask.array
 
@@ -105,12 +107,17 @@ class Dask(Backend):
 
         def forward(x: Any) -> Any:
             arrays = x if isinstance(x, dict) else dict.fromkeys(samples, x)
-            others = count(MOST_AXES)  # the axes of samples, which no result has
+            axes = 0 if isinstance(metas, dict) else metas.ndim - 1  # of a result of one sample
+            first = next(iter(arrays))
+            leading = arrays[first].ndim - len(samples[first])
+            shared = range(leading, leading + min(axes, len(samples[first])))
+            broadcast = len(arrays) == 1 and leading > 0 and not _has_new_axes(arrays[first])
+            others = repeat(0) if broadcast else count(MOST_AXES)  # the axes of samples that no result has
             parts: list[Any] = [key, None]
             for name, array in arrays.items():
-                leading = array.ndim - len(samples[name])
+                own = shared if name == first else ()
                 parts.append(array.rechunk(dict.fromkeys(range(leading, array.ndim), -1)))
-                parts.append((*range(leading), *islice(others, array.ndim - leading)))
+                parts.append((*range(leading), *own, *islice(others, array.ndim - leading - len(own))))
 
             def made(function: Any, meta: Array, *parts: Any, **options: Any) -> Array:
                 lengths = dict(enumerate(meta.shape[1:], start=leading))
@@ -119,7 +126,9 @@ class Dask(Backend):
                     range(leading + len(lengths)),
                     *parts,
                     token=f"network-{result}",
-                    new_axes=lengths,
+                    adjust_chunks={axis: lengths[axis] for axis in shared},
+                    new_axes={axis: n for axis, n in lengths.items() if axis not in shared},
+                    align_arrays=not broadcast,
                     dtype=meta.dtype,
                     meta=meta,
                     **options,
@@ -202,6 +211,11 @@ def of_blocks(network: Any, *blocks: Any, names: tuple[str, ...] | None, result:
         return network.find(result, x)(x)
     x = each(lambda array: inside.place(array.astype(native(array.dtype), copy=False), share=True), x)
     return each(lambda array: home.place(inside.to_numpy(array)), network.find(result, x)(x))
+
+
+def _has_new_axes(array: Any) -> bool:
+    """Whether a step before made axes: Dask, as it makes one step of two, takes one for the axis it goes with."""
+    return any(getattr(layer, "new_axes", None) for layer in array.dask.layers.values())
 
 
 def _alone(block: Any) -> Array:
