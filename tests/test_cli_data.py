@@ -74,6 +74,17 @@ def test_labels_in_a_file_of_their_own(cli):
     assert "correct   30/40\n" in cli("evaluate", "-m", "named.npz", "--data", "x.npy", "--labels", "y.npy")[1]
 
 
+def test_labels_in_a_file_of_their_own_may_be_names(cli):
+    np.save("names.npy", NAMES[TRUTH])
+    assert (
+        "correct   30/40\n" in cli("evaluate", "-m", "named.npz", "--data", "x.npy", "--labels", "names.npy")[1]
+    )
+    np.save("objects.npy", NAMES[TRUTH].astype(object), allow_pickle=True)
+    status, _, err = cli("evaluate", "-m", "named.npz", "--data", "x.npy", "--labels", "objects.npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "objects.npy is not a .npy file of numbers or strings" in err
+
+
 def test_strings_of_digits_are_names(cli):
     """As scikit-learn gives those of fetch_openml: "1" is the first class, not the index 1."""
     pnn.save(NAMED.described(classes=["1", "2", "3"]), "digits.npz")

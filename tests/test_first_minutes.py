@@ -249,11 +249,17 @@ def test_one_image_is_no_data():
 def test_warnings_name_the_line_that_called():
     layers = [pnn.Rescaling(1 / 255), *VECTORS.layers]
     data = np.linspace(0, 1, 32, dtype=np.float32).reshape(2, SIDE, SIDE)
-    calls = [pnn.Network.__call__, pnn.Network.predict, pnn.infer, lambda net, x: net(x.tolist())]
+    calls = [
+        pnn.Network.__call__,
+        pnn.Network.predict,
+        pnn.infer,
+        lambda net, x: net(x.tolist()),
+        lambda net, x: pnn.infer(net, np.repeat(x, 500, axis=0), workers=2, batch_size=10),
+    ]
     for call in calls:
         with pytest.warns(pnn.InputWarning, match="do not scale them yourself") as caught:
             call(pnn.Network(layers), data)
-        assert {warning.filename for warning in caught} == {__file__}
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 # Names, dtypes, devices
@@ -302,6 +308,14 @@ def test_a_name_like_no_other_has_no_hint():
 def test_other_names_that_are_meant(call, meant):
     with pytest.raises(pnn.PortableNNError, match=rf"\(did you mean '{meant}'\?\): choose one of"):
         call()
+
+
+@pytest.mark.parametrize("given", [np.int8, np.dtype("int8"), "int8"], ids=str)
+def test_dtypes_that_are_none_of_a_network_go_by_name(given):
+    message = r"^unknown dtype 'int8': choose one of float16, bfloat16, float32, float64$"
+    for call in (NAMED.astype, lambda dtype: compared(NAMED, X, None, dtypes=[dtype])):
+        with pytest.raises(pnn.NetworkError, match=message):
+            call(given)
 
 
 def test_models_and_layers_that_are_meant(tmp_path):
@@ -432,6 +446,12 @@ def test_the_summary_has_room_for_long_names_and_large_numbers():
     nodes = [Node("Tanh", (f"x{i}",), (f"x{i + 1}",)) for i in range(40)]
     long = pnn.Network([Graph(nodes, [Value("x0", "float32", (3,))], ["x40"], {"": 20})])
     assert max(map(len, long.summary().splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", ["activations", "backends", "datasets"])
+def test_modules_list_what_is_for_users(name):
+    module = getattr(pnn, name)
+    assert dir(module) == sorted(module.__all__)
 
 
 def test_names_that_are_for_users_alone():

@@ -91,7 +91,7 @@ def test_an_object_by_its_place(folder):
     [
         (
             "no_such_module:NAME",
-            "unknown backend 'no_such_module:NAME'.*name a backend of your own as module:name",
+            "unknown backend 'no_such_module:NAME'.*; of your own there is none, for no module 'no_such",
         ),
         ("portable_abacus:", "unknown backend 'portable_abacus:'"),
         ("portable_abacus:Nothing", "cannot be imported: module 'portable_abacus' has no attribute 'Nothing'"),

@@ -107,3 +107,7 @@ def _numbers(name: str, parameters: Mapping[str, Any]) -> dict[str, float] | Non
         return {}
     values = parameters_of(name) | dict(parameters)
     return values if all(isinstance(value, float | int) for value in values.values()) else None
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -291,8 +291,11 @@ def _named(spec: str) -> tuple[Backend | type[Backend], str]:
             return library, device
     found = own(spec)
     if found is None:
-        words = unknown("backend", spec, names(), _meant(name, device))
-        raise BackendError(f"{words}, or name a backend of your own as module:name")
+        meant = _meant(name, device)
+        own_one = ", or name a backend of your own as module:name"
+        if meant is None and device.partition(":")[0].isidentifier():
+            own_one = f"; of your own there is none, for no module {name!r} can be found"
+        raise BackendError(unknown("backend", spec, names(), meant) + own_one)
     if isinstance(found[0], type):
         _BY_NAMESPACE.setdefault(found[0].namespace, found[0])
     return found
@@ -350,3 +353,7 @@ def _status_announced(entry: EntryPoint, taken: bool) -> Status:
     if isinstance(library, BackendError):
         return Status(entry.name, "import failed", reason=str(library))
     return status_of(library)
+
+
+def __dir__() -> list[str]:
+    return __all__

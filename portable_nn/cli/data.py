@@ -12,6 +12,7 @@ import typer
 import portable_nn as pnn
 from portable_nn._typing import NumPyArray
 from portable_nn.readers.csv import read_csv
+from portable_nn.readers.npy import read_npy
 from portable_nn.readers.npz import read_members
 from portable_nn.sources import LABELS, opened, reshaped, samples_of
 from portable_nn.streams import number_of_samples
@@ -80,7 +81,7 @@ def read_data(path: Path | None, labels: Path | None, net: pnn.Network) -> Sampl
     if labels is not None:
         if found is not None:
             raise typer.BadParameter(f"{path} has labels: leave --labels out")
-        found = np.asarray(opened(labels))
+        found = read_npy(labels) if labels.suffix == ".npy" else np.asarray(opened(labels))
     if isinstance(values, dict):
         return Samples(values, found)
     if values.ndim < 1:

@@ -16,7 +16,7 @@ import numpy as np
 
 from portable_nn._typing import ActivationName, Array, NumPyArray
 from portable_nn.errors import FormatError, InputError, NetworkError
-from portable_nn.formats.given import check_unsaid, rescaled
+from portable_nn.formats.given import check_live, check_unsaid, rescaled
 from portable_nn.formats.keras_branches import branched, chain, shape_after
 from portable_nn.formats.keras_config import Node, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
@@ -130,12 +130,11 @@ def from_keras(model: Any) -> Network:
     >>> from_keras(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")]))
     Network([Dense(4, 3, 'relu')])
     """
+    wanted = "a Sequential or Functional model of Keras's"
+    check_live(model, "from_keras", wanted)
     kind = type(model)
     if kind.__module__.partition(".")[0] != "keras" or not hasattr(model, "to_json"):
-        raise InputError(
-            f"from_keras takes a Sequential or Functional model of Keras's, got {kind.__module__}."
-            f"{kind.__qualname__}"
-        )
+        raise InputError(f"from_keras takes {wanted}, got an object of {kind.__module__}.{kind.__qualname__}")
     config = _config(model.to_json())
     layers = _chained(config, partial(_live_weights, model), config.get("keras_version", "3"))
     return _network(layers, config.get("compile_config"))

@@ -258,9 +258,9 @@ def _check_plain(path: str, name: str, attributes: Attributes) -> None:
     if not name.startswith(STOCK):
         inside = ", ".join(str(child)[:100] for child in islice(attributes["_modules"], 10)) or "none"
         raise NetworkError(
-            f"module {path} is a {name:.200}, whose forward pass is code of its own (modules inside: {inside}): "
-            "give a torch.nn.Sequential of its layers, save its state_dict() and load that with layers=, "
-            f"{remedy}"
+            f"module {path} is a {name:.200}, whose forward pass is code, which is not in the file (modules "
+            f"inside: {inside}): where the code is, portable_nn.save(portable_nn.from_torch(model), path) writes "
+            f"what is read; or save its state_dict() and load that with layers=, {remedy}"
         )
     if name.rpartition(".")[2].startswith("Lazy"):
         raise NetworkError(f"module {path} has no weights yet: call the model once on a batch, then save it")

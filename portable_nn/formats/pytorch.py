@@ -8,7 +8,7 @@ import numpy as np
 
 from portable_nn._typing import ActivationName, Array
 from portable_nn.errors import FormatError, InputError, NetworkError
-from portable_nn.formats.given import check_unsaid, rescaled
+from portable_nn.formats.given import check_live, check_unsaid, rescaled
 from portable_nn.formats.kinds import format_of
 from portable_nn.formats.modules import is_module, is_stock, module_layers
 from portable_nn.formats.states import state_layers
@@ -21,6 +21,8 @@ from portable_nn.readers.pytorch import read_checkpoint
 from portable_nn.readers.safetensors import read_tensors
 
 __all__ = ["from_torch", "read_pytorch"]
+
+MODULE = "a torch.nn.Module"
 
 INSIDE = ("state_dict", "model_state_dict", "model")
 """Under which training scripts keep a model among other things."""
@@ -129,10 +131,9 @@ def from_torch(module: Any, *, sample_shape: Shape | Mapping[str, Shape] | None 
     >>> from_torch(nn.Sequential(nn.Linear(3, 2), nn.Dropout(), nn.Softmax(dim=-1))).layers
     (Dense(3, 2, 'softmax'),)
     """
+    check_live(module, "from_torch", MODULE)
     if not is_module(module):
-        raise InputError(f"from_torch takes a torch.nn.Module, got {type(module).__name__}")
-    if type(module).__module__.partition(".")[0] == "keras":
-        raise InputError("it is a model of Keras's: call from_keras(model)")
+        raise InputError(f"from_torch takes {MODULE}, got an object of {type(module).__name__}")
     if not is_stock(module):
         return traced_network(module, sample_shape)
     if isinstance(sample_shape, Mapping):

@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn.errors import FormatError
 from portable_nn.formats.estimators import INVERSES, PREDICTORS, TRANSFORMERS, Step, class_and_fields
+from portable_nn.formats.given import check_live
 from portable_nn.layers import Layer, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import Budget, check_names
@@ -41,6 +42,8 @@ def from_sklearn(estimator: object) -> Network:
 
     Raises
     ------
+    InputError
+        If it is no estimator.
     FormatError
         If it is not fitted, or has a step without a counterpart here.
 
@@ -51,6 +54,7 @@ def from_sklearn(estimator: object) -> Network:
     >>> pnn.from_sklearn(LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])).layers
     (Dense(1, 1, 'identity'),)
     """
+    check_live(estimator, "from_sklearn", "a fitted estimator")
     return sklearn_network(estimator, "the estimator")
 
 

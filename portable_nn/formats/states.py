@@ -84,13 +84,14 @@ def state_layers(
         if isinstance(layers, str) or not isinstance(layers, Iterable):
             raise NetworkError(f"layers= takes a list, such as {_suggestion(modules)}, got {layers!r:.100}")
         return fused(_in_order(modules, layers, epsilon))
+    order = _order(modules)
     if last is None or (activation is None and len(modules) > 1):
         raise NetworkError(
             "the file has weights and no activations: give activation= and last=, such as activation='relu', "
             f"last='softmax' ('identity' for none), or layers={_suggestion(modules)}; it holds {_shown(modules)}"
         )
     between = [activation or last] * (len(modules) - 1)
-    pairs = zip(_order(modules), [*between, last], strict=True)
+    pairs = zip(order, [*between, last], strict=True)
     return fused(_in_order(modules, (entry for pair in pairs for entry in pair), epsilon))
 
 

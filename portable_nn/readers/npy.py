@@ -3,13 +3,15 @@
 import os
 from io import BytesIO
 from math import prod
+from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
-from portable_nn.readers.buffers import check_kind, check_shape, reading
+from portable_nn.readers.buffers import MAX_BYTES, as_array, check_kind, check_shape, reading
+from portable_nn.readers.records import array_of
 
-__all__ = ["Header", "open_npy", "read_header"]
+__all__ = ["Header", "array_in", "open_npy", "read_header", "read_npy"]
 
 HEADERS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
@@ -68,6 +70,60 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
         if header.length != length - start:
             raise ValueError(f"shape {header.shape} takes {header.length} bytes, {length - start} follow")
         return np.memmap(file, header.dtype, "r", start, header.shape, header.order)
+
+
+def read_npy(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
+    """Read a .npy file whole: one of numbers, booleans or strings.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Of a file of at most 1 GiB.
+
+    Returns
+    -------
+    array
+        Read-only.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is not exactly one such array.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from portable_nn.readers.npy import read_npy
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "y.npy")
+    ...     np.save(path, ["cat", "dog"])
+    ...     read_npy(path)
+    array(['cat', 'dog'], dtype='<U3')
+    """
+    kind, remedy = "a .npy file of numbers or strings", "write it anew with numpy.save"
+    with reading(path, kind, remedy, ValueError):
+        size = os.path.getsize(path)
+        if size > MAX_BYTES:
+            raise ValueError(f"it has {size} bytes, the limit is {MAX_BYTES}")
+        file = BytesIO(Path(path).read_bytes())
+        return array_in(file, read_header(file, "U"))
+
+
+def array_in(file: BytesIO, header: Header) -> np.ndarray[Any, Any]:
+    """The array of numbers or strings of a file in memory, which is at the first value: it shares its bytes.
+
+    Raises
+    ------
+    ValueError
+        If the values are not as many as the header says.
+    """
+    data = file.getbuffer()[file.tell() :]
+    if header.length != len(data):
+        raise ValueError(f"it has not the length that shape {header.shape} takes")
+    if header.dtype.kind == "U":
+        return array_of(data, header.dtype, header.shape, header.order)
+    return as_array(data, header.dtype.str, header.shape, header.order)
 
 
 def read_header(file: IO[bytes], others: str = "") -> Header:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.readers.buffers import as_array, reading
-from portable_nn.readers.npy import read_header
-from portable_nn.readers.pickles import array_of, interpret
+from portable_nn.readers.buffers import reading
+from portable_nn.readers.npy import array_in, read_header
+from portable_nn.readers.pickles import interpret
 from portable_nn.readers.zips import Archive
 
 __all__ = ["read_arrays", "read_members"]
@@ -94,9 +94,7 @@ def _read_array(archive: Archive, name: str, others: str) -> Any:
     header = read_header(file, others)
     if header.dtype.hasobject:
         return interpret(file, budget=archive.budget)
-    data = file.getbuffer()[file.tell() :]
-    if header.length != len(data):
-        raise ValueError(f"{name} has not the length that shape {header.shape} takes")
-    if header.dtype.kind == "U":
-        return array_of(data, header.dtype, header.shape, header.order)
-    return as_array(data, header.dtype.str, header.shape, header.order)
+    try:
+        return array_in(file, header)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

@@ -189,8 +189,10 @@ def _array(
 
 
 def dtype_of(record: Record) -> np.dtype[Any] | None:
-    """Return the dtype of numbers, strings or objects that a record means; None where NumPy alone knows it."""
+    """Return the dtype that a record means, one of fields as mere bytes; None where NumPy alone knows it."""
     match record.args, record.state:
+        case (str() as code, *_), (3, str(), None, tuple(), dict(), *_) if re.fullmatch(r"V[1-9]\d{0,6}", code):
+            return np.dtype(code)
         case (str() as code, *_), (3, str("<" | ">" | "|" | "=") as endian, None, None, None, *_):
             if code in ("O", "O4", "O8"):
                 return np.dtype(object)

@@ -105,9 +105,21 @@ def test_by_content(made, tmp_path):
     assert pnn.load(folder / "function linear.h5", task="classification").task == "classification"
 
 
-@pytest.mark.parametrize("model", [3, None, np.ones(3), read_keras])
-def test_what_is_no_model(model):
-    with pytest.raises(pnn.InputError, match="from_keras takes a Sequential or Functional model"):
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (3, "an object of int$"),
+        (None, "an object of NoneType$"),
+        (np.ones(3), "an object of ndarray$"),
+        (read_keras, "an object of function$"),
+        (dict, "the class dict: give an object of it"),
+        ("model.keras", "a path: portable_nn.load reads files"),
+        (pnn.Network([pnn.Rescaling(2.0)]), "an object of Network$"),
+    ],
+    ids=str,
+)
+def test_what_is_no_model(model, words):
+    with pytest.raises(pnn.InputError, match=f"from_keras takes a Sequential or Functional model .* got {words}"):
         from_keras(model)
 
 

@@ -22,6 +22,7 @@ from portable_nn.readers.records import Record
 pytest.importorskip("joblib", reason="the oracle: pip install scikit-learn")
 pytest.importorskip("sklearn", reason="the oracle: pip install scikit-learn")
 import joblib
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.neural_network import MLPRegressor
 
 RANDOM = np.random.default_rng(0)
@@ -158,6 +159,16 @@ def test_rescale_and_task(tmp_path):
     assert net.task == "classification"
     each = named_network(NAMED["of the book"], rescale=np.array([1.0, 2, 3, 4]), **GIVEN)
     np.testing.assert_allclose(each(X / [1, 2, 3, 4]), outputs(X), rtol=1e-12)
+
+
+def test_what_trees_are_is_told(tmp_path):
+    """joblib writes their nodes as arrays of records, which are no numbers."""
+    forest = RandomForestClassifier(2, random_state=0).fit(X, np.arange(len(X)) % 2)
+    (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
+    joblib.dump(forest, tmp_path / "forest.joblib")
+    for path in tmp_path.iterdir():
+        with pytest.raises(pnn.FormatError, match=r"RandomForestClassifier has no counterpart here, those that"):
+            pnn.load(path)
 
 
 def of_the_book(sizes=(784, 50, 100, 10)):

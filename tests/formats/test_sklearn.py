@@ -350,9 +350,6 @@ REFUSED = {
         r"step 'polynomialfeatures' \(PolynomialFeatures\) has no counterpart here, those that have are Sta",
     ),
     "no network": (lambda: fit(make_pipeline(StandardScaler()), None), "ends in no network: end it in one"),
-    "no estimator": (lambda: 3, "builtins.int has no counterpart"),
-    "a module": (lambda: os, "builtins.module has no counterpart"),
-    "a class": (lambda: MLPClassifier, "has no counterpart"),
     "a class of one's own": (
         lambda: fit(OwnClassifier(max_iter=1), SCORES > 0),
         "test_sklearn.OwnClassifier has no count",
@@ -406,6 +403,21 @@ def test_what_is_refused(case):
     make, message = REFUSED[case]
     estimator = make()
     with pytest.raises(pnn.FormatError, match=f"^the estimator: .*{message}"):
+        sklearn_network(estimator, "the estimator")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "words"),
+    [
+        (3, "an object of int$"),
+        (os, "an object of module$"),
+        (MLPClassifier, "the class MLPClassifier: give an object of it, with its weights"),
+        ("model.pkl", "a path: portable_nn.load reads files"),
+    ],
+    ids=str,
+)
+def test_what_is_no_estimator(estimator, words):
+    with pytest.raises(pnn.InputError, match=f"from_sklearn takes a fitted estimator, got {words}"):
         pnn.from_sklearn(estimator)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from portable_nn.errors import FormatError
-from portable_nn.readers.npy import open_npy
+from portable_nn.readers.npy import open_npy, read_npy
 
 any_array = hnp.arrays(
     hnp.floating_dtypes(endianness="?", sizes=(16, 32, 64)) | hnp.integer_dtypes(endianness="?") | st.just("?"),
@@ -49,6 +49,14 @@ def write(tmp_path_factory):
         return path
 
     return written
+
+
+@given(array=any_array.filter(lambda array: array.dtype != bool) | hnp.arrays("U3", hnp.array_shapes()))
+@settings(deadline=None)
+def test_what_numpy_writes_is_read(write, array):
+    found = read_npy(write(npy(array)))
+    assert found.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(found, array)
 
 
 @given(array=any_array, fortran=st.booleans(), version=st.sampled_from([None, (1, 0), (2, 0)]))

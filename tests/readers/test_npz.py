@@ -76,7 +76,7 @@ def test_version_2_of_npy(write):
         (npz(W1=np.zeros(2, "f4,i4")), "dtype 'V8'"),
         (npz(W1=np.zeros(2, complex)), "dtype 'c16'"),
         (archive(W1=b"not npy at all"), "magic string"),
-        (archive(W1=npy("<f8", (2**40,))), r"W1.npy has not the length that shape \(1099511627776,\) takes"),
+        (archive(W1=npy("<f8", (2**40,))), r"W1.npy: it has not the length that shape \(1099511627776,\) takes"),
         (archive(W1=npy("<f8", (2,), bytes(17))), "has not the length"),
         (archive(W1=npy("<f8", (-1, -2), bytes(16))), "not one of at most 64 lengths"),
         (archive(zipfile.ZIP_LZMA, W1=npy("<f8", (2,), bytes(16))), "W1.npy is compressed in a way"),
