@@ -200,4 +200,7 @@ class _Writer:
             if expression_of(node.operator, self._dtype.name):
                 inputs, node = (self.call(node.operator, *inputs, **node.attributes),), Node("Identity", (), ())
             self.nodes.append(Node(node.operator, inputs, outputs, node.attributes, own(node.name)))
+        for name in graph.outputs:
+            if renamed.get(name, own(name)) != own(name):  # an input, or a constant
+                self.nodes.append(Node("Identity", (renamed[name],), (own(name),)))
         return own(graph.outputs[0])

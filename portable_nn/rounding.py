@@ -76,7 +76,8 @@ def _passed_on(layer: Layer, values: Any, error: Any, unit: float) -> tuple[Any,
     random = np.random.default_rng(0)
     ends = [plain((layer,), _moved(values, error, random)) for _ in range(2)]
     found = {
-        name: np.max([np.abs(named(end)[name] - value) for end in ends], axis=0) + 4 * unit * _largest(value)
+        name: np.max([np.abs(1.0 * named(end)[name] - value) for end in ends], axis=0)
+        + 4 * unit * _largest(value)
         for name, value in named(after).items()
     }
     return after, found if isinstance(after, dict) else first_of(found)

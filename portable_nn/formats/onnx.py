@@ -47,6 +47,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     portable_nn.errors.FormatError: there/is/none.onnx cannot be read: No such file or directory
     """
     model = read_model(path)
+    fixed = [value.name for value in model.graph.inputs if value.shape and isinstance(value.shape[0], int)]
     try:
         if (version := model.opsets.get("", OLDEST)) < OLDEST:
             raise NetworkError(f"it is of opset {version}: those from {OLDEST} on are read, export it anew")
@@ -57,7 +58,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
             net = Network(layers_of(_rows(body, model.producer)), classes=classes, task=task)
         return net.described(**json.loads(model.metadata.get(MEANING, "{}")))
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        raise FormatError(f"{path}: {error}") from error
+        hint = f" ({fixed[0]!r} has a fixed number of samples: export it for any)" if fixed else ""
+        raise FormatError(f"{path}: {error}{hint}") from error
 
 
 def _rows(body: Body, producer: str) -> Body:

@@ -38,6 +38,16 @@ def with_gemms(body: Body, shapes: Mapping[str, Shape]) -> Body:
     ['Gemm']
     """
     nodes, constants, joined = list[Node](), dict(body.constants), set[str]()
+    taken = {*constants, *body.makers, *(value.name for value in body.inputs)}
+
+    def held(name: str, value: NumPyArray) -> str:
+        """The name of a new constant."""
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        constants[name] = value
+        return name
+
     for node in body.nodes:
         flat = len(shapes.get(node.inputs[0], ())) == 1 if node.inputs else False
         weight = body.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -46,15 +56,14 @@ def with_gemms(body: Body, shapes: Mapping[str, Shape]) -> Body:
         if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or not flat:
             nodes.append(node)
         elif node.operator == "Gemm" and (parts := _parts(node, weight, body.constants)):
-            names = tuple(f"{node.outputs[0]}.{name}" for name in ("weight", "bias"))
-            constants.update(zip(names, parts, strict=True))
+            weight, bias = parts
+            names = held(f"{node.outputs[0]}.weight", weight), held(f"{node.outputs[0]}.bias", bias)
             nodes.append(replace(node, inputs=(node.inputs[0], *names), attributes={}))
         elif node.operator == "MatMul" and (after := _sum_after(body, node, weight.shape[1])):
             add, bias = after
-            name = f"{add.outputs[0]}.bias"
-            constants[name] = bias
             joined.add(node.outputs[0])
-            nodes.append(Node("Gemm", (*node.inputs, name), add.outputs, {}, node.name))
+            inputs = *node.inputs, held(f"{add.outputs[0]}.bias", bias)
+            nodes.append(Node("Gemm", inputs, add.outputs, {}, node.name))
         else:
             nodes.append(node)
     return pruned(replace(body, nodes=tuple(nodes), constants=constants))

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from portable_nn._typing import NumPyArray
-from portable_nn.operators.running import evaluated, trouble
+from portable_nn.operators.planning import evaluated, trouble
 from portable_nn.readers.onnx import Graph, Model, Node, Value
 from portable_nn.readers.onnx_tensors import DTYPES
 
@@ -140,8 +140,11 @@ class _Clearing:
         for node in nodes:
             node = replace(node, inputs=tuple(map(self.named, node.inputs)))
             match node.operator:
-                case "Identity" | "Dropout":
+                case "Identity":
                     self._same[node.outputs[0]] = node.inputs[0]
+                case "Dropout" if not self._trains(node):
+                    self._same[node.outputs[0]] = node.inputs[0]
+                    self.nodes.append(node)  # for its mask, if that is read
                 case "Cast" if self._is_idle(node):
                     self._same[node.outputs[0]] = node.inputs[0]
                 case "Constant":
@@ -152,6 +155,11 @@ class _Clearing:
                     self._fold(node)
                 case _:
                     self._keep(node)
+
+    def _trains(self, node: Node) -> bool:
+        """Whether a Dropout drops, or may."""
+        mode = node.inputs[2] if len(node.inputs) > 2 else ""
+        return bool(mode) and bool(np.any(self.constants.get(mode, True)))
 
     def _keep(self, node: Node) -> None:
         self.nodes.append(node)

@@ -57,6 +57,9 @@ def labelled(body: Body) -> tuple[Body, list[str] | list[int] | None, Task | Non
             outputs[public] = node.inputs[0]
             classes = _classes(node)
     labels = {public: label for public, name in outputs.items() if (label := _label(body, makers, name))}
+    others = [name for public, name in outputs.items() if public not in labels]
+    if not all(_leads(body, label.scores, name) for label in labels.values() for name in others):
+        return pruned(replace(body, outputs=outputs)), None, None
     first = next(iter(labels.values()), None)
     if first is None or (len(outputs) == 1 and first.classes is None):
         return pruned(replace(body, outputs=outputs)), classes, None
@@ -66,6 +69,19 @@ def labelled(body: Body) -> tuple[Body, list[str] | list[int] | None, Task | Non
     if first.task == "multilabel":
         return pruned(replace(body, outputs=outputs)), None, first.task
     return pruned(replace(body, outputs=outputs)), classes or first.classes, first.task
+
+
+def _leads(body: Body, scores: str, name: str) -> bool:
+    """Whether a value is made of the scores of a label."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        value = waiting.pop()
+        if value == scores:
+            return True
+        if value not in seen and (node := body.makers.get(value)):
+            waiting += node.inputs
+        seen.add(value)
+    return False
 
 
 def _classes(node: Node) -> list[str] | list[int] | None:

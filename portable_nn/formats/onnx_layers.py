@@ -46,16 +46,16 @@ def layers_of(body: Body) -> Layers:
     if not body.inputs or not body.outputs:
         raise NetworkError("a network needs inputs and outputs")
     inputs = tuple(replace(value, shape=_sample(value)) for value in body.inputs)
-    ends, head = set(body.outputs.values()), tuple[Layer, ...]()
+    head = tuple[Layer, ...]()
     if len(inputs) == 1 and "float" in (inputs[0].dtype or "float"):
         (only,) = inputs
         head, end, shape = chain(body, only.name, _fixed(only.shape))
-        if ends == {end} and _fit(head, None):
+        if list(body.outputs.values()) == [end] and _fit(head, None):
             return head or (Activation("identity"),)
         head = head if _fit(head, _fixed(only.shape)) else ()
         inputs = (Value(end, only.dtype, shape),) if head else inputs
     rest = _from(body, inputs)
-    if not rest.nodes:
+    if not (rest.nodes or head):
         raise NetworkError("it gives nothing but its inputs")
     shapes = _graph(rest).shapes
     tail = _tail(rest, shapes)
@@ -75,7 +75,7 @@ def _from(body: Body, inputs: tuple[Value, ...]) -> Body:
 def _tail(body: Body, shapes: dict[str, Shape]) -> tuple[str, Layers] | None:
     """The first value from which on there is a chain to the output, and its layers."""
     found = None
-    if len(set(body.outputs.values())) > 1:
+    if len(body.outputs) > 1:
         return None
     for node in reversed(body.nodes[-MOST:]):
         for name in node.outputs:
@@ -102,11 +102,18 @@ def _graph(body: Body) -> Graph:
         for name, value in body.constants.items()
         if value.dtype.kind != "f"
     ]
-    fresh = {name: f"{name}_" for name in RESERVED if name in body.constants}
+    fresh = {name: _fresh(name, body) for name in RESERVED if name in body.constants}
     nodes = [replace(node, inputs=tuple(fresh.get(name, name) for name in node.inputs)) for node in body.nodes]
     floats = {fresh.get(name, name): value for name, value in body.constants.items() if value.dtype.kind == "f"}
     same = [Node("Identity", (name,), (public,)) for public, name in body.outputs.items() if public != name]
     return Graph([*others, *nodes, *same], body.inputs, list(body.outputs), body.opsets, **floats)
+
+
+def _fresh(name: str, body: Body) -> str:
+    """A name like this that no constant and no value has."""
+    while name in body.constants or name in body.makers or name in {value.name for value in body.inputs}:
+        name += "_"
+    return name
 
 
 def _sample(value: Value) -> tuple[int | None, ...] | None:

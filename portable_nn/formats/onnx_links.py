@@ -79,7 +79,7 @@ def _matmul(link: Link) -> Layers:
 
 def _gemm(link: Link) -> Layers:
     weight, bias = link.constant(1), link.constants.get(2)
-    if weight is None or weight.ndim != 2 or link.get("transA", 0):
+    if link.at or weight is None or weight.ndim != 2 or link.get("transA", 0):
         return None
     weight = weight.T if link.get("transB", 0) else weight
     if link.get("alpha", 1.0) != 1:

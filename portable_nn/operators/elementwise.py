@@ -12,7 +12,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.operators._common import Host, Table, View
 from portable_nn.readers.onnx_tensors import DTYPES
 
-__all__ = ["ELEMENTWISE", "cast", "identity"]
+__all__ = ["ELEMENTWISE", "cast", "divide", "identity"]
 
 SIGNS: dict[str, Callable[..., Any]] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
 """What starts sooner than a library's function of the same name."""

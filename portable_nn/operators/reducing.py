@@ -7,6 +7,7 @@ from typing import Any
 from portable_nn._typing import Array, Namespace
 from portable_nn.errors import NetworkError
 from portable_nn.operators._common import Host, Table, host_ints
+from portable_nn.operators.elementwise import divide
 
 __all__ = ["REDUCING"]
 
@@ -22,8 +23,11 @@ def product(x: Array, xp: Namespace, **along: Any) -> Array:
 
 
 def mean(x: Array, xp: Namespace, **along: Any) -> Array:
-    """The mean."""
-    return xp.mean(x, **along)
+    """The mean, of integers rounded towards 0."""
+    if not xp.isdtype(x.dtype, "integral"):
+        return xp.mean(x, **along)
+    ones = total(xp.ones_like(x), xp, **along)
+    return divide(total(x, xp, **along), ones, xp=xp)
 
 
 def largest(x: Array, xp: Namespace, **along: Any) -> Array:
