@@ -12,6 +12,11 @@ from typing import Any, NoReturn
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}  # 128 and the signal's number, as shells have it
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
+MISUSED = 2
+
+REFUSALS = "failed to map segment", "Cannot allocate memory", "can't start new thread"
+"""Words of the system and of Python where there is no more memory, or there may be no more threads."""
+
 
 class StopError(KeyboardInterrupt):
     """A signal that asks to stop: what is being written is closed."""
@@ -63,11 +68,27 @@ def main() -> None:
             f"portable-nn: the command line needs {error.name}, which is not installed: "
             'pip install "portable-nn[cli]"\n'
         )
-        status = 2
+        status = MISUSED
+    except (ImportError, MemoryError, RuntimeError) as error:
+        if (words := refusal(error)) is None:
+            raise
+        sys.stderr.write(
+            f"portable-nn: {words}: more memory or threads are needed than the system gives (ulimit)\n"
+        )
+        sys.stderr.flush()
+        os._exit(MISUSED)  # what runs at the end of Python would be refused as well
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     sys.exit(status)
+
+
+def refusal(error: BaseException) -> str | None:
+    """What the system said as it refused memory or a thread; None where it did not."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    words = str(error) or type(error).__name__
+    return words if isinstance(error, MemoryError) or any(sign in words for sign in REFUSALS) else None
 
 
 def command() -> None:

@@ -372,6 +372,54 @@ def test_a_signal_while_modules_load(module, number, said):
     assert (done.returncode, done.stdout, done.stderr) == (said[0], "", f"portable-nn: {said[1]}\n")
 
 
+# What limits on memory and threads (ulimit) come to: a module, or the first thread, fails in the system's words.
+REFUSED = """
+import sys, threading
+
+module, *words = sys.argv.pop(1), "libx.so: failed to map segment from shared object"
+
+class Refused:
+    def find_spec(name, path=None, target=None):
+        if name == module:
+            if name.startswith("typer"):
+                raise MemoryError
+            try:
+                raise ImportError(*words)
+            except ImportError as error:
+                raise ImportError("IMPORTANT: " * 20) from error
+
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+sys.meta_path.insert(0, Refused)
+if module == "threads":
+    threading.Thread.start = refuse
+
+from portable_nn.__main__ import command
+command()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("numpy", "libx.so: failed to map segment from shared object"),
+        ("typer.core", "MemoryError"),
+        ("threads", "can't start new thread"),
+    ],
+)
+def test_limits_of_memory_and_threads(tmp_path, mnist_test, module, words):
+    np.save(tmp_path / "x.npy", np.concatenate([mnist_test[0]] * 3))
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, module, "predict", tmp_path / "x.npy", "--workers", "2"],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == f"portable-nn: {words}: more memory or threads are needed than the system gives (ulimit)\n"
+    )
+
+
 def test_what_is_ignored_stays_ignored():
     """As nohup does, and a shell for what it runs in the background."""
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);" + STOPPED.replace(
