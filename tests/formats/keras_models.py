@@ -12,6 +12,7 @@ import json
 import pathlib
 import sys
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -126,47 +127,60 @@ def any_chain(rng, width, depth):
     return [*chain, layers.Dense(width)], width
 
 
-def models(seed, count):
-    rng = np.random.default_rng(seed)
-    for name in FUNCTIONS:
-        yield f"function {name}", sequential((3,), [layers.Dense(6, name)])
-    for name, make in ACTIVATIONS.items():
-        yield name, functional((3,), [layers.Dense(5), make()])
-        yield f"{name} in Dense", sequential((3,), [layers.Dense(5, make())])
-    for name, make in OTHERS.items():
-        yield name, sequential((4,), [make(4, rng), layers.Dense(2, "tanh")])
-    yield "flatten", sequential((2, 3), [layers.Flatten(), layers.Dense(4, "relu")])
-    yield "reshaped flat", functional((2, 3), [layers.Reshape((-1,)), layers.Dense(4, "relu")])
-    yield "leading axes", sequential((5, 3), [layers.Dense(4, "relu"), layers.LayerNormalization()])
-    shared = layers.Dense(3, "tanh")
-    yield "used twice", functional((3,), [shared, layers.Dense(3, "relu"), shared])
-    yield "many", sequential((3,), [layers.Dense(3, "tanh") for _ in range(60)])
-    deep = [layers.Dense(3, "tanh")]
+def deep():
+    chain = [layers.Dense(3, "tanh")]
     for i in range(5):
-        deep = [
-            (functional if i % 2 else sequential)((3,), [*deep, layers.BatchNormalization()]),
+        chain = [
+            (functional if i % 2 else sequential)((3,), [*chain, layers.BatchNormalization()]),
             layers.Dense(3),
         ]
-    yield "deep", sequential((3,), deep)
-    frozen = sequential((3,), [layers.Dense(3), layers.BatchNormalization(), layers.Dense(2)])
-    frozen.layers[0].trainable = False
-    yield "frozen", functional((3,), [frozen, layers.Dense(2)])
+    return sequential((3,), chain)
+
+
+def frozen():
+    inner = sequential((3,), [layers.Dense(3), layers.BatchNormalization(), layers.Dense(2)])
+    inner.layers[0].trainable = False
+    return functional((3,), [inner, layers.Dense(2)])
+
+
+def any_model(rng):
+    width = int(rng.integers(1, 6))
+    chain, _ = any_chain(rng, width, 2)
+    return (functional if rng.integers(2) else sequential)((width,), chain)
+
+
+def models(seed, count):
+    """Names, and what makes the models: a backend that compiles takes seconds for each."""
+    rng = np.random.default_rng(seed)
+    for name in FUNCTIONS:
+        yield f"function {name}", partial(sequential, (3,), [layers.Dense(6, name)])
+    for name, make in ACTIVATIONS.items():
+        yield name, partial(functional, (3,), [layers.Dense(5), make()])
+        yield f"{name} in Dense", partial(sequential, (3,), [layers.Dense(5, make())])
+    for name, make in OTHERS.items():
+        yield name, partial(sequential, (4,), [make(4, rng), layers.Dense(2, "tanh")])
+    yield "flatten", partial(sequential, (2, 3), [layers.Flatten(), layers.Dense(4, "relu")])
+    yield "reshaped flat", partial(functional, (2, 3), [layers.Reshape((-1,)), layers.Dense(4, "relu")])
+    yield "leading axes", partial(sequential, (5, 3), [layers.Dense(4, "relu"), layers.LayerNormalization()])
+    shared = layers.Dense(3, "tanh")
+    yield "used twice", partial(functional, (3,), [shared, layers.Dense(3, "relu"), shared])
+    yield "many", partial(sequential, (3,), [layers.Dense(3, "tanh") for _ in range(60)])
+    yield "deep", deep
+    yield "frozen", frozen
     for dtype in ("bfloat16", "mixed_bfloat16", "float16", "mixed_float16", "float64"):
         norm = layers.Normalization(mean=[1, 2, 3], variance=[1, 2, 3], dtype=dtype)
         chain = [norm, layers.Dense(4, "relu", dtype=dtype), layers.BatchNormalization(dtype=dtype)]
-        yield f"dtype {dtype}", sequential((3,), [*chain, layers.Dense(3, "softmax", dtype=dtype)])
+        yield f"dtype {dtype}", partial(sequential, (3,), [*chain, layers.Dense(3, "softmax", dtype=dtype)])
     for i in range(count):
-        width = int(rng.integers(1, 6))
-        chain, _ = any_chain(rng, width, 2)
-        yield f"random {i}", (functional if rng.integers(2) else sequential)((width,), chain)
+        yield f"random {i}", partial(any_model, rng)
 
 
 def main(folder, seed, count, step):
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(seed)
     names = []
-    for name, model in itertools.islice(models(seed, count), 0, None, step):
-        randomised(model, rng)
+    for name, make in itertools.islice(models(seed, count), 0, None, step):
+        model = randomised(make(), rng)
         x = rng.normal(0, 2, (7, *model.input_shape[1:])).astype(np.float32)
         y = keras.ops.convert_to_numpy(model(x, training=False))
         np.savez(folder / f"{name}.npz", x=x, y=y.astype(np.float64), live=from_keras(model)(x))
