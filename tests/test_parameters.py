@@ -229,7 +229,7 @@ def test_beside_keras():
     if find_spec("keras") is None:
         pytest.skip("pip install keras")
     x = np.sin(np.arange(400).reshape(40, 10)) * np.linspace(0.1, 20, 10)
-    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    environment = os.environ | {"KERAS_BACKEND": "numpy"}
     of_keras = json.loads(run_python("-W", "ignore", "-c", KERAS, json.dumps(x.tolist()), env=environment))
     given = {
         "celu": {"alpha": 0.5},

@@ -253,8 +253,8 @@ def test_losses_tell_the_task(tmp_path, loss, activation, task):
 
 
 def test_live_losses_and_lora():
-    if not all(map(find_spec, ("keras", "torch"))):
-        pytest.skip("the oracle is Keras: pip install keras torch")
+    if find_spec("keras") is None:
+        pytest.skip("the oracle is Keras: pip install keras")
     run_python(
         "-c",
         "import keras, numpy as np, pathlib, tempfile\n"
@@ -270,7 +270,7 @@ def test_live_losses_and_lora():
         "x = np.ones((2, 4), 'float32')\n"
         "wanted = keras.ops.convert_to_numpy(model(x))\n"
         "np.testing.assert_allclose(pnn.from_keras(model)(x), wanted, rtol=1e-5)\n",
-        env=os.environ | {"KERAS_BACKEND": "torch"},
+        env=os.environ | {"KERAS_BACKEND": "numpy"},
     )
 
 
