@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, Self
 
 import numpy as np
+from array_api_compat import device
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -78,7 +79,8 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : array
-        The labels, in the order of the outputs.
+        The labels, sorted, as everywhere in scikit-learn: columns of `predict_proba` stand in this order, which
+        may be another than that of the outputs.
     n_features_in_ : int
         Features of the data that `fit` saw.
     feature_names_in_ : array of str
@@ -96,6 +98,10 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> NumPyArray:
+        """The labels, sorted."""
+        return np.sort(self._labels())
+
+    def _labels(self) -> NumPyArray:
         """The labels, in the order of the outputs."""
         net = _classifying(self.net)
         if net.classes is None and net.output_shape is None:
@@ -123,10 +129,11 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """
         X, y = self._check_fit(X, y)  # noqa: N806
         check_classification_targets(y)
-        strange = sorted(set(_to_numpy(y).tolist()) - set(self.classes_.tolist()), key=repr)
+        labels = self._labels().tolist()
+        strange = sorted(set(_to_numpy(y).tolist()) - set(labels), key=repr)
         if strange:
             raise ShapeError(
-                f"labels {strange[:5]} are none of the network's classes {self.classes_.tolist()[:5]}: "
+                f"labels {strange[:5]} are none of the network's classes {labels[:5]}: "
                 "net.described(classes=[...]) names them, in the order of its outputs"
             )
         return self
@@ -145,7 +152,8 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         """
         x = self._samples(X)
         found = _classifying(self.net).predict(x)
-        return self.classes_[_to_numpy(found)] if self.classes_.dtype.kind == "U" else found
+        labels = self._labels()
+        return labels[_to_numpy(found)] if labels.dtype.kind == "U" else found
 
     @available_if(lambda self: _gives_probabilities(self.net))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
@@ -162,8 +170,8 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         x = self._samples(X)
         xp, found = namespace(x), _classifying(self.net)(x)
         if last_activation(self.net.layers) == "log_softmax":
-            return xp.exp(found)
-        return xp.concat([1 - found, found], axis=-1) if found.shape[-1] == 1 else found
+            found = xp.exp(found)
+        return self._sorted(xp.concat([1 - found, found], axis=-1) if found.shape[-1] == 1 else found)
 
     def decision_function(self, X: Any) -> Array:  # noqa: N803
         """The outputs before the last activation.
@@ -178,10 +186,19 @@ class NetworkClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             Of two classes, by how much the second is ahead.
         """
         x = self._samples(X)
-        found = _classifying(self.net).logits(x)
-        if found.shape[-1] == 2:
-            return found[:, 1] - found[:, 0]
-        return found[:, 0] if found.shape[-1] == 1 else found
+        xp, found = namespace(x), _classifying(self.net).logits(x)
+        if found.shape[-1] == 1:
+            found = xp.concat([xp.zeros_like(found), found], axis=-1)
+        found = self._sorted(found)
+        return found[:, 1] - found[:, 0] if found.shape[-1] == 2 else found
+
+    def _sorted(self, columns: Array) -> Array:
+        """Columns of outputs, in the order of `classes_`."""
+        if self.net.classes is None:
+            return columns
+        order = np.argsort(self._labels())
+        xp = namespace(columns)
+        return xp.take(columns, xp.asarray(order, device=device(columns)), axis=-1)
 
 
 class NetworkRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]

@@ -115,8 +115,9 @@ with sklearn.config_context(array_api_dispatch=True):
         assert type(found) is torch.Tensor and found.shape[0] == 20, found
     assert classifier.score(t, y) == accuracy_score(y, classifier.predict(t)) == 1
     assert get_scorer("accuracy")(classifier, t, y) == 1
-    named = NetworkClassifier(pnn.Network([softmax], classes=["a", "b", "c"]))
-    assert named.predict(t).tolist() == np.array(["a", "b", "c"])[x.argmax(axis=1)].tolist()
+    named = NetworkClassifier(pnn.Network([softmax], classes=["b", "c", "a"]))
+    assert named.predict(t).tolist() == np.array(["b", "c", "a"])[x.argmax(axis=1)].tolist()
+    assert torch.equal(named.predict_proba(t), classifier.predict_proba(t)[:, [2, 0, 1]])
     values = NetworkRegressor(pnn.Network([pnn.Dense(np.ones((3, 1), dtype=np.float32))])).predict(t)
     assert type(values) is torch.Tensor and values.shape == (20,)
 assert type(classifier.predict(t)) is np.ndarray
@@ -148,6 +149,40 @@ def test_it_gives_what_it_was_made_from():
     assert classifier.score(X, NAMES[KINDS]) == TRAINED.score(X, NAMES[KINDS])
     gap = classifier.decision_function(X) - TRAINED.decision_function(X)
     np.testing.assert_allclose(gap, gap[:, :1] + 0 * gap, atol=1e-9)  # a softmax takes any offset
+
+
+def test_scorers_of_outputs_in_another_order():
+    """scikit-learn takes it that classes are sorted, and their columns with them."""
+    softmax = TRAINED[-1]
+    order = [2, 0, 1]
+    layer = pnn.Dense(softmax.coef_[order].T, softmax.intercept_[order], "softmax")
+    labels, scaled = NAMES[KINDS], TRAINED[0].transform(X)
+    classifier = NetworkClassifier(pnn.Network([layer], classes=NAMES[order].tolist())).fit(scaled, labels)
+    assert classifier.classes_.tolist() == softmax.classes_.tolist()
+    np.testing.assert_array_equal(classifier.predict(scaled), softmax.predict(scaled))
+    np.testing.assert_allclose(classifier.predict_proba(scaled), softmax.predict_proba(scaled))
+    np.testing.assert_allclose(classifier.decision_function(scaled), softmax.decision_function(scaled))
+    for scorer in ("neg_log_loss", "roc_auc_ovr"):
+        found, wanted = (get_scorer(scorer)(one, scaled, labels) for one in (classifier, softmax))
+        assert found == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("names", [["a", "b"], ["b", "a"]], ids=str)
+def test_two_classes_in_either_order(outputs, names):
+    labels = np.array(["a", "b"])[(KINDS > 1).astype(int)]
+    trained = LogisticRegression().fit(X, labels)
+    ahead = trained.coef_.T * (1 if names == ["a", "b"] else -1)
+    bias = trained.intercept_ * (1 if names == ["a", "b"] else -1)
+    layer = pnn.Dense(ahead, bias, "sigmoid")
+    if outputs == 2:
+        layer = pnn.Dense(np.hstack([0 * ahead, ahead]), np.hstack([0, bias]), "softmax")
+    classifier = NetworkClassifier(pnn.Network([layer], classes=names)).fit(X, labels)
+    np.testing.assert_array_equal(classifier.predict(X), trained.predict(X))
+    np.testing.assert_allclose(classifier.predict_proba(X), trained.predict_proba(X))
+    np.testing.assert_allclose(classifier.decision_function(X), trained.decision_function(X), atol=1e-12)
+    for scorer in ("neg_log_loss", "roc_auc"):
+        assert get_scorer(scorer)(classifier, X, labels) == pytest.approx(get_scorer(scorer)(trained, X, labels))
 
 
 def test_fit_checks_and_keeps():
