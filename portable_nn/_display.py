@@ -1,6 +1,6 @@
 """Tables of text and of HTML: what a network and records of it show of themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import prod
 from typing import Any, TypeAlias
@@ -26,7 +26,7 @@ def text_table(rows: Rows) -> str:
     layer                bytes
     Dense(2, 2, 'relu')     24
     """
-    rows = [(_cut(row[0]), *row[1:]) for row in rows]
+    rows = [tuple(map(_cut, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -53,14 +53,26 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 2]} …"
 
 
-def layer_table(layers: Sequence[Any], shapes: Sequence[tuple[int, ...] | None], dtype: str) -> Rows:
-    """Of each layer what a sample becomes, how many parameters there are, and how many bytes they take."""
+def _in_words(shape: Any) -> str:
+    if isinstance(shape, Mapping):
+        return ", ".join(f"{name} {_in_words(each)}" for name, each in shape.items())
+    return "any" if shape is None else str(shape)
+
+
+def layer_table(
+    layers: Sequence[Any], shapes: Sequence[Any], dtype: str, inputs: Mapping[str, Any] | None = None
+) -> Rows:
+    """Of each layer what a sample becomes, how many parameters there are, and how many bytes they take.
+
+    Shapes are tuples, None where any will do, or several by name; several inputs have a row of their own.
+    """
     sizes = [sum(prod(array.shape) for array in layer.arrays.values()) for layer in layers]
     width = FLOATS[dtype]
     return [
         ("layer", "output", "parameters", "bytes"),
+        *([("inputs", _in_words(inputs), "", "")] if inputs else []),
         *(
-            (repr(layer), "any" if shape is None else str(shape), str(size), str(size * width))
+            (repr(layer), _in_words(shape), str(size), str(size * width))
             for layer, shape, size in zip(layers, shapes, sizes, strict=True)
         ),
         (f"total ({dtype})", "", str(sum(sizes)), str(sum(sizes) * width)),

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from portable_nn import backends
 from portable_nn._arrays import check_dtype, to_bfloat16
-from portable_nn._display import html_table, layer_table, text_table
+from portable_nn._display import Rows, html_table, layer_table, text_table
 from portable_nn._typing import A, Array, Device, Exact, F, FloatLike, FloatName, Numbers, Table
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError
 from portable_nn.layers import Layer, Shape, architecture, sample_shapes
 from portable_nn.meaning import Meaning, Task
+from portable_nn.parts import shapes_given_by
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
 from portable_nn.verification import Verification, samples_of, verified
 
@@ -461,13 +462,19 @@ class Network:
         Dense(100, 10, 'softmax')   (10,)        1010    4040
         total (float32)                         45360  181440
         """
-        return text_table(layer_table(self.layers, self._shapes[1:], self.dtype))
+        return text_table(self._rows())
 
     def __str__(self) -> str:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        return html_table(layer_table(self.layers, self._shapes[1:], self.dtype))
+        return html_table(self._rows())
+
+    def _rows(self) -> Rows:
+        *shapes, last = self._shapes[1:]
+        given = shapes_given_by(self.layers) or last
+        inputs = {name: value.shape for name, value in self.passes.inputs.items()}
+        return layer_table(self.layers, [*shapes, given], self.dtype, inputs)
 
     def __len__(self) -> int:
         return len(self.layers)

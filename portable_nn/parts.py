@@ -23,6 +23,7 @@ __all__ = [
     "known",
     "named",
     "no_samples",
+    "shapes_given_by",
     "taken_by",
 ]
 
@@ -41,6 +42,12 @@ def given_by(layers: Layers) -> tuple[str, ...]:
         case [Graph(outputs=outputs)] if len(outputs) > 1:
             return outputs
     return ()
+
+
+def shapes_given_by(layers: Layers) -> dict[str, Shape | None]:
+    """The shapes of several outputs for one sample, by name, None where they are not known."""
+    shapes = getattr(layers[-1], "shapes", {})
+    return {name: shapes.get(name) for name in given_by(layers)}
 
 
 def known(value: Value) -> Shape | None:
@@ -74,11 +81,11 @@ def alone(x: Mapping[str, Any], first: Layer) -> Any:
 
 def check_names(x: Any, inputs: Mapping[str, Value]) -> None:
     """Raise an `InputError` unless there is a dict of the names of the inputs."""
-    wanted = ", ".join(inputs)
     if not isinstance(x, Mapping):
-        raise InputError(f"the network takes a dict of arrays, {wanted}, got {type(x).__name__}")
+        wanted = ", ".join(f"{name!r}: …" for name in inputs)
+        raise InputError(f"the network takes several arrays: give a dict, {{{wanted}}}, got {type(x).__name__}")
     if x.keys() != inputs.keys():
-        raise InputError(f"the network takes a dict of {wanted}, got one of {_few(x)}")
+        raise InputError(f"the network takes a dict of {', '.join(inputs)}, got one of {_few(x)}")
 
 
 def fitted_parts(x: Any, inputs: Mapping[str, Value]) -> dict[str, Array]:

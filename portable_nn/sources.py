@@ -1,7 +1,7 @@
 """Files as one array: known by their names and headers, opened where a piece of them is needed."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from glob import glob
@@ -197,14 +197,14 @@ def opened(data: Any, inputs: tuple[str, ...] | None = None) -> Any:
     return mapped if isinstance(mapped, np.memmap) else source
 
 
-def opened_parts(data: Any, names: Iterable[str]) -> Any:
+def opened_parts(data: Any, names: Collection[str]) -> Any:
     """Data for several inputs: a dict of what is there under each name, or batches that are dicts, as they are.
 
     Parameters
     ----------
     data : path, mapping of str to array or path, or anything else
         A path, a pattern or several paths are those of .npz files that hold arrays of these names.
-    names : iterable of str
+    names : collection of str
         Of the inputs.
 
     Raises
@@ -212,7 +212,11 @@ def opened_parts(data: Any, names: Iterable[str]) -> Any:
     FormatError, ShapeError
         As `source_of`.
     """
-    if is_path(data) or (isinstance(data, (list, tuple)) and data and all(map(is_path, data))):
+    paths = [data] if is_path(data) else data
+    if isinstance(paths, (list, tuple)) and paths and all(map(is_path, paths)):
+        for path in paths:
+            if Path(path).suffix.lower() != ".npz":
+                raise FormatError(f"{path} holds one array: give a .npz that holds {', '.join(names)} by name")
         return {name: source_of(data, array=name) for name in names}
     if not isinstance(data, Mapping):
         return data

@@ -85,7 +85,7 @@ def test_gradients_of_pytorch(torch, parts):
 @pytest.mark.parametrize(
     ("given", "error", "match"),
     [
-        (X, InputError, "takes a dict of arrays, x, i, got ndarray"),
+        (X, InputError, r"several arrays: give a dict, \{'x': …, 'i': …\}, got ndarray"),
         ({"x": X}, InputError, "takes a dict of x, i, got one of x"),
         (GIVEN | {"z": X}, InputError, "got one of x, i, z"),
     ],

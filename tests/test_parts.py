@@ -127,7 +127,7 @@ def without(name):
         (without("z"), InputError, "takes a dict of x, place, z, got one of x, place$"),
         (GIVEN | {"q": GIVEN["x"]}, InputError, "got one of x, place, z, q"),
         ({}, InputError, "got one of nothing"),
-        (GIVEN["x"], InputError, "takes a dict of arrays, x, place, z, got ndarray"),
+        (GIVEN["x"], InputError, r"several arrays: give a dict, \{'x': …, 'place': …, 'z': …\}, got ndarray"),
         (GIVEN | {"place": GIVEN["place"][:3]}, ShapeError, r"as many samples of each: .*place has shape \(3,\)"),
         (GIVEN | {"place": GIVEN["place"][:1]}, ShapeError, r"as many samples of each: .*place has shape \(1,\)"),
         (GIVEN | {"z": GIVEN["z"][None]}, ShapeError, r"z has shape \(1, 7, 2\)"),

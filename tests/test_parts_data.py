@@ -39,6 +39,9 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
+WANTED_DICT = r"several arrays: give a dict, \{'x': …, 'place': …, 'z': …\}, got ndarray"
+
+
 @pytest.mark.parametrize("batch_size", [None, 1, 7])
 def test_arrays_by_name_give_outputs_by_name(backend, batch_size):
     if not backend.has_labels():
@@ -106,8 +109,8 @@ def test_no_samples(source, tmp_path):
             NetworkError,
             r"y, k, which are no labels: call infer\(net, data, outputs=True\)",
         ),
-        (LABELS, GIVEN["x"], {}, InputError, "takes a dict of arrays, x, place, z, got ndarray"),
-        (LABELS, [GIVEN["x"]], {}, InputError, "takes a dict of arrays, x, place, z, got ndarray"),
+        (LABELS, GIVEN["x"], {}, InputError, WANTED_DICT),
+        (LABELS, [GIVEN["x"]], {}, InputError, WANTED_DICT),
         (LABELS, {"x": GIVEN["x"]}, {}, InputError, "got one of x"),
         (LABELS, [GIVEN, {"x": GIVEN["x"]}], {}, InputError, "got one of x"),
         (
@@ -118,7 +121,7 @@ def test_no_samples(source, tmp_path):
             "as many samples .* 50 of x, .* 9 of z",
         ),
         (LABELS, {name: array[0] for name, array in GIVEN.items()}, {}, ShapeError, "got shape"),
-        (LABELS, "x.npy", {}, FormatError, "x.npy is no .npz, which alone has arrays by name"),
+        (LABELS, "x.npy", {}, FormatError, r"one array: give a \.npz that holds x, place, z by name"),
         (LABELS, "none.npz", {}, FormatError, "none.npz"),
         (HEADS, GIVEN, {"outputs": True}, InputError, "takes one array, got a dict of x, place, z"),
         (TWO, GIVEN, {"outputs": True, "out": "r.npy"}, InputError, "go to a folder or a .zarr"),
@@ -343,6 +346,15 @@ def test_what_files_take_and_give_is_told(command):
     assert document["gives"] == ["y", "k"]
 
 
+def test_summary_shows_what_is_taken_and_given_by_name():
+    _, inputs, graph, _ = TWO.summary().splitlines()
+    assert inputs.split("  ")[0] == "inputs"
+    assert "x (4,), place (), z (2,)" in inputs
+    assert "y (6,), k ()" in graph
+    assert "inputs" not in HEADS.summary()
+    assert "inputs" in TWO._repr_html_()
+
+
 def test_other_commands(command):
     assert "correct   50/50" in command("evaluate --model labels.safetensors --data all.npz --explain")[1]
     assert "agrees" in command("verify two.safetensors -b numpy")[1]
@@ -362,7 +374,7 @@ def test_other_commands(command):
             "predict all.npz -m two.safetensors --outputs --array x",
             "--array names one array, and the network takes x",
         ),
-        ("predict x.npy -m two.safetensors --outputs", "x.npy is no .npz"),
+        ("predict x.npy -m two.safetensors --outputs", "x.npy holds one array"),
         ("evaluate -m labels.safetensors", "takes x, place, z, and no MNIST images: give --data"),
         ("evaluate -m labels.safetensors --data x.npy", "give a .npz"),
         ("plot mistakes -m labels.safetensors --data all.npz -o m.png", "mistakes are of images"),

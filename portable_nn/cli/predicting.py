@@ -33,7 +33,7 @@ from portable_nn.clients import connected, dashboard
 from portable_nn.labels import without_labels
 from portable_nn.report.words import class_name
 from portable_nn.results import files_of
-from portable_nn.sources import NAME_THEM, Source, source_of
+from portable_nn.sources import NAME_THEM, Source, opened_parts, source_of
 from portable_nn.streams import number_of_samples
 
 
@@ -175,7 +175,8 @@ def opened(data: str, array: str | None, net: pnn.Network) -> Source | dict[str,
         raise typer.BadParameter(
             f"--array names one array, and the network takes {', '.join(inputs)}: leave it out"
         )
-    return {name: source_of(data, array=name) for name in inputs}
+    found: dict[str, Source] = opened_parts(data, inputs)
+    return found
 
 
 def names_of(source: Source | dict[str, Source]) -> list[str] | None:
