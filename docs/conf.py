@@ -11,6 +11,7 @@ from pathlib import Path
 import numpydoc.xref
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
+from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -50,7 +51,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_output_stderr = "warn"
-nb_merge_streams = True
+NotebookClient.coalesce_streams = True  # in one piece: myst-nb would end each piece that comes with a new line
 nb_ipywidgets_js = {}
 
 autosummary_generate = True

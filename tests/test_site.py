@@ -5,11 +5,14 @@
 
 import os
 import re
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from browsers import asked, chromium
+
+import portable_nn as pnn
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -126,6 +129,11 @@ def test_nothing_is_wider_than_a_phone_or_comes_from_elsewhere(page, site, brows
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     assert {url for url in asked(browser) if not url.startswith(("data:", site.as_uri()))} == set()
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_what_a_command_prints_is_whole(site):
+    page = unescape((site / "start.html").read_text(encoding="utf-8"))
+    assert f">{pnn.load('mnist').summary()}\n</pre>" in page
 
 
 def test_search_works_from_a_file(site, browser):
