@@ -10,6 +10,7 @@ from helpers import TOLERANCE, forward
 
 import portable_nn as pnn
 from portable_nn.layers import Graph
+from portable_nn.operators import OPERATORS
 from portable_nn.readers.onnx import Node, Value
 
 COUNT = 64
@@ -237,6 +238,24 @@ def test_another_library_computes_inside_the_blocks(dask, images, wanted, spec):
         assert (type(outputs.compute()), outputs.dtype) == (np.ndarray, outputs.compute().dtype)
         check(outputs.compute(), forward(net.to_numpy(), samples))
         np.testing.assert_array_equal(labels.compute(), forward(net.to_numpy(), samples).argmax(axis=-1))
+
+
+def test_inside_the_blocks_is_the_library_that_the_network_is_bound_to(dask, monkeypatch):
+    pytest.importorskip("array_api_strict")
+    inside = []
+
+    def noted(x, *, xp):
+        inside.append(xp.__name__.rpartition(".")[2])
+        return x
+
+    monkeypatch.setitem(OPERATORS, "com.example.Noted", {1: noted})
+    node, value = Node("com.example.Noted", ("x",), ("y",)), Value("x", "float32", (2,))
+    net = pnn.Network([Graph([node], [value], ["y"], {"": 20, "com.example": 1})])
+    for spec, library in ("dask", "numpy"), ("dask:array_api_strict", "array_api_strict"):
+        lazy = net.to(spec)(dask.zeros((4, 2), chunks=2, dtype="float32"))
+        inside.clear()
+        lazy.compute(scheduler="synchronous")
+        assert set(inside) == {library}
 
 
 def test_a_bound_network_refuses_what_is_not_in_chunks(dask, images):

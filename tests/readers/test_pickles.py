@@ -591,6 +591,15 @@ def test_texts_are_bounded_together(write, opcode, monkeypatch):
         read_records(write(half * 3 + b"\x87."))
 
 
+def test_texts_of_16_mebibytes_are_the_longest(write):
+    def of(n):
+        return b"X" + struct.pack("<I", n) + b"a" * n + b"."
+
+    assert read_records(write(of(2**24))) == "a" * 2**24
+    with pytest.raises(FormatError, match="too much text"):
+        read_records(write(of(2**24 + 1)))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_arrays_take_no_more_memory_than_the_file(write, protocol, dtype):
