@@ -1,0 +1,182 @@
+"""Operators of ONNX that are layers, and those that stay a graph: ONNX Runtime says what both compute."""
+
+import numpy as np
+import pytest
+
+from portable_nn.errors import FormatError, NetworkError
+from portable_nn.formats.onnx import read_onnx
+from portable_nn.formats.onnx_graph import Body
+from portable_nn.formats.onnx_layers import layers_of
+from portable_nn.readers.onnx import Value
+
+onnx = pytest.importorskip("onnx", reason="pip install onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+node = onnx.helper.make_node
+
+RNG = np.random.default_rng(41)
+
+
+def f(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+X = f(7, 6)
+ROW = f(6)
+WEIGHT = np.stack([-ROW, ROW])
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a model of one input of six features, of its last node's first outputs."""
+
+    def written(nodes, constants=(), outputs=("y",), **model):
+        graph = onnx.helper.make_graph(
+            nodes,
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, ["n", 6])],
+            [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
+            [onnx.numpy_helper.from_array(value, name) for name, value in dict(constants).items()],
+        )
+        opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+        whole = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9, **model)
+        (tmp_path / "net.onnx").write_bytes(whole.SerializeToString())
+        return tmp_path / "net.onnx"
+
+    return written
+
+
+def in_runtime(path, at=0):
+    return onnxruntime.InferenceSession(path).run(None, {"x": X})[at]
+
+
+def linear(weight, bias, transform, **classes):
+    return node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "y"],
+        domain="ai.onnx.ml",
+        coefficients=weight.ravel().tolist(),
+        intercepts=bias,
+        post_transform=transform,
+        **classes or {"classlabels_ints": [3, 4]},
+    )
+
+
+def two_classes(*after, one="one", order=("q", "p")):
+    """The probabilities of two classes from that of the second."""
+    before = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["z"]), node("Sigmoid", ["z"], ["p"])]
+    return [*before, node("Sub", [one, "p"], ["q"]), node("Concat", order, ["y"], axis=1), *after]
+
+
+def normalizer(name, norm):
+    return node("Normalizer", [name], ["y"], domain="ai.onnx.ml", norm=norm)
+
+
+NUMBERS = {"c": ROW, "row": ROW[None], "w": f(6, 1), "b": f(1), "one": np.ones(1, np.float32)}
+BATCH = {"scale": f(6), "offset": f(6), "mean": f(6), "variance": f(6) ** 2}
+
+CHAINS = [
+    *(("Rescaling", [node(kind, order, ["y"])])
+      for kind in ("Add", "Sub", "Mul") for order in (["x", "c"], ["c", "x"])),
+    ("Rescaling", [node("Div", ["x", "c"], ["y"])]),
+    ("Rescaling", [node("Mul", ["x", "c"], ["h"]), node("Add", ["h", "row"], ["y"])]),
+    ("Activation tanh, Rescaling",
+     [node("Tanh", ["x"], ["t"]), node("Mul", ["t", "c"], ["h"]), node("Add", ["h", "row"], ["y"])]),
+    ("Rescaling, Rescaling",
+     [node("BatchNormalization", ["x", "scale", "offset", "mean", "variance"], ["y"], epsilon=0.5)]),
+    ("Dense softmax", [linear(WEIGHT, [-0.5, 0.5], "LOGISTIC")]),
+    ("Dense softmax", [linear(f(2, 6), [-0.5, 0.3], "SOFTMAX")]),
+    ("Dense sigmoid", [linear(WEIGHT, [0.5, 0.5], "LOGISTIC")]),
+    ("Dense sigmoid", [linear(WEIGHT, [0.5, -0.3], "LOGISTIC")]),
+    ("Dense sigmoid", [linear(f(2, 6), [-0.5, 0.5], "LOGISTIC")]),
+    ("Dense softmax", two_classes()),
+    ("Dense sigmoid, Graph", two_classes(one="b")),
+    ("Dense sigmoid, Graph", two_classes(order=("p", "q"))),
+    ("Dense identity, Graph",
+     [node("MatMul", ["x", "w"], ["z"]), node("Relu", ["z"], ["r"]), node("Concat", ["r", "z"], ["y"], axis=1)]),
+    ("Activation softmax", [node("Softmax", ["x"], ["p"]), normalizer("p", "L1")]),
+    ("Activation softmax, Graph", [node("Softmax", ["x"], ["p"]), normalizer("p", "L2")]),
+    ("Activation tanh, Graph", [node("Tanh", ["x"], ["p"]), normalizer("p", "L1")]),
+    ("Activation sine, Graph",
+     [node("Sin", ["x"], ["h"]), node("Add", ["h", "row"], ["d"]), node("Add", ["d", "c"], ["e"]),
+      node("Mul", ["e", "h"], ["y"])]),
+    ("Activation sine, Graph",
+     [node("Sin", ["x"], ["h"]), node("MatMul", ["h", "c"], ["m"]), node("Mul", ["m", "m"], ["y"])]),
+]  # fmt: skip
+"""The layers of a file, and its nodes."""
+
+
+def told(layer):
+    name = getattr(layer, "activation", getattr(layer, "name", ""))
+    return f"{type(layer).__name__} {name}".strip()
+
+
+def check(path, wanted, at=0):
+    net = read_onnx(path)
+    assert ", ".join(map(told, net.layers)) == wanted
+    np.testing.assert_allclose(net(X), in_runtime(path, at), rtol=1e-4, atol=1e-6)
+    return net
+
+
+@pytest.mark.parametrize(("wanted", "nodes"), CHAINS, ids=range(len(CHAINS)))
+def test_layers(write, wanted, nodes):
+    classifies = nodes[0].op_type == "LinearClassifier"
+    path = write(nodes, NUMBERS | BATCH, ("label", "y") if classifies else ("y",))
+    net = check(path, wanted, int(classifies))
+    assert net.classes == ((3, 4) if classifies else None)
+
+
+SCORES = node("MatMul", ["x", "four"], ["y"])
+FOUR = {"four": f(6, 4), "one": np.ones(1, np.int64), "column": np.array([-1, 1]), "flat": np.array([0, -1])}
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_labels_beside_scores_are_left_out(write, axis):
+    path = write([SCORES, node("ArgMax", ["y"], ["k"], axis=axis, keepdims=0)], FOUR, ("k", "y"))
+    net = check(path, "Dense identity", 1)
+    assert net.task == "classification"
+
+
+@pytest.mark.parametrize(
+    "last", [[], [node("Sub", ["one", "k"], ["less"])], [node("Add", ["k", "one"], ["more"])]]
+)
+def test_integers_that_are_no_labels_of_scores_stay(write, last):
+    nodes = [SCORES, node("ArgMax", ["y"], ["k"], axis=1, keepdims=0), *last]
+    path = write(nodes, FOUR, nodes[-1].output)
+    found, wanted = read_onnx(path)(X), in_runtime(path)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+    if last:
+        path = write(nodes, FOUR, (*last[0].output, "y"))
+        np.testing.assert_array_equal(read_onnx(path)(X)[last[0].output[0]], in_runtime(path))
+
+
+def test_one_column_of_all_values_is_undone_where_skl2onnx_puts_them_so(write):
+    nodes = [SCORES, node("Reshape", ["y", "column"], ["z"])]
+    net = read_onnx(write(nodes, FOUR, ("z",), producer_name="skl2onnx"))
+    np.testing.assert_allclose(net(X), X @ FOUR["four"], rtol=1e-5, atol=1e-5)
+    with pytest.raises(FormatError, match="one number of samples"):
+        read_onnx(write(nodes, FOUR, ("z",), producer_name="another"))
+
+
+def test_other_reshapes_of_skl2onnx_stay(write):
+    three = {"three": np.array([-1, 2, 3])}
+    nodes = [
+        node("Reshape", ["x", "three"], ["h"]),
+        node("Tanh", ["h"], ["t"]),
+        node("Reshape", ["t", "flat"], ["y"]),
+    ]
+    path = write(nodes, FOUR | three, producer_name="skl2onnx")
+    np.testing.assert_allclose(read_onnx(path)(X), in_runtime(path), rtol=1e-5, atol=1e-6)
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Tanh", ["h"], ["t"])]
+    columns = [node("Reshape", [name, "column"], [f"{name}1"]) for name in "ht"]
+    path = write([*nodes, *columns], FOUR | NUMBERS, ("h1", "t1"), producer_name="skl2onnx")
+    found = read_onnx(path)(X)
+    for i, name in enumerate(("h1", "t1")):
+        np.testing.assert_allclose(found[name], in_runtime(path, i), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [((), {"y": "y"}), ((Value("x"),), {})])
+def test_a_graph_of_nothing_is_refused(inputs, outputs):
+    with pytest.raises(NetworkError, match="a network needs inputs and outputs"):
+        layers_of(Body((), {}, inputs, outputs, {"": 20}))
