@@ -208,7 +208,7 @@ def excess(found: Any, wanted: Any, allowed: Any) -> tuple[float, float]:
     finite = np.isfinite(wanted)
     if not np.array_equal(np.where(finite, 0, found), np.where(finite, 0, wanted), equal_nan=True):
         return np.inf, np.inf
-    error = np.abs(found - wanted)[finite]
+    error = np.abs(found[finite] - wanted[finite])
     if not np.isfinite(error).all():
         return np.inf, np.inf
     with np.errstate(over="ignore"):  # of values of all sizes, over what those around 0 are allowed

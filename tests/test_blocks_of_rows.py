@@ -17,10 +17,9 @@ RNG = np.random.default_rng(12)
 N, ROWS = 6, 25_001  # of several blocks, the last one short
 
 
-def dense(activation="identity"):
-    return pnn.Dense(
-        RNG.normal(size=(N, N)).astype(np.float32), RNG.normal(size=N).astype(np.float32), activation
-    )
+def dense(activation="identity", n_in=N, n_out=N):
+    weight, bias = (RNG.normal(size=shape).astype(np.float32) for shape in ((n_in, n_out), n_out))
+    return pnn.Dense(weight, bias, activation)
 
 
 def siblings():
@@ -40,6 +39,7 @@ def siblings():
 NETWORKS = {
     "one product": [dense()],
     "products of one width": [dense("silu"), dense(), dense("softmax"), dense("relu"), dense()],
+    "products of several widths": [dense("tanh", 6, 11), dense("relu", 11, 2), dense("tanh", 2, 9)],
     "nothing but an activation": [pnn.Activation("relu")],
     "a view of what came": [pnn.Flatten((2, 3))],
     "axes before the product": [pnn.Flatten((2, 3)), dense("tanh")],

@@ -124,6 +124,30 @@ def test_any_leading_axes(sessions, shape):
     assert bool(sessions) == (0 not in shape)  # without samples there is nothing to try
 
 
+@pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6)])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_each_call_runs_the_session_once(monkeypatch, shape, outputs):
+    runs = []
+    session = onnxruntime.InferenceSession
+
+    class Counting:
+        def __init__(self, *arguments, **options):
+            self.session = session(*arguments, **options)
+
+        def run(self, *arguments):
+            found = self.session.run(*arguments)
+            runs.append(found[0].shape)
+            return found
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Counting)
+    net = NETWORKS["relu"]() if outputs == 1 else pnn.Network([pnn.Rescaling(2.0), residual(("y", "p"))])
+    compiled, x = net.compile(), samples(shape, "float32")
+    compiled(x)
+    before = len(runs)
+    compiled(x)
+    assert len(runs) == before + 1
+
+
 def test_no_samples_first(sessions):
     net = NETWORKS["relu"]()
     compiled = net.compile()

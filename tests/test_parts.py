@@ -27,6 +27,14 @@ def on(backend, given, dtype="float32"):
     }
 
 
+@pytest.mark.parametrize(
+    ("n", "told"), [(1, "0"), (8, "0, 1, 2, 3, 4, 5, 6, 7"), (9, "0, 1, 2, 3, 4, 5, 6, 7, …")]
+)
+def test_some_of_the_names_that_came_are_told(n, told):
+    with pytest.raises(InputError, match=f"got one of {told}$"):
+        LABELS({str(i): np.zeros(1) for i in range(n)})
+
+
 @pytest.mark.parametrize("n", [0, 1, 7, 4001])
 def test_any_number_of_samples(backend, n):
     given = data(n)

@@ -16,6 +16,7 @@ from portable_nn.errors import FormatError, InputError, InputWarning, NetworkErr
 from portable_nn.formats.architecture import network_of, parts_of
 from portable_nn.layers import Graph, Node, Value
 from portable_nn.operators import OPERATORS
+from portable_nn.together import files_of
 
 GIVEN = data(50, seed=3)
 EXACT = wanted(GIVEN)
@@ -154,6 +155,13 @@ def test_results_appear_together(files, out):
     )
     assert found["y"].shape == (9, 6)
     assert set(os.listdir()) - before == {out}
+
+
+def test_names_that_are_one_file_are_numbered():
+    names = ["a:b", "a/b", "A_b", "a_b-2", "", "."]
+    files = ["a_b", "a_b-2", "A_b-3", "a_b-2-2", "_", "_-2"]
+    assert files_of("results", names) == {name: f"{file}.npy" for name, file in zip(names, files, strict=True)}
+    assert files_of("results.zarr", names) == dict(zip(names, files, strict=True))
 
 
 def test_a_group_is_one_for_zarr(files):

@@ -8,7 +8,7 @@ import safetensors.numpy
 from helpers import EPSILON, SMALLEST_NORMAL
 
 import portable_nn as pnn
-from portable_nn.verification import expected, samples_of
+from portable_nn.verification import excess, expected, samples_of
 
 RNG = np.random.default_rng(5)
 NET = pnn.Network(
@@ -175,6 +175,39 @@ def test_what_is_allowed_is_some_units_in_the_last_place(name):
         assert np.all(allowed < 200 * EPSILON[name] * np.abs(x).max())
         zero, least = expected(layers, 0 * x, name)
         assert np.all((zero == 0) & (least > 0) & (least <= 64 * SMALLEST_NORMAL[name]))
+
+
+def test_an_error_is_passed_on_as_weights_amplify_it():
+    """Of 1 - 1 nothing is left but rounding, and a weight of a million makes that a million times as large."""
+    layers = pnn.Rescaling(1.0, -1.0), pnn.Dense(np.full((1, 1), 1e6))
+    outputs, allowed = expected(layers, np.ones((4, 1)), "float32")
+    assert np.all(outputs == 0)
+    assert np.all((1e6 * EPSILON["float32"] / 2 < allowed) & (allowed < 1e8 * EPSILON["float32"]))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_samples_are_allowed_what_their_own_scores_are_off(name):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    _, allowed = expected((pnn.Activation(name),), x, "float32")
+    x[0] *= 100
+    _, others = expected((pnn.Activation(name),), x, "float32")
+    np.testing.assert_array_equal(allowed[1:], others[1:])
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "error"),
+    [
+        ([1.0, np.nan, np.inf], [1.5, np.nan, np.inf], 0.5),
+        ([1.0, np.nan], [1.0, np.inf], np.inf),
+        ([1.0, np.inf], [1.0, -np.inf], np.inf),
+        ([np.nan, np.inf], [1.0, np.inf], np.inf),
+        ([[1.0]], [1.0], np.inf),
+        ([], [], 0),
+    ],
+)
+def test_what_is_not_finite_is_to_be_the_same(found, wanted, error):
+    found, wanted = np.array(found), np.array(wanted)
+    assert excess(found, wanted, np.full(wanted.shape, 0.25)) == (error, 4 * error)
 
 
 def test_outputs_are_those_of_float64(tmp_path):

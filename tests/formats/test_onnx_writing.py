@@ -112,6 +112,40 @@ def test_in_another_dtype(tmp_path, name, dtype):
     assert again.same_architecture(net) or not usual
 
 
+@pytest.mark.parametrize(
+    ("layer", "opset", "version", "operators"),
+    [
+        (pnn.Activation("gelu"), 20, 9, ["Gelu"]),
+        (pnn.Normalize(f(6), centred=False), 23, 11, ["RMSNormalization"]),
+        (pnn.Activation("softplus", threshold=20.0), 20, 9, ["Softplus", "Greater", "Where"]),
+        (pnn.Activation("silu"), 20, 9, ["Sigmoid", "Mul"]),
+        (pnn.Rescaling(1.0, 2.0), 20, 9, ["Add"]),
+        (pnn.Rescaling(2.0), 20, 9, ["Mul"]),
+    ],
+)
+def test_no_newer_opset_and_no_more_operators_than_needed(layer, opset, version, operators):
+    model = onnx_model(pnn.Network([layer]))
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert model.ir_version == version
+    assert [node.op_type for node in model.graph.node] == operators
+
+
+def test_graphs_that_name_their_values_alike(tmp_path):
+    net = pnn.Network([branched(["s"]), branched(["s"]), pnn.Activation("tanh"), branched(["g"])])
+    pnn.save(net, tmp_path / "net.onnx")
+    np.testing.assert_allclose(in_runtime(tmp_path / "net.onnx", X)["output"], net(X), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+def test_a_softmax_of_samples_of_two_axes(tmp_path, name):
+    value = pnn.layers.Value("x", "float32", (2, 3))
+    graph = pnn.layers.Graph([pnn.layers.Node("Sin", ("x",), ("y",))], [value], ["y"], {"": 20})
+    net = pnn.Network([graph, pnn.Activation(name)])
+    pnn.save(net, tmp_path / "net.onnx")
+    x = X.reshape(9, 2, 3)
+    np.testing.assert_allclose(in_runtime(tmp_path / "net.onnx", x)["output"], net(x), rtol=1e-5, atol=1e-6)
+
+
 def test_the_reference_network_and_what_it_means(tmp_path):
     net = pnn.load("mnist").described(classes=[f"digit {i}" for i in range(10)], input_range=(0, 255))
     images, _ = pnn.datasets.mnist("test")

@@ -302,6 +302,17 @@ def test_arguments_by_name():
     np.testing.assert_allclose(from_torch(module)(X), wanted, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("step", "match"), [(1e-2, "what was traced is not what it does"), (1e-9, None)])
+def test_what_leaves_no_trace_is_found_out(step, match):
+    calls = iter(range(100))
+    module = of(lambda m, h, x: h + step * next(calls))
+    if match is None:
+        assert from_torch(module)(X).shape == (7, 6)
+        return
+    with pytest.raises(NetworkError, match=match):
+        from_torch(module)
+
+
 def test_what_wraps_a_module():
     module = of(FUNCTIONS["operators"])
     with torch.no_grad():

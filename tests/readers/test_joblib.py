@@ -177,6 +177,12 @@ def test_a_dictionary_of_three_gigabytes(path):
     assert refused(path, header + bytes(30), "its compression is damaged .*limit") < 2**20
 
 
+@pytest.mark.parametrize(("size", "match"), [(2**27, "damaged .*limit"), (2**26, "cut short")])
+def test_dictionaries_of_the_highest_preset_are_the_largest(path, size, match):
+    start = lzma.compress(pickle.dumps(1), lzma.FORMAT_ALONE)[13:-8]
+    refused(path, b"\x5d" + struct.pack("<I", size) + b"\xff" * 8 + start, match)
+
+
 @pytest.mark.parametrize("compress", COMPRESS)
 def test_what_is_cut_short(path, compress):
     data = compress(pickle.dumps(np.arange(100.0)))
