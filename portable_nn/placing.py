@@ -10,10 +10,11 @@ import numpy as np
 from portable_nn import backends
 from portable_nn._arrays import as_array, check_real, each, first_of, namespace, native
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
+from portable_nn.activations import ALONG_AXIS
 from portable_nn.backends import Backend, Forward, forward_pass
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.labels import check_labels, labels_of
-from portable_nn.layers import Activation, Flatten, Graph, Layer, Layers, Shape, Value, fitted, fused
+from portable_nn.layers import Activation, Flatten, Graph, Layer, Layers, Normalize, Shape, Value, fitted, fused
 from portable_nn.meaning import NOTHING, Meaning, check_values
 from portable_nn.parts import (
     alone,
@@ -268,10 +269,12 @@ class Passes:
         known = self._samples if isinstance(x, dict) else {"": self._shapes[0]}
         given = named(x)
         has_graph = any(isinstance(layer, Graph) for layer in self._layers)
-        usual = slice(1, None) if has_graph else slice(-1, None) if result == "labels" else slice(0)
+        is_elementwise = result == "outputs" and not any(map(_is_along_axis, self._layers))
+        usual = slice(1, None) if has_graph else slice(0) if is_elementwise else slice(-1, None)
         samples = {name: _sample(known[name], array, usual) for name, array in given.items()}
         forward = backend.by_blocks(network, result, samples, x)
-        if samples == known or not has_graph:  # else it is made for samples of this shape
+        has_lengths = has_graph or not (is_elementwise or result == "labels")
+        if samples == known or not has_lengths:  # else it is made for samples of this shape
             self._keep(result, x, backend, forward)
         return forward
 
@@ -321,6 +324,11 @@ class Passes:
 def _lends(layer: Layer) -> bool:
     """Whether it gives the caller's own array, or a view of it."""
     return isinstance(layer, Flatten) or (isinstance(layer, Activation) and layer.name == "identity")
+
+
+def _is_along_axis(layer: Layer) -> bool:
+    """Whether a layer that takes samples of any shape computes with several values of one."""
+    return isinstance(layer, Normalize) or (isinstance(layer, Activation) and layer.name in ALONG_AXIS)
 
 
 def _sample(known: Sequence[Any] | None, array: Array, usual: slice) -> Shape:

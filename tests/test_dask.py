@@ -185,6 +185,22 @@ def test_a_network_that_takes_samples_of_any_shape(dask, net):
     np.testing.assert_array_equal(net.predict(x), [5, 5, 5, 5])
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [pnn.Activation("softmax"), pnn.Activation("glu"), pnn.Normalize(), pnn.Normalize(centred=False)],
+    ids=repr,
+)
+def test_what_is_computed_of_several_values_has_them_all(dask, layer):
+    """However they are chunked, and for samples of one length after those of another."""
+    net = pnn.Network([layer, pnn.Rescaling(2.0)])
+    for shape in (4, 6), (2, 3, 8), (2,):
+        numbers = np.sin(np.arange(np.prod(shape), dtype=float)).reshape(shape)
+        for method in METHODS if shape[-1] > 2 else METHODS[:1]:
+            wanted, found = (getattr(net, method)(x) for x in (numbers, dask.from_array(numbers, chunks=1)))
+            assert found.shape == wanted.shape
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 @pytest.mark.parametrize("operator", ["Tanh", "Softmax", "Flatten"])
 def test_a_graph_that_takes_samples_of_any_shape(dask, operator):
     graph = Graph([Node(operator, ("x",), ("y",))], [Value("x", "float32", None)], ["y"], {"": 20})

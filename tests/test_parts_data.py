@@ -16,7 +16,7 @@ from portable_nn.errors import FormatError, InputError, InputWarning, NetworkErr
 from portable_nn.formats.architecture import network_of, parts_of
 from portable_nn.layers import Graph, Node, Value
 from portable_nn.operators import OPERATORS
-from portable_nn.together import files_of
+from portable_nn.results import files_of
 
 GIVEN = data(50, seed=3)
 EXACT = wanted(GIVEN)
