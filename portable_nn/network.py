@@ -199,8 +199,8 @@ class Network:
         Returns
         -------
         array
-            The leading axes of `x`, then the outputs; of the library and on the device of `x`. Of several outputs
-            a dict.
+            The leading axes of `x`, then the outputs; of the library and on the device of `x`, and the caller's
+            to write into. Of several outputs a dict.
 
         Raises
         ------
