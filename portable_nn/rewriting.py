@@ -89,7 +89,7 @@ def with_folded_rescaling(layers: Layers, dtype: str) -> Layers:
             case Normalize(), Dense() if layer.arrays:
                 affine = folded(_rescaling(*_affine(layer)), after)
                 return affine and (Normalize(epsilon=layer.epsilon, centred=layer.centred), *affine)
-            case Normalize(), Rescaling():
+            case Normalize(), Rescaling() if layer.arrays or after.arrays:
                 scale, offset = (value * after.scale for value in _affine(layer))
                 offset = offset + after.offset
                 return (

@@ -10,6 +10,7 @@ from helpers import TOLERANCE, check_beside, forward, placed
 import portable_nn as pnn
 from portable_nn.activations import PLAIN
 from portable_nn.layers import standardized
+from portable_nn.placing import plain
 
 WEIGHT = np.arange(6.0).reshape(2, 3)
 
@@ -113,6 +114,15 @@ def test_normalize_is_that_of_pytorch(backend, dtype, given, epsilon, centred):
             check_beside(outputs, x, x.dtype, shape)
             found = backend.to_numpy(outputs).astype(np.float64)
             np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_normalize_of_any_length_before_a_scale(backend):
+    """The scale is not folded into weights whose number is not known."""
+    net = pnn.Network([pnn.Normalize(), pnn.Rescaling(2.0, 1.0)])
+    for n in (5, 3):
+        x = np.arange(2.0 * n).reshape(2, n) ** 2
+        found = backend.to_numpy(net(placed(backend, x, "float32")))
+        np.testing.assert_allclose(found, 2 * plain(net.layers[:1], x) + 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(16.0, 2.0), (-16.0, 2.0), (0.0, 1e-3), (-8.0, -1.0)])
