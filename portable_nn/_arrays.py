@@ -66,6 +66,8 @@ def as_array(x: Any, names: Sequence[str] | None = None) -> Any:
     """
     if isinstance(x, (list, tuple, int, float, complex)):
         return _of_numbers(x)
+    if isinstance(x, np.matrix):  # whose reductions are others
+        return np.asarray(x)
     if not hasattr(x, "to_numpy"):
         return x
     return x.data if hasattr(x, "dims") and hasattr(x, "data") else _of_table(x, names)
@@ -143,6 +145,8 @@ def namespace(x: object) -> Namespace:
     """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError("masked arrays have values that are not there: call x.filled(0), or drop the samples")
+    if hasattr(x, "get_mask"):  # of PyTorch
+        raise InputError("masked tensors have values that are not there: call x.to_tensor(0) first")
     if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2:
         raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
     if isinstance(x, np.ndarray) and x.dtype.names:

@@ -162,8 +162,8 @@ def infer(
     check_data(first, net)
     if not outputs:
         shape = net.output_shape
-        if shape is None:
-            shape = tuple(getattr(first, "shape", ())[-1:]) or None
+        if shape is None and hasattr(first, "shape"):
+            shape = tuple(first.shape[1:][-1:])
         check_labels(net.layers, net.meaning, shape, "infer(net, data, outputs=True)")
     if out is not None:
         files = files_of(out, names).values()

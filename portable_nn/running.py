@@ -95,9 +95,11 @@ def joined(results: Sequence[Any]) -> Any:
 def placed(batch: Array, target: Backend) -> Array:
     """The batch on the target, shared where that is possible."""
     if not isinstance(batch, np.ndarray):
-        home = backends.of(batch, namespace(batch))
+        xp = namespace(batch)
+        home = backends.of(batch, xp)
         if home == target:
             return batch
+        check_real(batch, xp)
         batch = home.to_numpy(batch)
     if not batch.dtype.isnative:
         batch = batch.astype(batch.dtype.newbyteorder("="))

@@ -145,6 +145,17 @@ def test_big_endian_numbers_give_native_ones(dtype):
         np.testing.assert_array_equal(result, ACTIVATIONS[name](x), strict=True)
 
 
+# NumPy advises against its own matrices
+@pytest.mark.filterwarnings("ignore:the matrix subclass is not the recommended way:PendingDeprecationWarning")
+def test_a_matrix_of_numpy_is_an_array():
+    x = np.matrix([[0.0, 1.0], [2.0, 0.0]])
+    for name, function in ACTIVATIONS.items():
+        if name in PLAIN and name not in NOT_EVERYWHERE:
+            found = function(x)
+            assert type(found) is np.ndarray
+            np.testing.assert_array_equal(found, function(np.asarray(x)))
+
+
 def test_integers_become_the_default_float_of_the_device(backend):
     dtype = default_float(backend)
     for integer in ("int8", "bool"):

@@ -269,6 +269,12 @@ def test_a_tensor_that_requires_gradients_is_fetched(torch):
     np.testing.assert_array_equal(backends.get("torch").to_numpy(x), [2, 2])
 
 
+def test_a_tensor_whose_signs_are_turned_later_is_fetched(torch):
+    x = torch.tensor([[1 - 2j, 3 + 4j]]).conj().imag
+    assert x.is_neg()
+    np.testing.assert_array_equal(pnn.backends.get("torch").to_numpy(x), [[2, -4]])
+
+
 def test_meta_tensors_have_shapes_only(torch):
     net, x = pnn.load("mnist"), torch.empty((7, 784), device="meta")
     for outputs in (net(x), net.to("torch:meta")(x)):

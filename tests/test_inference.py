@@ -210,12 +210,27 @@ def torch_sparse(x):
     return torch.from_numpy(x).to_sparse()
 
 
+def torch_masked(x):
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The PyTorch API of MaskedTensors is in prototype stage")
+        return torch.masked.masked_tensor(torch.from_numpy(x), torch.from_numpy(x > 0))
+
+
+def torch_quantized(x):
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*quantize.* deprecated")
+        return torch.quantize_per_tensor(torch.from_numpy(x), 1.0, 0, torch.quint8)
+
+
 def bfloat16_of_numpy(x):
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="pip install ml_dtypes")
     return x.astype(ml_dtypes.bfloat16)
 
 
-REFUSED = (masked, series, scipy_sparse, scipy_coordinates, torch_sparse, bfloat16_of_numpy)
+REFUSED = (masked, series, scipy_sparse, scipy_coordinates, torch_sparse, torch_masked, torch_quantized)
+REFUSED += (bfloat16_of_numpy,)
 
 
 @pytest.mark.parametrize("target", [None, "numpy", "array_api_strict"])
@@ -232,6 +247,8 @@ def test_what_a_network_refuses_is_refused_in_the_same_words(mnist, images, kind
         lambda: pnn.infer(mnist, iter([images[:6], x]), backend=target),
         lambda: pnn.evaluate(mnist, x, labels, backend=target),
         lambda: pnn.evaluate(mnist, x, labels, backend=target, per_sample=True),
+        lambda: pnn.compare(mnist, x, backends=[target or "numpy"], in_process=True),
+        lambda: pnn.explain(mnist, x),
     ):
         with pytest.raises(pnn.InputError) as caught:
             call()
@@ -367,6 +384,13 @@ def test_one_value_of_the_last_axis_is_no_label():
     with pytest.raises(pnn.NetworkError, match=r"is regression, .* call infer\(net, data, outputs=True\), or"):
         pnn.infer(net, np.ones((4, 3, 1)))
     np.testing.assert_array_equal(pnn.infer(net, np.eye(3)), [0, 1, 2])
+
+
+def test_numbers_one_by_one_are_no_labels():
+    net = pnn.Network([pnn.Activation("relu")])
+    np.testing.assert_array_equal(pnn.infer(net, np.array([-1.0, 2.0]), outputs=True), [0, 2])
+    with pytest.raises(pnn.NetworkError, match="one number for each sample"):
+        pnn.infer(net, np.array([-1.0, 2.0]))
 
 
 def test_no_samples_are_an_empty_zarr(tmp_path):

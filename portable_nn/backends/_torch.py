@@ -153,7 +153,7 @@ class Torch(Backend):
 
         if array.device.type == "meta":
             raise BackendError("arrays on torch:meta have shapes and no values: compute on another device")
-        host = array.detach().cpu()
+        host = array.detach().cpu().resolve_neg()
         return np.asarray(host.float() if host.dtype == torch.bfloat16 else host)
 
     def synchronize(self, array: Array) -> None:
