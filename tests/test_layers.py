@@ -153,6 +153,25 @@ def test_standardising_keeps_the_dtype():
     assert {array.dtype for array in layer.arrays.values()} == {np.dtype(np.float64)}
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_glu_before_what_takes_one_shape(torch, times):
+    """As many values as it halves, so that it may come first."""
+    linear = torch.nn.Linear(3, 2).double()
+    module = torch.nn.Sequential(*[torch.nn.GLU() for _ in range(times)], linear)
+    net = pnn.from_torch(module)
+    assert (net.input_shape, net.output_shape) == ((3 * 2**times,), (2,))
+    x = np.random.default_rng(0).normal(size=(4, 3 * 2**times))
+    np.testing.assert_allclose(net(x), module(torch.asarray(x)).detach().numpy(), rtol=1e-12)
+    with pytest.raises(pnn.ShapeError, match=rf"shape \(\.\.\., {3 * 2**times}\), got \(4, 3\)"):
+        net(x[:, :3])
+
+
+def test_more_glu_than_values():
+    layers = [pnn.Activation("glu")] * 20_000
+    with pytest.raises(pnn.NetworkError, match="20000 times glu halves the values of a sample: no array has so"):
+        pnn.Network([*layers, pnn.Dense(np.ones((3, 2)))])
+
+
 def test_glu_halves_the_last_axis_of_a_sample():
     for shape in ((6,), (5, 6), (2, 5, 6)):
         wanted = pnn.activations.glu(np.ones(shape)).shape

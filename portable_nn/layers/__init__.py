@@ -47,6 +47,8 @@ __all__ = [
 Layer: TypeAlias = Dense | Activation | Rescaling | Normalize | Flatten | Graph
 Layers: TypeAlias = tuple[Layer, ...]
 
+MOST_HALVED = 30
+
 
 def fused(layers: Iterable[Layer]) -> Layers:
     """The layers with each Activation that has no parameters in the linear Dense before it.
@@ -94,8 +96,7 @@ def sample_shapes(layers: tuple[Layer, ...]) -> tuple[Shape | None, ...]:
     NetworkError
         If a layer does not take what the one before it gives.
     """
-    needed = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
-    shapes: list[Shape | None] = [needed]
+    shapes: list[Shape | None] = [_needed(layers)]
     for i, layer in enumerate(layers):
         if i and isinstance(layer, Graph) and len(layer.inputs) > 1:
             raise NetworkError(f"layer {i} takes {_several(layer.inputs)}, and layer {i - 1} gives one array")
@@ -107,6 +108,17 @@ def sample_shapes(layers: tuple[Layer, ...]) -> tuple[Shape | None, ...]:
             raise NetworkError(f"{before} {_values(given)}, layer {i} takes {_values(taken)}")
         shapes.append(layer.output_shape(given))
     return tuple(shapes)
+
+
+def _needed(layers: Layers) -> Shape | None:
+    """What the first layer that takes one shape alone needs, before those that take any."""
+    shapes = [layer.input_shape for layer in layers]
+    shape = next((shape for shape in shapes if shape is not None), None)
+    before = layers[: shapes.index(shape)] if shape else ()
+    halved = sum(isinstance(layer, Activation) and layer.name == "glu" for layer in before)
+    if halved > MOST_HALVED:
+        raise NetworkError(f"{halved} times glu halves the values of a sample: no array has so many")
+    return (*shape[:-1], shape[-1] * 2**halved) if shape else shape
 
 
 def _several(inputs: Iterable[Value]) -> str:

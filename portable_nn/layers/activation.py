@@ -118,7 +118,7 @@ class Activation:
     def output_shape(self, input_shape: Shape | None) -> Shape | None:
         """The shape that one sample has after this layer."""
         shape = self.input_shape or input_shape
-        if self.name != "glu" or shape is None:
+        if self.name != "glu" or not shape:
             return shape
         if shape[-1] % 2:
             raise NetworkError(f"glu multiplies one half of the values by the other, got {shape[-1]} values")
