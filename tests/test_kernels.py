@@ -8,7 +8,18 @@ import os
 
 import numpy as np
 import pytest
-from helpers import EPSILON, LARGEST, NOT_EVERYWHERE, ORACLES, SMALLEST_NORMAL, each, ndtr, placed, run_python
+from helpers import (
+    EPSILON,
+    LARGEST,
+    NOT_EVERYWHERE,
+    ORACLES,
+    SMALLEST_NORMAL,
+    each,
+    ndtr,
+    placed,
+    results_of,
+    run_python,
+)
 from scipy.special import expit
 
 import portable_nn as pnn
@@ -152,14 +163,6 @@ def numbers(backend, x):
     return backend.to_numpy(x).astype(np.float64)
 
 
-def compiled(calls, x):
-    """What JAX makes of functions in one compilation, as functions."""
-    import jax
-
-    found = jax.jit(lambda x: {name: call(x) for name, call in calls.items()})(x)
-    return {name: lambda x, name=name: found[name] for name in calls}
-
-
 def test_every_kernel_is_tested(backend):
     """One more needs its derivatives in this file."""
     assert set(backend.kernels) & set(PLAIN) <= set(ELEMENTWISE)
@@ -174,12 +177,13 @@ def test_values(backend, dtype, how):
     with np.errstate(under="ignore"):  # of the test's own casts
         x = placed(backend, np.concatenate([FINITE, DENORMAL, -DENORMAL, infinite]), dtype)
     n, m = len(FINITE), len(DENORMAL)
-    names = IN_JAX if backend.name == "jax" and how is inside else ELEMENTWISE  # it compiles each
-    calls = {name: how(name) for name in names}
-    if backend.name == "jax" and how is function:
-        calls = compiled(calls, x)
-    for name in each(names):
-        found = numbers(backend, calls[name](x))
+    if how is function:
+        results = results_of(backend, {name: ACTIVATIONS[name] for name in ELEMENTWISE}, x)
+    else:  # JAX compiles each network
+        names = IN_JAX if backend.name == "jax" else ELEMENTWISE
+        results = {name: how(name)(x) for name in each(names)}
+    for name in each(results):
+        found = numbers(backend, results[name])
         check(found[:n], name, numbers(backend, x)[:n], dtype)
         check(found[n : n + m], name, DENORMAL, dtype)
         if name != "step":  # of one that is taken for 0 it is 1
@@ -291,8 +295,8 @@ def test_derivatives_in_jax(jax, dtype, how, order):
         call(x)  # weights that are in place are used under a transformation too
     for _ in range(order):
         calls = {name: jax.grad(call) for name, call in calls.items()}
-    calls = compiled({name: jax.vmap(call) for name, call in calls.items()}, x)
+    results = results_of(backend, {name: jax.vmap(call) for name, call in calls.items()}, x)
     for name in IN_JAX:
         defined = np.isin(NORMAL, points(name, order))
-        found = numbers(backend, calls[name](x))
+        found = numbers(backend, results[name])
         check(found[defined], name, numbers(backend, x)[defined], dtype, order)
