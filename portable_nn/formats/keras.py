@@ -236,6 +236,9 @@ def _numbered_weights(file: HDF5, node: Node, *names: str) -> list[NumPyArray]:
     """From the HDF5 file in a `.keras` archive."""
     group = f"{node.path}/vars"
     found = file.arrays(group)
+    if names and node.elsewhere and not found:
+        group = f"{node.elsewhere}/vars"
+        found = file.arrays(group)
     if sorted(found) != sorted(map(str, range(len(names)))):
         raise _wanted(node, found, names)
     owner = file.text(group, "name") if found else None

@@ -36,6 +36,8 @@ class Node:
         Of the models that it is in, the whole one excepted, and its own.
     path : str
         Of the group of its weights in a `.keras` file.
+    elsewhere : str
+        Where these are instead, if they are not there: it may be a layer that another model has too.
     class_name : str
         Of a layer, or of an operation as of ``x + y``.
     config : mapping
@@ -47,6 +49,7 @@ class Node:
 
     names: tuple[str, ...]
     path: str
+    elsewhere: str
     class_name: str
     config: Mapping[str, Any]
     calls: tuple[tuple[Argument, ...], ...]
@@ -77,7 +80,9 @@ class Model:
     shapes: tuple[tuple[int, ...] | None, ...]
 
 
-def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Model:
+def read_model(
+    entry: object, names: tuple[str, ...] = (), path: str = "", shared: dict[Any, str] | None = None
+) -> Model:
     """Read the config of a model: an object with its class and its own config.
 
     Parameters
@@ -88,6 +93,9 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
         Of the models that it is in.
     path : str
         Of the group of its weights in a `.keras` file.
+    shared : dict, optional
+        The paths of layers that several models have, by what the config calls each: weights are where Keras came
+        to them first.
 
     Returns
     -------
@@ -110,9 +118,8 @@ def read_model(entry: object, names: tuple[str, ...] = (), path: str = "") -> Mo
     if kind not in MODELS:
         raise NetworkError(f"it is a {kind}, not a Sequential or Functional model: save such a one")
     config = _object(entry, "config", (dict, list))
-    if kind == "Sequential":
-        return _sequential(config, names, path)
-    return _functional(config, names, path)
+    read = _sequential if kind == "Sequential" else _functional
+    return read(config, names, path, {} if shared is None else shared)
 
 
 def class_name(entry: object) -> str:
@@ -138,7 +145,7 @@ def class_name(entry: object) -> str:
     return str(name)
 
 
-def _sequential(config: Any, names: tuple[str, ...], path: str) -> Model:
+def _sequential(config: Any, names: tuple[str, ...], path: str, shared: dict[Any, str]) -> Model:
     whole = config if isinstance(config, dict) else {}
     entries = _object(config, "layers", list) if isinstance(config, dict) else config
     shape = _sample_shape(whole)
@@ -148,20 +155,21 @@ def _sequential(config: Any, names: tuple[str, ...], path: str) -> Model:
     nodes: dict[str, Node] = {}
     entries = [entry for entry in entries if class_name(entry) != "InputLayer"]
     for entry, place in zip(entries, _places(entries, path), strict=True):
-        node = _node(entry, names, place, ((previous,),))
+        node = _node(entry, names, place, ((previous,),), shared)
         previous = (node.names[-1], 0, 0)
         _add(nodes, node)
     return Model(nodes, {"": ("", 0, 0)}, {"": previous}, (shape,))
 
 
-def _functional(config: Any, names: tuple[str, ...], path: str) -> Model:
+def _functional(config: Any, names: tuple[str, ...], path: str, shared: dict[Any, str]) -> Model:
     entries = _object(config, "layers", list)
     called = [[_taken(entry, call) for call in _object(entry, "inbound_nodes", list)] for entry in entries]
     inputs, outputs = _named(config.get("input_layers")), _named(config.get("output_layers"))
     first, last = _firsts(entries, called, outputs.values())
     nodes: dict[str, Node] = {}
     for entry, calls, place in zip(entries, called, _places(entries, path), strict=True):
-        _add(nodes, _node(entry, names, place, tuple(tuple(_counted(x, first) for x in call) for call in calls)))
+        counted_calls = tuple(tuple(_counted(x, first) for x in call) for call in calls)
+        _add(nodes, _node(entry, names, place, counted_calls, shared))
     shapes = [_sample_shape(nodes[name].config) if name in nodes else None for name, _, _ in inputs.values()]
     counted = {name: _tensor(_counted(tensor, last)) for name, tensor in outputs.items()}
     return Model(nodes, inputs, counted, tuple(shapes))
@@ -193,11 +201,24 @@ def _counted(argument: Argument, first: Mapping[str, int]) -> Argument:
     return name, call - first.get(name, 0), output
 
 
-def _node(entry: Any, names: tuple[str, ...], path: str, calls: tuple[tuple[Argument, ...], ...]) -> Node:
+def _node(
+    entry: Any,
+    names: tuple[str, ...],
+    path: str,
+    calls: tuple[tuple[Argument, ...], ...],
+    shared: dict[Any, str],
+) -> Node:
     kind, config = class_name(entry), _object(entry, "config", (dict, list))
     names = (*names, _own_name(entry))
-    model = read_model(entry, names, path) if kind in MODELS else None
-    return Node(names, path, kind, config if isinstance(config, dict) else {}, calls, model)
+    known, alike = entry.get("shared_object_id"), (kind, names[-1])
+    elsewhere = (
+        shared.get(alike, "") if isinstance(known, int) else ""
+    )  # Keras may leave out the first one's number
+    if isinstance(known, int):
+        path = shared.setdefault(known, path)
+    shared[alike] = "" if alike in shared else path
+    model = read_model(entry, names, path, shared) if kind in MODELS else None
+    return Node(names, path, elsewhere, kind, config if isinstance(config, dict) else {}, calls, model)
 
 
 def _own_name(entry: Any) -> str:

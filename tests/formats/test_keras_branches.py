@@ -70,6 +70,17 @@ def models(keras):
     )
     image = layers.Reshape((3,))(a)
     yield "scaled", keras.Model(a, layers.Add()([layers.Rescaling(0.5, offset=1.0)(image), layers.PReLU()(a)]))
+    own, within = layers.Dense(3, "tanh"), keras.Input((3,))
+    holds = keras.Model(within, layers.Dense(3)(own(within)))
+    yield "a layer of a model, after it", keras.Model(a, layers.Add()([own(holds(a)), a]))
+    own = layers.Dense(3, "tanh")
+    holds = keras.Sequential([keras.Input((3,)), own, layers.Dense(3)])
+    yield "a layer of a model, before it", keras.Model(a, layers.Add()([holds(own(a)), a]))
+    both_hold = [keras.Sequential([keras.Input((3,)), layers.Dense(3, "relu"), own]) for _ in "ab"]
+    yield "a layer of two models", keras.Model(a, layers.Add()([model(a) for model in both_hold]))
+    small = keras.Sequential([keras.Input((3,)), layers.Dense(3, "relu"), layers.LayerNormalization()])
+    holds = keras.Model(within, layers.Add()([within, small(within)]))
+    yield "a model of a model, after it", keras.Model(a, layers.Multiply()([small(holds(a)), a]))
     rows = keras.Input((2, 3), name="a")
     wide = layers.Concatenate(axis=1)([rows, layers.Dense(3, "relu")(rows)])
     yield (
@@ -81,7 +92,8 @@ def models(keras):
 NAMES = [
     "merges", "many at once", "dot", "cosine", "operators", "operations", "arrays", "one layer gives two outputs",
     "an input is an output", "nested, with several inputs and outputs", "nested twice", "nested at the end",
-    "residual blocks", "scaled", "with more axes",
+    "residual blocks", "scaled", "a layer of a model, after it", "a layer of a model, before it",
+    "a layer of two models", "a model of a model, after it", "with more axes",
 ]  # fmt: skip
 
 
