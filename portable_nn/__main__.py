@@ -69,7 +69,7 @@ def main() -> None:
             'pip install "portable-nn[cli]"\n'
         )
         status = MISUSED
-    except (ImportError, MemoryError, RuntimeError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
         if (words := refusal(error)) is None:
             raise
         sys.stderr.write(

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain
 from math import prod
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def infer(
             check_count(name, value)
     if workers is not None and workers > 1 and blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
-    names, to_zarr = net.passes.outputs, out is not None and os.fspath(out).endswith(".zarr")
+    names, to_zarr = net.passes.outputs, out is not None and Path(out).suffix == ".zarr"
     if client is not None:
         check_client(client)
         if not to_zarr:

@@ -57,7 +57,7 @@ def check_output(
 
 
 def _is_zarr(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).endswith(".zarr") and os.path.isfile(os.path.join(path, "zarr.json"))
+    return Path(path).suffix == ".zarr" and os.path.isfile(os.path.join(path, "zarr.json"))
 
 
 def _are_one(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

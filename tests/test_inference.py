@@ -399,6 +399,15 @@ def test_no_samples_are_an_empty_zarr(tmp_path):
     assert pnn.infer(net, np.empty((0, 4)), out=tmp_path / "y.zarr", outputs=True).shape == (0, 3)
 
 
+def test_a_folder_may_be_named_with_its_stroke(mnist, images, expected, tmp_path):
+    pytest.importorskip("zarr", reason="pip install zarr")
+    for overwrite in False, True:
+        found = pnn.infer(mnist, images[:100], out=f"{tmp_path}/y.zarr/", block=30, overwrite=overwrite)
+        assert found.chunks == (30,)
+        np.testing.assert_array_equal(found[:], expected[:100])
+    assert os.listdir(tmp_path) == ["y.zarr"]
+
+
 def test_several_workers_begin_at_once():
     pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
     threads, before = [], active_count()
