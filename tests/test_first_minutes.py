@@ -429,11 +429,14 @@ def test_a_comparison_shows_itself_in_a_line_for_each_backend():
     assert lines == str(found).splitlines()
     assert len(lines) == 3
     assert lines[0].split("  ")[0] == "backend"
-    assert "float64  agrees" in lines[2]
+    assert "float64  agrees    1.0000" in lines[2]
+    assert "accuracy" not in repr(compared(NAMED, X, None))
     failed = replace(found.rows[0], backend=HOSTILE, state="failed", parity=None, labels=None, measured=None)
     html = replace(found, rows=(failed,))._repr_html_()
     assert "&lt;script&gt;" in html
     assert "<script" not in html
+    assert "<td>failed</td></tr>" in html
+    html = replace(found, rows=(failed, found.rows[1]))._repr_html_()
     assert "<td>failed</td><td></td><td></td><td></td><td></td>" in html
 
 

@@ -2,6 +2,7 @@
 
 import types
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import compress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from portable_nn._display import Rows, html_table, text_table
@@ -212,11 +213,14 @@ class Comparison:
             "backend",
             "dtype",
             "answer",
+            "accuracy",
             "max error",
             "labels differ",
             *(f"samples/s by {n:,}" for n in sizes),
         )
-        return [header, *((row.backend, row.dtype, row.state, *_figures(row, sizes)) for row in self.rows)]
+        rows = [(row.backend, row.dtype, row.state, *_figures(row, sizes)) for row in self.rows]
+        known = [any(column[1:]) for column in zip(header, *rows, strict=True)]
+        return [tuple(compress(line, known)) for line in (header, *rows)]
 
     def crossover(self, transfers: bool = False) -> tuple[Crossover, ...]:
         """Which row is fastest from which batch size on; rows that differ from the reference do not compete.
@@ -251,9 +255,10 @@ class Comparison:
 
 
 def _figures(row: Row, sizes: tuple[int, ...]) -> tuple[str, ...]:
-    """The largest error, the labels that differ, the speed by each size; nothing where a row has none."""
+    """Accuracy, largest error, labels that differ, speed by each size; nothing where a row has none."""
     speeds = [row.measured and row.measured.speed(size) for size in sizes]
     return (
+        f"{row.labels.accuracy:.4f}" if row.labels and row.labels.accuracy is not None else "",
         f"{row.parity.max_abs_error:.1e}" if row.parity else "",
         f"{row.labels.differ:,}" if row.labels else "",
         *(f"{speed.images_per_second:,.0f}" if speed else "" for speed in speeds),
