@@ -148,7 +148,10 @@ def evaluate(
     total = number_of_samples(x)
     truth = placed(given, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
-        raise ShapeError(f"{total} samples and labels of shape {truth.shape}: give one label for each sample")
+        of_columns = ", labels.argmax(axis=1) if they are one-hot" if truth.ndim == 2 else ""
+        raise ShapeError(
+            f"{total} samples and labels of shape {truth.shape}: give one label for each sample{of_columns}"
+        )
     if net.task == "multilabel":
         raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")
     target = target_of(net, x, backend)

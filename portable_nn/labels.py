@@ -15,6 +15,8 @@ __all__ = ["check_labels", "label_indices", "labels_of", "without_labels"]
 
 Names: TypeAlias = Sequence[str] | Sequence[int]
 
+BY_OPTION = "; on the command line --set classes=A,B,…"
+
 
 def without_labels(layers: Layers, meaning: Meaning, outputs: Shape | None, instead: str = "net(x)") -> str:
     """Why outputs mean no labels, and what to do, in words; "" where they mean some.
@@ -137,13 +139,13 @@ def _strange(
             return f"labels are strings such as {strange[0]!r}, the network's classes are {_few(classes)}"
         return (
             f"labels are strings such as {strange[0]!r}, and the network does not name its classes: "
-            "net.described(classes=[...]) does, in the order of its outputs"
+            f"net.described(classes=[...]) does, in the order of its outputs{BY_OPTION}"
         )
     remedy = ""
     if classes is not None:
         remedy = ", or the names of its classes"
     elif found[0] == 1 and found[-1] == n:
-        remedy = f"; or, if these are its classes, say net.described(classes=range(1, {n + 1}))"
+        remedy = f"; or, if these are its classes, say net.described(classes=range(1, {n + 1})){BY_OPTION}"
     return (
         f"labels run from {found[0]} to {found[-1]}, the network gives 0 to {n - 1}: give the labels that it was "
         f"trained on{remedy}"

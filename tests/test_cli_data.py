@@ -172,6 +172,18 @@ def test_what_a_model_does_not_say_is_given(cli):
     assert "0.7500" in cli("compare", "-b", "numpy", "--iterations", "1", *given, *data)[1]
 
 
+@pytest.mark.parametrize(("names", "classes"), [(NAMES, "cat,dog,eel"), (np.arange(1, 4), "1,2,3")], ids=str)
+def test_classes_that_a_model_does_not_say_are_given(cli, names, classes):
+    pnn.save(pnn.Network(NAMED.layers, inputs=NAMED.inputs), "model.npz")
+    write_table(names[TRUTH])
+    command = "evaluate", "--model", "model.npz", "--data", "data.csv"
+    assert "--set classes=" in cli(*command)[2]
+    status, out, _ = cli(*command, "--set", f"classes={classes}")
+    assert (status, out.splitlines()[-1]) == (0, "accuracy  0.7500")
+    assert cli("convert", "model.npz", "whole.npz", "--set", f"classes={classes}")[0] == 0
+    assert pnn.load("whole.npz").classes == tuple(names.tolist())
+
+
 def test_a_comparison_knows_the_classes(cli):
     pytest.importorskip("jinja2", reason='pip install "portable-nn[plot]"')
     write_table(NAMES[TRUTH])

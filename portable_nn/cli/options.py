@@ -75,11 +75,20 @@ GIVEN: dict[str, Callable[[str], Any]] = {
     "task": _word,
     "layers": _words,
     "sample_shape": lambda value: tuple(map(int, _words(value))),
+    "classes": lambda value: _classes(_words(value)),
 }
 """What `portable_nn.load` can be given besides the file, and how it is read: as in Python, or plainly."""
 
 ASKED_FOR = re.compile(rf"""\b({"|".join(GIVEN)})=(?:["'](\w+)["'])?""")
 """How messages name what is to be given, and perhaps a word for it."""
+
+
+def _classes(names: list[str]) -> list[str] | list[int]:
+    """The names of classes, integers where all are."""
+    return [int(name) for name in names] if all(map(INTEGER.fullmatch, names)) else names
+
+
+INTEGER = re.compile(r"-?\d{1,9}")
 
 Model = Annotated[
     str,
@@ -132,8 +141,8 @@ Given = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="What the model file does not say: activation=relu, last=softmax, rescale=0.0039, format=book, "
-        "task=regression; repeatable.",
+        help="What the model file does not say: activation=relu, last=softmax, layers=fc1,relu,fc2,softmax, "
+        "rescale=0.0039, format=book, task=regression, classes=cat,dog; repeatable.",
     ),
 ]
 

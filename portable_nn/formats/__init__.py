@@ -61,6 +61,7 @@ def load(
     rescale: float | Weights | None = None,
     sample_shape: Shape | None = None,
     task: Task | None = None,
+    classes: Iterable[str] | Iterable[int] | None = None,
     verify: bool = True,
 ) -> Network:
     """Load a network from a model file, without the framework that wrote it: nothing that the file names is run.
@@ -98,6 +99,8 @@ def load(
         What the first Flatten of a whole model of PyTorch's takes, such as ``(1, 28, 28)``; else vectors.
     task : {"classification", "multilabel", "regression"}, optional
         What outputs mean, where the file does not say.
+    classes : iterable of str or of int, optional
+        The class of each output, likewise.
     verify : bool
         Whether a network must make of the samples that its file carries what the file says.
 
@@ -138,8 +141,9 @@ def load(
         )
     else:
         net = _read(model, format, given, verify)
+    said = {name: value for name, value in {"task": task, "classes": classes}.items() if value is not None}
     try:
-        return net if task is None else net.described(task=task)
+        return net.described(**said) if said else net
     except NetworkError as error:
         raise FormatError(f"{model}: {error}") from error
 

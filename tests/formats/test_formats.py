@@ -93,6 +93,14 @@ def test_the_task_is_given_where_the_file_does_not_say(tmp_path):
         load(tmp_path / "net.npz", task="regression").predict(np.ones(2))
 
 
+@pytest.mark.parametrize("classes", [("no", "yes"), (3, 1)], ids=str)
+def test_classes_are_given_where_the_file_does_not_say(tmp_path, classes):
+    save(pnn.Network([pnn.Dense(np.eye(2), None, "softmax")]), tmp_path / "net.npz")
+    assert load(tmp_path / "net.npz", classes=iter(classes)).classes == classes
+    with pytest.raises(FormatError, match=r"net\.npz: 3 classes were given, the outputs mean 2"):
+        load(tmp_path / "net.npz", classes=["a", "b", "c"])
+
+
 def test_folders_are_no_models(tmp_path):
     with pytest.raises(FormatError, match="is a folder, and models are read from files"):
         load(tmp_path)
