@@ -228,6 +228,14 @@ def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
         pnn.evaluate(mnist, *mnist_test, backend=backend, batch_size=batch_size)
 
 
+def test_one_hot_labels(mnist, mnist_test):
+    images, labels = (array[:3] for array in mnist_test)
+    with pytest.raises(pnn.ShapeError, match=r"labels of shape \(3, 10\): .*, labels\.argmax\(axis=1\) if"):
+        pnn.evaluate(mnist, images, np.eye(10)[labels])
+    with pytest.raises(pnn.ShapeError, match="give one label for each sample$"):
+        pnn.evaluate(mnist, images, labels[:2])
+
+
 def test_what_is_no_array(mnist, mnist_test):
     with pytest.raises(pnn.InputError, match="got a list of str: give numbers"):
         pnn.evaluate(mnist, ["7", "2"], mnist_test[1][:2])
