@@ -232,7 +232,7 @@ def test_one_hot_labels(mnist, mnist_test):
     images, labels = (array[:3] for array in mnist_test)
     with pytest.raises(pnn.ShapeError, match=r"labels of shape \(3, 10\): .*, labels\.argmax\(axis=1\) if"):
         pnn.evaluate(mnist, images, np.eye(10)[labels])
-    with pytest.raises(pnn.ShapeError, match="give one label for each sample$"):
+    with pytest.raises(pnn.ShapeError, match=r"give one label for each sample$"):
         pnn.evaluate(mnist, images, labels[:2])
 
 
