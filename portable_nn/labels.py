@@ -107,7 +107,7 @@ def label_indices(labels: NumPyArray, outputs: Shape, meaning: Meaning = NOTHING
     shape, n, classes = (outputs, 2, None) if several else (outputs[:-1], max(2, outputs[-1]), meaning.classes)
     if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(object).astype(str)
-    kind = "strings" if labels.dtype.kind == "U" else "integers" if labels.dtype.kind in "iu" else ""
+    kind = "strings" if labels.dtype.kind == "U" else "integers" if labels.dtype.kind in "biu" else ""
     if labels.shape != shape or not kind:
         raise ShapeError(
             f"{' x '.join(map(str, shape))} samples, labels of shape {labels.shape} and dtype {labels.dtype}: "

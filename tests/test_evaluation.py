@@ -228,6 +228,14 @@ def test_a_batch_of_none(backend, mnist, mnist_test, batch_size):
         pnn.evaluate(mnist, *mnist_test, backend=backend, batch_size=batch_size)
 
 
+def test_labels_that_are_true_or_false(torch):
+    net = pnn.Network([pnn.Dense(np.eye(2)[:, :1], None, "sigmoid")])
+    x = np.array([[1.0, 0.0], [-1.0, 0.0], [2.0, 0.0]])
+    for labels in (x[:, 0] > 0, (x[:, 0] > 0).tolist(), torch.asarray(x[:, 0] > 0)):
+        assert pnn.evaluate(net, x, labels).accuracy == 1
+    assert pnn.compare(net, x, x[:, 0] > 1, backends=["numpy"], in_process=True).rows[0].labels.accuracy == 2 / 3
+
+
 def test_one_hot_labels(mnist, mnist_test):
     images, labels = (array[:3] for array in mnist_test)
     with pytest.raises(pnn.ShapeError, match=r"labels of shape \(3, 10\): .*, labels\.argmax\(axis=1\) if"):
