@@ -164,10 +164,14 @@ def _read(model: str | os.PathLike[str], named: str | None, given: dict[str, Any
         raise FormatError(unknown("format", named, [*READERS, "book"]))
     kind = format_of(path) if named in (None, "book") else str(named)
     reader = READERS[kind]
-    if named == "book":
-        given = {"book": True} | given
+    if named == "book" and "book" not in reader.takes:
+        raise FormatError(
+            f"{path} is of format {kind}, and the book's arrays are in an .npz or .pkl: leave format= out"
+        )
     unwanted = {name: value for name, value in given.items() if name not in reader.takes}
     check_unsaid(unwanted, f"{path} is of format {kind}, which says that itself")
+    if named == "book":
+        given["book"] = True
     if "verify" in reader.takes:
         given["verify"] = verify
     found: Network = _function(reader)(path, **given)

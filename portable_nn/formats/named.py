@@ -144,9 +144,13 @@ def _network(content: Any, path: str | os.PathLike[str], given: dict[str, Any]) 
 
 
 def _remedy(thing: object) -> str:
-    """How to save what is PyTorch's, which pickle alone has written."""
-    of_torch = class_and_fields(thing)[0].startswith("torch.")
-    return "; save it as PyTorch does: torch.save(model.state_dict(), 'model.pt')" if of_torch else ""
+    """How to save what pickle alone has written, where its own library writes more."""
+    match class_and_fields(thing)[0].partition("."):
+        case "torch", _, _:
+            return "; save it as PyTorch does: torch.save(model, 'model.pt')"
+        case "portable_nn", _, _:
+            return "; save a network with portable_nn.save"
+    return ""
 
 
 def named_network(

@@ -84,6 +84,8 @@ def read_pytorch(
         if isinstance(content, dict):
             check_unsaid({"sample_shape": sample_shape}, f"{path} holds weights alone, which take vectors")
             found = state_layers(_state(content, budget), **given)  # type: ignore[arg-type]
+        elif not isinstance(content, Record):
+            raise NetworkError(f"it holds {described(content)}, and no model: save its state_dict()")
         else:
             found = module_layers(content, budget, sample_shape)
             check_unsaid(given, f"{path} holds a whole model, which says which layers it has")

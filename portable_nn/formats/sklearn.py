@@ -124,17 +124,19 @@ def _network(steps: Sequence[Step]) -> Network:
             last, facts = PREDICTORS[step.kind](step)
             layers += last
         else:
-            raise FormatError(_without_counterpart(step, facts is not None))
+            raise FormatError(_without_counterpart(step, after=facts is not None, last=step is steps[-1]))
     if facts is None:
         raise FormatError(f"it ends in no network: end it in one of {', '.join(PREDICTORS)}")
     return Network(fused(layers), inputs=_names(steps[0]), **facts)
 
 
-def _without_counterpart(step: Step, after: bool) -> str:
+def _without_counterpart(step: Step, *, after: bool, last: bool) -> str:
     if step.inverted:
         known, remedy = [*INVERSES], "convert regressor_ alone and undo the target's transformation yourself"
     elif after:
         known, remedy = [*PREDICTORS], "one of them ends a pipeline"
+    elif last:
+        known, remedy = [*PREDICTORS], "fit one of them instead"
     else:
         known, remedy = [*TRANSFORMERS, *PREDICTORS], "do its work beforehand and convert the other steps alone"
     return f"{step} has no counterpart here, those that have are {', '.join(known)}: {remedy}"

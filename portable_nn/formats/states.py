@@ -120,6 +120,11 @@ def _modules(arrays: Mapping[str, Array]) -> Modules:
                 f"the file holds {name:.100}, which no chain of Linear has: {undoing(arrays) or CONVERT}, or "
                 "export the model with torch.onnx.export"
             )
+        if getattr(array, "ndim", 0) > 2:
+            raise NetworkError(
+                f"{name:.100} has shape {tuple(array.shape)}, which is no Linear's: convolutions, recurrences "
+                "and attention are not computed here"
+            )
         if leaf != "num_batches_tracked":
             modules.setdefault(module, {})[leaf] = array
     if not modules:

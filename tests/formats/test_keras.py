@@ -116,7 +116,7 @@ def test_by_content(made, tmp_path):
         ("model.keras", "a path: portable_nn.load reads files"),
         (pnn.Network([pnn.Rescaling(2.0)]), "an object of Network$"),
     ],
-    ids=str,
+    ids=["number", "None", "array", "function", "class", "path", "network"],
 )
 def test_what_is_no_model(model, words):
     with pytest.raises(pnn.InputError, match=f"from_keras takes a Sequential or Functional model .* got {words}"):

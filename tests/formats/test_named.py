@@ -167,8 +167,24 @@ def test_what_trees_are_is_told(tmp_path):
     (tmp_path / "forest.pkl").write_bytes(pickle.dumps(forest))
     joblib.dump(forest, tmp_path / "forest.joblib")
     for path in tmp_path.iterdir():
-        with pytest.raises(pnn.FormatError, match=r"RandomForestClassifier has no counterpart here, those that"):
+        words = (
+            r"RandomForestClassifier has no counterpart here, those that have are MLP.*: fit one of them instead"
+        )
+        with pytest.raises(pnn.FormatError, match=words):
             pnn.load(path)
+
+
+def test_what_pickle_alone_wrote_is_written_by_its_own_library(tmp_path):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(pickle.dumps(pnn.Network([pnn.Rescaling(2.0)])))
+    with pytest.raises(
+        pnn.FormatError, match=r"no network \(nothing was run\); save a network with portable_nn\.save"
+    ):
+        pnn.load(path)
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    path.write_bytes(pickle.dumps(torch.nn.Sequential(torch.nn.Linear(3, 2))))
+    with pytest.raises(pnn.FormatError, match=r"torch\.save\(model, 'model\.pt'\)"):
+        pnn.load(path)
 
 
 def of_the_book(sizes=(784, 50, 100, 10)):

@@ -367,18 +367,39 @@ def test_a_file_does_not_tell_what_code_does(make, match, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([torch.ones(2)], "it holds a list, and no model: save its state_dict"),
+        (torch.ones(2), "it holds a ndarray, and no model: save its state_dict"),
+        (nn.Conv1d(1, 2, 3).state_dict(), r"weight has shape \(2, 1, 3\), which is no Linear's: convolutions"),
+    ],
+    ids=["list", "tensor", "convolution"],
+)
+def test_files_of_no_network(content, words, tmp_path):
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(FormatError, match=words):
+        read_pytorch(tmp_path / "model.pt")
+
+
+def test_the_books_convention_is_for_arrays_by_name(tmp_path):
+    torch.save(nn.Linear(4, 2), tmp_path / "model.pt")
+    with pytest.raises(FormatError, match=r"is of format pytorch, and the book's .* leave format= out"):
+        pnn.load(tmp_path / "model.pt", format="book")
+
+
+@pytest.mark.parametrize(
     ("model", "words"),
     [
         (3, "got an object of int$"),
         (None, "got an object of NoneType$"),
         ([nn.Linear(2, 1)], "got an object of list$"),
-        (nn.Linear(2, 1).state_dict(), r"got an object of OrderedDict: .* load\(path, layers=\[…\]\)"),
+        (nn.Linear(2, 1).state_dict(), r"got an object of OrderedDict: .*load\(path, layers=\[…\]\)"),
         (torch.ones(2), "got an object of Tensor$"),
         (nn.Linear, "got the class Linear: give an object of it, with its weights"),
         ("model.pt", "got a path: portable_nn.load reads files"),
         (Path("model.pt"), "got a path: portable_nn.load reads files"),
     ],
-    ids=str,
+    ids=["number", "None", "list", "state", "tensor", "class", "name", "path"],
 )
 def test_what_is_no_module(model, words):
     with pytest.raises(InputError, match=rf"from_torch takes a torch\.nn\.Module, {words}"):
@@ -595,7 +616,7 @@ BOTH = {"activation": "relu", "last": "softmax"}
         ({"fc.parametrizations.weight.original": torch.ones(2, 2)}, BOTH, "remove_parametrizations"),
         (CHAIN | {"bn.running_mean": torch.ones(3)}, BOTH, r"not all modules of the file are Linear"),
         (CHAIN | {"ln.weight": torch.ones(3)}, {"layers": ["fc1", "ln", "fc2"]}, "one of layernorm:ln, rms"),
-        (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv .* is no Linear"),
+        (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv.* which is no Linear's"),
         (CHAIN | {"fc3.bias": torch.ones(2)}, {"layers": ["fc1", "fc3"]}, r"fc3 \(bias\) is no Linear"),
         ({"fc.weight_g": torch.ones(2, 1)}, BOTH, "the file holds fc.weight_g, which no chain of Linear has"),
         ({}, BOTH, "the file holds no weights"),

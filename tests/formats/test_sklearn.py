@@ -414,7 +414,7 @@ def test_what_is_refused(case):
         (MLPClassifier, "the class MLPClassifier: give an object of it, with its weights"),
         ("model.pkl", "a path: portable_nn.load reads files"),
     ],
-    ids=str,
+    ids=["number", "module", "class", "path"],
 )
 def test_what_is_no_estimator(estimator, words):
     with pytest.raises(pnn.InputError, match=f"from_sklearn takes a fitted estimator, got {words}"):
