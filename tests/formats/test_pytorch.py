@@ -616,7 +616,7 @@ BOTH = {"activation": "relu", "last": "softmax"}
         ({"fc.parametrizations.weight.original": torch.ones(2, 2)}, BOTH, "remove_parametrizations"),
         (CHAIN | {"bn.running_mean": torch.ones(3)}, BOTH, r"not all modules of the file are Linear"),
         (CHAIN | {"ln.weight": torch.ones(3)}, {"layers": ["fc1", "ln", "fc2"]}, "one of layernorm:ln, rms"),
-        (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv.* which is no Linear's"),
+        (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv.* which is no Lin"),
         (CHAIN | {"fc3.bias": torch.ones(2)}, {"layers": ["fc1", "fc3"]}, r"fc3 \(bias\) is no Linear"),
         ({"fc.weight_g": torch.ones(2, 1)}, BOTH, "the file holds fc.weight_g, which no chain of Linear has"),
         ({}, BOTH, "the file holds no weights"),
