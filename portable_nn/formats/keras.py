@@ -23,7 +23,7 @@ from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.formats.keras_losses import task_of_loss
 from portable_nn.formats.keras_weights import weights_alone
 from portable_nn.formats.onnx_layers import layers_of as layers_of_graph
-from portable_nn.layers import Activation, Layer, Layers, Shape, fused
+from portable_nn.layers import Activation, Flatten, Layer, Layers, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
@@ -201,9 +201,15 @@ def _chained(config: dict[str, Any], weights: Weights, version: object) -> Layer
         for node in nodes:
             layers += layers_of(node, shape)
             shape = reduce(lambda shape, layer: shape_after(layer, shape), made[id(node), shape], shape)
-        return fused(layers)
+        return layers_of_graph(branched(model, layers_of)) if _flattens_late(layers) else fused(layers)
     except RecursionError as error:
         raise NetworkError("its config is too deep") from error
+
+
+def _flattens_late(layers: Iterable[Layer]) -> bool:
+    """Whether samples of several axes go through layers along the last one before they are flattened."""
+    flattening = [isinstance(layer, Flatten) for layer in layers if layer.input_shape is not None]
+    return any(flattening[1:]) and not flattening[0]
 
 
 def _layers(node: Node, shape: Shape | None, weights: Weights, old: bool) -> list[Layer]:
@@ -272,6 +278,8 @@ def _live_weights(model: Any, node: Node, *names: str) -> list[NumPyArray]:
     for name in node.names:
         layer = layer.get_layer(name)
     layer.save_own_variables(store)
+    if names and not store:
+        raise NetworkError("it has no weights yet: give the model an Input, or call it once on a batch")
     if list(store) != [str(i) for i in range(len(names))]:
         raise _wanted(node, list(store), names)
     with warnings.catch_warnings():

@@ -140,7 +140,8 @@ def class_name(entry: object) -> str:
     if says and str(module).partition(".")[0] != "keras":
         raise NetworkError(
             f"it has an object of a class of its own, {registered or name!r} of module {module!r}, which is not "
-            "imported: only Keras's own layers are read"
+            "imported: only Keras's own layers are read; where it is, model.export('model.onnx', format='onnx') "
+            "writes what is read"
         )
     return str(name)
 
@@ -158,7 +159,7 @@ def _sequential(config: Any, names: tuple[str, ...], path: str, shared: dict[Any
         node = _node(entry, names, place, ((previous,),), shared)
         previous = (node.names[-1], 0, 0)
         _add(nodes, node)
-    return Model(nodes, {"": ("", 0, 0)}, {"": previous}, (shape,))
+    return Model(nodes, {"input": ("", 0, 0)}, {"output": previous}, (shape,))
 
 
 def _functional(config: Any, names: tuple[str, ...], path: str, shared: dict[Any, str]) -> Model:

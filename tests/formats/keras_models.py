@@ -143,6 +143,16 @@ def frozen():
     return functional((3,), [inner, layers.Dense(2)])
 
 
+def flattened_late():
+    late = [layers.Dense(4, "relu"), layers.LayerNormalization(), layers.Dropout(0.5)]
+    return sequential((5, 3), [*late, layers.Flatten(), layers.Dense(2, "softmax")])
+
+
+def flattened_late_nested():
+    inner = sequential((2, 5, 3), [layers.Dense(4, "tanh"), layers.BatchNormalization()])
+    return functional((2, 5, 3), [inner, layers.Flatten(), layers.Dense(1)])
+
+
 def any_model(rng):
     width = int(rng.integers(1, 6))
     chain, _ = any_chain(rng, width, 2)
@@ -162,6 +172,8 @@ def models(seed, count):
     yield "flatten", partial(sequential, (2, 3), [layers.Flatten(), layers.Dense(4, "relu")])
     yield "reshaped flat", partial(functional, (2, 3), [layers.Reshape((-1,)), layers.Dense(4, "relu")])
     yield "leading axes", partial(sequential, (5, 3), [layers.Dense(4, "relu"), layers.LayerNormalization()])
+    yield "flattened late", flattened_late
+    yield "flattened late, nested", flattened_late_nested
     shared = layers.Dense(3, "tanh")
     yield "used twice", partial(functional, (3,), [shared, layers.Dense(3, "relu"), shared])
     yield "many", partial(sequential, (3,), [layers.Dense(3, "tanh") for _ in range(60)])
