@@ -147,8 +147,7 @@ def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: di
     if len(node.inputs) != len(arguments):
         return False
     orders = permutations(node.inputs) if node.operator in COMMUTE else [node.inputs]
-    plain = node.attributes in ({}, {"axis": -1}) or (node.operator == "HardSigmoid" and _is_hard_swish(node))
-    return plain and any(
+    return _is_usual(body, node) and any(
         all(_is(body, value, argument, bound) for value, argument in zip(order, arguments, strict=True))
         for order in orders
     )
@@ -164,8 +163,12 @@ def _is(body: Body, value: str, argument: str | float, bound: dict[str, str]) ->
     return isclose(constant.reshape(()), argument, rel_tol=rounding)
 
 
-def _is_hard_swish(node: Node) -> bool:
-    return (
-        isclose(node.attributes.get("alpha", 0.2), 1 / 6, rel_tol=1e-6)
-        and node.attributes.get("beta", 0.5) == 0.5
-    )
+def _is_usual(body: Body, node: Node) -> bool:
+    """Whether a node has the attributes that it has in an activation: a default may be another one."""
+    given = node.attributes
+    match node.operator:
+        case "HardSigmoid":
+            return isclose(given.get("alpha", 0.2), 1 / 6, rel_tol=1e-6) and given.get("beta", 0.5) == 0.5
+        case "Softmax":
+            return bool(given.get("axis", 1 if body.opsets.get("", 1) < 13 else -1) == -1)
+    return not given

@@ -29,7 +29,7 @@ WEIGHT = np.stack([-ROW, ROW])
 def write(tmp_path):
     """A function that writes a model of one input of six features, of its last node's first outputs."""
 
-    def written(nodes, constants=(), outputs=("y",), **model):
+    def written(nodes, constants=(), outputs=("y",), opset=17, **model):
         graph = onnx.helper.make_graph(
             nodes,
             "g",
@@ -37,7 +37,7 @@ def write(tmp_path):
             [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
             [onnx.numpy_helper.from_array(value, name) for name, value in dict(constants).items()],
         )
-        opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+        opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
         whole = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9, **model)
         (tmp_path / "net.onnx").write_bytes(whole.SerializeToString())
         return tmp_path / "net.onnx"
@@ -62,6 +62,15 @@ def linear(weight, bias, transform, **classes):
     )
 
 
+def scaler(offset, scale):
+    return node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=offset, scale=scale)
+
+
+def regressor(weight, bias, targets):
+    given = {"coefficients": weight.ravel().tolist(), "targets": targets} | ({"intercepts": bias} if bias else {})
+    return node("LinearRegressor", ["x"], ["y"], domain="ai.onnx.ml", **given)
+
+
 def two_classes(*after, one="one", order=("q", "p")):
     """The probabilities of two classes from that of the second."""
     before = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["z"]), node("Sigmoid", ["z"], ["p"])]
@@ -73,6 +82,10 @@ def normalizer(name, norm):
 
 
 NUMBERS = {"c": ROW, "row": ROW[None], "w": f(6, 1), "b": f(1), "one": np.ones(1, np.float32)}
+OTHERS = {
+    "zero": np.float32(0), "half": np.float32([0.5]), "whole": np.float32([1, 2, 3, 2, 1, 0]),
+    "positive": np.abs(ROW), "three": np.array([-1, 2, 3]), "matrix": f(2, 3),
+}  # fmt: skip
 BATCH = {"scale": f(6), "offset": f(6), "mean": f(6), "variance": f(6) ** 2}
 
 CHAINS = [
@@ -102,6 +115,32 @@ CHAINS = [
       node("Mul", ["e", "h"], ["y"])]),
     ("Activation sine, Graph",
      [node("Sin", ["x"], ["h"]), node("MatMul", ["h", "c"], ["m"]), node("Mul", ["m", "m"], ["y"])]),
+    ("Activation relu", [node("Clip", ["x", "zero"], ["y"])]),
+    ("Activation clip", [node("Clip", ["x", "", "one"], ["y"])]),
+    ("Activation hard_swish",
+     [node("HardSigmoid", ["x"], ["s"], alpha=1 / 6), node("Mul", ["s", "x"], ["y"])]),
+    ("Graph", [node("HardSigmoid", ["x"], ["s"]), node("Mul", ["s", "x"], ["y"])]),
+    ("Graph", [node("Div", ["c", "x"], ["y"])]),
+    ("Rescaling, Activation softmax", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"], axis=1)]),
+    ("Activation softmin", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"])]),
+    ("Graph", [node("Pow", ["x", "whole"], ["y"])]),
+    ("Graph", [node("Pow", ["positive", "x"], ["y"])]),
+    ("Graph, Rescaling, Rescaling",
+     [node("ArgMax", ["x"], ["k"], axis=1), node("Cast", ["k"], ["h"], to=1), node("Mul", ["h", "one"], ["m"]),
+      node("Div", ["m", "half"], ["y"])]),
+    ("Graph",
+     [node("Reshape", ["x", "three"], ["h"]), node("LayerNormalization", ["h", "matrix"], ["y"], axis=1)]),
+    ("Normalize", [node("LayerNormalization", ["x", "c", "offset"], ["y"], axis=1)]),
+    ("Rescaling, Rescaling", [scaler([0.5] * 6, [1.0, 0.0, 2.0, 3.0, -1.0, 0.5])]),
+    ("Rescaling", [scaler([0.5] * 6, [1.0, 4.0, 2.0, 3.0, -1.0, 0.5])]),
+    ("Rescaling", [scaler([0.5], [4.0])]),
+    ("Dense identity", [linear(f(2, 6), [-0.5, 0.3], "NONE")]),
+    ("Dense identity", [regressor(f(3, 6), [0.5, 1.0, -2.0], 3)]),
+    ("Dense identity", [regressor(f(1, 6), [], 1)]),
+    ("Activation sine, Graph",
+     [node("Sin", ["x"], ["h"]), node("Gemm", ["h", "w"], ["a"], alpha=0.5), node("Gemm", ["h", "w", "b"], ["d"]),
+      node("Gemm", ["h", "w", "half"], ["e"], beta=3.0), node("Sum", ["a", "d", "e"], ["s"]),
+      node("Mul", ["s", "s"], ["y"])]),
 ]  # fmt: skip
 """The layers of a file, and its nodes."""
 
@@ -121,7 +160,7 @@ def check(path, wanted, at=0):
 @pytest.mark.parametrize(("wanted", "nodes"), CHAINS, ids=range(len(CHAINS)))
 def test_layers(write, wanted, nodes):
     classifies = nodes[0].op_type == "LinearClassifier"
-    path = write(nodes, NUMBERS | BATCH, ("label", "y") if classifies else ("y",))
+    path = write(nodes, NUMBERS | OTHERS | BATCH, ("label", "y") if classifies else ("y",))
     net = check(path, wanted, int(classifies))
     assert net.classes == ((3, 4) if classifies else None)
 
@@ -180,3 +219,44 @@ def test_other_reshapes_of_skl2onnx_stay(write):
 def test_a_graph_of_nothing_is_refused(inputs, outputs):
     with pytest.raises(NetworkError, match="a network needs inputs and outputs"):
         layers_of(Body((), {}, inputs, outputs, {"": 20}))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        node("Gemm", ["x", "six"], ["y"], transA=1),
+        node("Gemm", ["x", "six", "eight"], ["y"]),
+        node("Flatten", ["x"], ["y"], axis=0),
+        node("Flatten", ["x"], ["y"], axis=2),
+        node("Reshape", ["x", "flat"], ["y"], allowzero=1),
+        node("Add", ["x", "rows"], ["y"]),
+        scaler([0.5] * 5, [1.0] * 5),
+        linear(f(1, 5), [0.5, 0.5], "NONE"),
+        linear(f(2, 6), [-0.5, 0.3], "SOFTMAX_ZERO"),
+        regressor(f(1, 5), [], 2),
+        regressor(f(1, 6), [], 0),
+    ],
+    ids=lambda last: last.op_type,
+)
+def test_what_is_no_network_of_samples_of_six_features_is_refused(write, last):
+    constants = FOUR | {"six": f(6, 6), "eight": f(8), "rows": f(1, 1, 6), "one": np.float32(1)}
+    with pytest.raises(FormatError):
+        read_onnx(write([last], constants, last.output))
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+@pytest.mark.parametrize("given", [{}, {"axis": -1}, {"axis": 1}, {"axis": 2}], ids=str)
+def test_before_opset_13_a_softmax_was_of_all_axes_from_one_on(write, opset, given):
+    nodes = [
+        node("Reshape", ["x", "three"], ["h"]),
+        node("Neg", ["h"], ["n"]),
+        node("Softmax", ["n"], ["y"], **given),
+    ]
+    path = write(nodes, OTHERS, opset=opset)
+    np.testing.assert_allclose(read_onnx(path)(X), in_runtime(path), rtol=1e-5, atol=1e-6)
+
+
+def test_limits_of_data_are_a_graph(write):
+    """No ONNX file has them, and what it would mean is plain."""
+    net = read_onnx(write([node("Clip", ["one", "x"], ["y"])], {"one": np.float32(1)}))
+    np.testing.assert_array_equal(net(X), np.maximum(1, X))
