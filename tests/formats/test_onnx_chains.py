@@ -260,3 +260,40 @@ def test_limits_of_data_are_a_graph(write):
     """No ONNX file has them, and what it would mean is plain."""
     net = read_onnx(write([node("Clip", ["one", "x"], ["y"])], {"one": np.float32(1)}))
     np.testing.assert_array_equal(net(X), np.maximum(1, X))
+
+
+GELU = {
+    "two": 2.0**0.5,
+    "less": 0.5**0.5,
+    "unit": 1.0,
+    "third": 3.0,
+    "cube": 0.044715,
+    "root": (2 / np.pi) ** 0.5,
+}
+ERF = [
+    [node(kind, ["x", name], ["a"]), node("Erf", ["a"], ["e"]), node("Add", ["e", "unit"], ["f"])]
+    for kind, name in (("Div", "two"), ("Mul", "less"))
+]
+CUBES = [node("Pow", ["x", "third"], ["c"])], [node("Mul", ["x", "x"], ["b"]), node("Mul", ["x", "b"], ["c"])]
+TANH = [
+    [*cube, node("Mul", ["c", "cube"], ["d"]), node("Add", ["x", "d"], ["s"]), node("Mul", ["s", "root"], ["r"]),
+     node("Tanh", ["r"], ["t"]), node("Add", ["unit", "t"], ["f"])]
+    for cube in CUBES
+]  # fmt: skip
+WRITTEN = [*(("gelu", nodes) for nodes in ERF), *(("gelu_tanh", nodes) for nodes in TANH)]
+
+
+@pytest.mark.parametrize("factors", [("x", "f", "h"), ("x", "h", "f"), ("h", "f", "x")])
+@pytest.mark.parametrize(
+    ("name", "before"), [("gelu", ERF[0]), ("gelu", ERF[1]), ("gelu_tanh", TANH[0]), ("gelu_tanh", TANH[1])]
+)
+def test_gelu_as_exporters_write_it(write, name, before, factors):
+    one, other, last = factors
+    nodes = [*before, node("Mul", [one, other], ["g"]), node("Mul", [last, "g"], ["y"])]
+    numbers = {key: np.float32(value) for key, value in GELU.items()}
+    check(write(nodes, numbers | {"h": np.float32(0.5)}), f"Activation {name}")
+    check(write(nodes, numbers | {"h": np.float32([0.6])}), "Graph, Rescaling" if last == "h" else "Graph")
+    both = write([*nodes, node("Neg", ["f"], ["z"])], numbers | {"h": np.float32(0.5)}, ("y", "z"))
+    found = read_onnx(both)(X)
+    for i, output in enumerate("yz"):
+        np.testing.assert_allclose(found[output], in_runtime(both, i), rtol=1e-4, atol=1e-6)
