@@ -125,8 +125,16 @@ def test_any_leading_axes(sessions, shape):
 
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6)])
-@pytest.mark.parametrize("outputs", [1, 2])
-def test_each_call_runs_the_session_once(monkeypatch, shape, outputs):
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: mlp("relu"),
+        lambda: [pnn.Rescaling(2.0), residual(("y", "p"))],
+        lambda: [pnn.Dense(f(6, 9), None, "relu")],  # whose zeros are exact
+    ],
+    ids=["scores", "two outputs", "zeros"],
+)
+def test_each_call_runs_the_session_once(monkeypatch, shape, layers):
     runs = []
     session = onnxruntime.InferenceSession
 
@@ -140,8 +148,7 @@ def test_each_call_runs_the_session_once(monkeypatch, shape, outputs):
             return found
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Counting)
-    net = NETWORKS["relu"]() if outputs == 1 else pnn.Network([pnn.Rescaling(2.0), residual(("y", "p"))])
-    compiled, x = net.compile(), samples(shape, "float32")
+    compiled, x = pnn.Network(layers()).compile(), f(*shape)
     compiled(x)
     before = len(runs)
     compiled(x)

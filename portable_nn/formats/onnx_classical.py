@@ -95,7 +95,7 @@ def _linear(link: Link) -> tuple[Dense, int] | None:
     intercepts = np.array(link.get("intercepts", ()), np.float32)
     classes = len(link.get("classlabels_ints", ()) or link.get("classlabels_strings", ()))
     rows = link.get("targets", 1) if link.node.operator.endswith("Regressor") else len(intercepts) or classes
-    if rows < 1 or not coefficients.size or coefficients.size % rows or len(intercepts) not in (0, rows):
+    if not coefficients.size or coefficients.size % rows or len(intercepts) not in (0, rows):
         return None
     weight = coefficients.reshape(rows, -1).T
     return Dense(weight, intercepts if len(intercepts) else None), rows

@@ -29,11 +29,11 @@ WEIGHT = np.stack([-ROW, ROW])
 def write(tmp_path):
     """A function that writes a model of one input of six features, of its last node's first outputs."""
 
-    def written(nodes, constants=(), outputs=("y",), opset=17, **model):
+    def written(nodes, constants=(), outputs=("y",), opset=17, dtype=1, **model):
         graph = onnx.helper.make_graph(
             nodes,
             "g",
-            [onnx.helper.make_tensor_value_info("x", 1, ["n", 6])],
+            [onnx.helper.make_tensor_value_info("x", dtype, ["n", 6])],
             [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
             [onnx.numpy_helper.from_array(value, name) for name, value in dict(constants).items()],
         )
@@ -62,6 +62,14 @@ def linear(weight, bias, transform, **classes):
     )
 
 
+def soft(limit):
+    return [
+        node("Softplus", ["x"], ["p"]),
+        node("Greater", ["x", limit], ["g"]),
+        node("Where", ["g", "x", "p"], ["y"]),
+    ]
+
+
 def scaler(offset, scale):
     return node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=offset, scale=scale)
 
@@ -83,7 +91,7 @@ def normalizer(name, norm):
 
 NUMBERS = {"c": ROW, "row": ROW[None], "w": f(6, 1), "b": f(1), "one": np.ones(1, np.float32)}
 OTHERS = {
-    "zero": np.float32(0), "half": np.float32([0.5]), "whole": np.float32([1, 2, 3, 2, 1, 0]),
+    "zero": np.float32(0), "half": np.float32([0.5]), "limit": np.float32(20), "whole": np.float32([1, 2, 3, 2, 1, 0]),
     "positive": np.abs(ROW), "three": np.array([-1, 2, 3]), "matrix": f(2, 3),
 }  # fmt: skip
 BATCH = {"scale": f(6), "offset": f(6), "mean": f(6), "variance": f(6) ** 2}
@@ -121,6 +129,8 @@ CHAINS = [
      [node("HardSigmoid", ["x"], ["s"], alpha=1 / 6), node("Mul", ["s", "x"], ["y"])]),
     ("Graph", [node("HardSigmoid", ["x"], ["s"]), node("Mul", ["s", "x"], ["y"])]),
     ("Graph", [node("Div", ["c", "x"], ["y"])]),
+    ("Activation softplus", soft("limit")),
+    ("Graph", soft("one")),
     ("Rescaling, Activation softmax", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"], axis=1)]),
     ("Activation softmin", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"])]),
     ("Graph", [node("Pow", ["x", "whole"], ["y"])]),
@@ -297,3 +307,78 @@ def test_gelu_as_exporters_write_it(write, name, before, factors):
     found = read_onnx(both)(X)
     for i, output in enumerate("yz"):
         np.testing.assert_allclose(found[output], in_runtime(both, i), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["INT64", "UINT8", "BOOL"])
+def test_integers_that_are_only_cast_may_come_as_floats(write, dtype):
+    to_float = node("Cast", ["x"], ["h"], to=1)
+    scores = node("MatMul", ["h", "four"], ["y"])
+    net = read_onnx(write([to_float, scores], FOUR, dtype=getattr(onnx.TensorProto, dtype)))
+    x = RNG.integers(0, 2, X.shape)
+    np.testing.assert_allclose(net(x.astype(bool) if dtype == "BOOL" else x), x @ FOUR["four"], rtol=1e-5)
+    assert (net.passes.inputs == {}) == (dtype != "BOOL")
+
+
+def branch(name, output):
+    given = onnx.helper.make_empty_tensor_value_info(output)
+    scaled = [node("Constant", [], ["two"], value=onnx.numpy_helper.from_array(np.float32([2])))]
+    return onnx.helper.make_graph([*scaled, node(name, ["x", "two"], [output])], name, [], [given])
+
+
+BRANCHES = {"then_branch": branch("Mul", "product"), "else_branch": branch("Add", "sum")}
+SIZE = [
+    node("Shape", ["x"], ["s"]),
+    node("Size", ["x"], ["n"]),
+    node("Mul", ["n", "number"], ["m"]),
+    node("Mul", ["m", "n"], ["mm"]),
+    node("Equal", ["mm", "nothing"], ["c"]),
+]
+CONDITIONS = {"true": np.array(True), "false": np.array([False]), "number": np.array(3), "nothing": np.array(0)}
+
+
+@pytest.mark.parametrize(
+    ("before", "condition", "wanted"),
+    [
+        ([], "true", 2 * X),
+        ([], "false", X + 2),
+        (SIZE, "c", X + 2),
+    ],
+)
+def test_one_branch_of_a_condition_that_is_known(write, before, condition, wanted):
+    net = read_onnx(write([*before, node("If", [condition], ["y"], **BRANCHES)], CONDITIONS))
+    assert [told(layer) for layer in net.layers] == ["Rescaling"]
+    np.testing.assert_array_equal(net(X), wanted)
+
+
+@pytest.mark.parametrize(
+    ("before", "condition", "branches", "match"),
+    [
+        (
+            [node("ReduceSum", ["x"], ["r"], keepdims=0), node("Cast", ["r"], ["c"], to=9)],
+            "c",
+            BRANCHES,
+            "depends on data",
+        ),
+        (
+            [node("ArgMax", ["x"], ["m"], axis=1), node("Equal", ["m", "nothing"], ["c"])],
+            "c",
+            BRANCHES,
+            "depends on data",
+        ),
+        ([*SIZE[:-1], node("Equal", ["mm", "number"], ["c"])], "c", BRANCHES, "depends on data"),
+        ([*SIZE[:3], node("Sub", ["m", "n"], ["mm"]), SIZE[-1]], "c", BRANCHES, "depends on data"),
+        ([*SIZE[1:3], node("Mul", ["m", "none"], ["mm"]), SIZE[-1]], "c", BRANCHES, "depends on data"),
+        ([], "true", {"else_branch": BRANCHES["else_branch"]}, "lacks the graph of a branch"),
+    ],
+)
+def test_other_conditions_are_refused(write, before, condition, branches, match):
+    with pytest.raises(FormatError, match=match):
+        read_onnx(write([*before, node("If", [condition], ["y"], **branches)], CONDITIONS))
+
+
+def test_strings_that_no_output_asks_for_are_in_no_ones_way(write):
+    names = {"names": np.array(["a", "b"], object)}
+    encoder = node("LabelEncoder", ["names"], ["k"], domain="ai.onnx.ml", keys_strings=["a"], values_int64s=[1])
+    assert told(*read_onnx(write([encoder, SCORES], FOUR | names)).layers) == "Dense identity"
+    with pytest.raises(FormatError, match="strings"):
+        read_onnx(write([encoder, SCORES], FOUR | names, ("y", "k")))
