@@ -91,8 +91,8 @@ def normalizer(name, norm):
 
 NUMBERS = {"c": ROW, "row": ROW[None], "w": f(6, 1), "b": f(1), "one": np.ones(1, np.float32)}
 OTHERS = {
-    "zero": np.float32(0), "half": np.float32([0.5]), "limit": np.float32(20), "whole": np.float32([1, 2, 3, 2, 1, 0]),
-    "positive": np.abs(ROW), "three": np.array([-1, 2, 3]), "matrix": f(2, 3),
+    "zero": np.float32(0), "half": np.float32([0.5]), "limit": np.float32(20),
+    "whole": np.float32([1, 2, 3, 2, 1, 0]), "positive": np.abs(ROW), "three": np.array([-1, 2, 3]), "matrix": f(2, 3),
 }  # fmt: skip
 BATCH = {"scale": f(6), "offset": f(6), "mean": f(6), "variance": f(6) ** 2}
 
