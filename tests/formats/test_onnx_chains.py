@@ -92,7 +92,8 @@ def normalizer(name, norm):
 NUMBERS = {"c": ROW, "row": ROW[None], "w": f(6, 1), "b": f(1), "one": np.ones(1, np.float32)}
 OTHERS = {
     "zero": np.float32(0), "half": np.float32([0.5]), "limit": np.float32(20),
-    "whole": np.float32([1, 2, 3, 2, 1, 0]), "positive": np.abs(ROW), "three": np.array([-1, 2, 3]), "matrix": f(2, 3),
+    "whole": np.float32([1, 2, 3, 2, 1, 0]), "positive": np.abs(ROW), "three": np.array([-1, 2, 3]),
+    "matrix": f(2, 3),
 }  # fmt: skip
 BATCH = {"scale": f(6), "offset": f(6), "mean": f(6), "variance": f(6) ** 2}
 
@@ -382,3 +383,9 @@ def test_strings_that_no_output_asks_for_are_in_no_ones_way(write):
     assert told(*read_onnx(write([encoder, SCORES], FOUR | names)).layers) == "Dense identity"
     with pytest.raises(FormatError, match="strings"):
         read_onnx(write([encoder, SCORES], FOUR | names, ("y", "k")))
+
+
+def test_opsets_before_the_7th_are_refused(write):
+    read_onnx(write([node("Relu", ["x"], ["y"])], opset=7))
+    with pytest.raises(FormatError, match="it is of opset 6: those from 7 on are read"):
+        read_onnx(write([node("Relu", ["x"], ["y"])], opset=6))

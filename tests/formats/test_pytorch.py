@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import portable_nn as pnn
 from portable_nn.errors import FormatError, InputError, NetworkError
 from portable_nn.formats.pytorch import from_torch, read_pytorch
+from portable_nn.formats.states import state_layers
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle: pip install torch")
 nn, prune = torch.nn, pytest.importorskip("torch.nn.utils.prune")
@@ -638,6 +639,16 @@ def test_what_state_dicts_do_not_say(tmp_path, state, given, match):
     with pytest.raises(FormatError, match=match) as caught:
         pnn.load(tmp_path / "state.pt", **given)
     assert "state.pt" in str(caught.value)
+
+
+@pytest.mark.parametrize(("n", "more"), [(20, ""), (23, " and 3 more")])
+def test_of_many_modules_some_are_told(n, more):
+    arrays = {f"fc{i}.weight": np.ones((2, 2)) for i in range(n)}
+    suggested = [*[part for i in range(20) for part in ("relu", f"fc{i}")][1:], "softmax"]
+    with pytest.raises(NetworkError) as caught:
+        state_layers(arrays)
+    assert f"layers={suggested}; it holds fc0 (Linear, 2 to 2), fc1" in str(caught.value)
+    assert str(caught.value).endswith(f"fc19 (Linear, 2 to 2){more}")
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors", "npz", "pkl"])
