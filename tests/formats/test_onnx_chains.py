@@ -141,6 +141,8 @@ CHAINS = [
       node("Div", ["m", "half"], ["y"])]),
     ("Graph",
      [node("Reshape", ["x", "three"], ["h"]), node("LayerNormalization", ["h", "matrix"], ["y"], axis=1)]),
+    ("Activation sine, Dense identity, Graph", [node("Sin", ["x"], ["h"]), node("MatMul", ["h", "w"], ["m"]),
+                                node("Mul", ["m", "m"], ["y"])]),
     ("Normalize", [node("LayerNormalization", ["x", "c", "offset"], ["y"], axis=1)]),
     ("Rescaling, Rescaling", [scaler([0.5] * 6, [1.0, 0.0, 2.0, 3.0, -1.0, 0.5])]),
     ("Rescaling", [scaler([0.5] * 6, [1.0, 4.0, 2.0, 3.0, -1.0, 0.5])]),

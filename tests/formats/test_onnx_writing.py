@@ -7,6 +7,7 @@ from helpers import EPSILON
 import portable_nn as pnn
 from portable_nn.activations import ACTIVATIONS, parameters_of
 from portable_nn.errors import FormatError
+from portable_nn.exporting import exported
 from portable_nn.formats.onnx_writing import onnx_model
 from portable_nn.layers import Graph, Node, Value
 
@@ -194,6 +195,28 @@ def test_a_graph_between_layers(tmp_path):
     again = pnn.load(tmp_path / "net.onnx")
     np.testing.assert_array_equal(again(X), net(X))
     pnn.save(again, tmp_path / "again.onnx")
+
+
+def newer(dtype="float32"):
+    node = pnn.layers.Node("Add", ("x", "x"), ("y",))
+    return pnn.layers.Graph([node], [pnn.layers.Value("x", dtype, (6,))], ["y"], {"": 20})
+
+
+@pytest.mark.parametrize(
+    ("layers", "match"),
+    [
+        ([branched(["s"]), newer()], "graphs of one opset, from 13 on, are written, these are of"),
+        ([pnn.Normalize()], "Normalize of samples of an unknown size is not written: give it a scale of ones"),
+    ],
+)
+def test_what_cannot_be_written_as_it_is(tmp_path, layers, match):
+    with pytest.raises(FormatError, match=match):
+        pnn.save(pnn.Network(layers), tmp_path / "net.onnx")
+
+
+def test_integers_are_taken_by_the_first_layer():
+    with pytest.raises(FormatError, match="a graph that takes x is written where it is the first layer"):
+        exported((pnn.Rescaling(2.0), newer("int64")), "float32")
 
 
 def test_what_is_not_written_is_named(tmp_path):

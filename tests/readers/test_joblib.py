@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from portable_nn.errors import FormatError
+from portable_nn.readers import joblib as joblib_files
 from portable_nn.readers.joblib import read_joblib
 from portable_nn.readers.pickles import Record
 
@@ -202,6 +203,15 @@ def test_what_is_cut_short(path, compress):
 )
 def test_what_cannot_be_read(path, data, match):
     refused(path, data, match)
+
+
+def test_files_beyond_the_limit_are_refused(path, monkeypatch):
+    joblib.dump(CONTENT, path)
+    monkeypatch.setattr(joblib_files, "MAX_BYTES", path.stat().st_size)
+    read_joblib(path)
+    monkeypatch.setattr(joblib_files, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(FormatError, match=f"the limit is {path.stat().st_size - 1}"):
+        read_joblib(path)
 
 
 def test_what_the_system_refuses(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portable_nn.errors import FormatError
+from portable_nn.readers import onnx as onnx_files
 from portable_nn.readers.onnx import Graph, read_model
 
 onnx = pytest.importorskip("onnx", reason="pip install onnx")
@@ -226,6 +227,7 @@ def tensor(**fields):
     [
         (b"", "no graph"),
         (held(7, b""), "names no opset"),
+        (held(7, held(15, b"")) + held(8, b"\x10\x14"), "it has sparse tensors"),
         (b"no model at all", "wire type|cut off"),
         (b"\xff" * 11, "more than 10 bytes"),
         (b"\xff", "cut off"),
@@ -249,6 +251,15 @@ def tensor(**fields):
 def test_refusals_say_why(write, model, match):
     with pytest.raises(FormatError, match=match):
         read_model(write(model))
+
+
+def test_files_beyond_the_size_of_a_protocol_buffer_are_refused(write, monkeypatch):
+    path = write(model_of())
+    monkeypatch.setattr(onnx_files, "LARGEST", path.stat().st_size)
+    read_model(path)
+    monkeypatch.setattr(onnx_files, "LARGEST", path.stat().st_size - 1)
+    with pytest.raises(FormatError, match="keep weights as external data"):
+        read_model(path)
 
 
 def test_a_nest_is_refused(write):

@@ -239,6 +239,37 @@ def test_sizes_and_strides_outside_of_the_storage(write, dtype, size, stride):
     assert refused(write(reshaped(legacy, size, stride))) < 1_000_000
 
 
+@zipped_or_not
+def test_one_stride_for_each_axis(write, zipped):
+    def more(data):
+        start = data.index(b"K\x00K\x03\x85")
+        at = data.index(b"K\x01\x85", start)
+        return data[:at] + b"K\x01K\x01\x86" + data[at + 3 :]
+
+    data = saved({"x": torch.ones(3)}, zipped)
+    refused(write(repacked(data, data_pkl=more) if zipped else more(data)), "not one stride for each axis")
+
+
+class Referred(pickle.Pickler):
+    """Has its own way to refer to what lies elsewhere."""
+
+    def persistent_id(self, value):
+        return ("elsewhere", 3) if isinstance(value, complex) else None
+
+
+@zipped_or_not
+def test_what_lies_elsewhere_is_a_record(write, zipped):
+    file = io.BytesIO()
+    Referred(file, 2).dump({"x": 1j})
+    if zipped:
+        data = repacked(saved(1), data_pkl=lambda old: file.getvalue())
+    else:
+        head = b"".join(pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {}))
+        data = head + file.getvalue() + pickle.dumps([], 2)
+    found = read_checkpoint(write(data))["x"]
+    assert (found.name, found.args) == ("persistent_id", (("elsewhere", 3),))
+
+
 def refused(path, match=None):
     """The peak of memory while the file is refused."""
     tracemalloc.start()
