@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.blocks import ZarrWriter
+from portable_nn.blocks import ZarrWriter, check_folder
 from portable_nn.results import NpyWriter
 
 posix = pytest.mark.skipif(os.name == "nt", reason="locks, limits and signals of POSIX: run on Linux or macOS")
@@ -214,6 +214,24 @@ def test_what_cannot_be_gone_on_with_is_not_kept(tmp_path):
     with suppress(KilledError), in_blocks(tmp_path / "y.zarr", identity=None) as writer:
         writer.append(np.arange(7))
         raise KilledError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_another_one_elsewhere_is_told(tmp_path):
+    with in_blocks(tmp_path / "y.zarr", identity="work") as writer:
+        check_folder(writer.partial, "work")
+        for folder, identity in (writer.partial, "other work"), (tmp_path / "none", "work"):
+            with pytest.raises(
+                pnn.OutputError, match=f"{folder.name} is not to be seen there: .* all machines share"
+            ):
+                check_folder(folder, identity)
+        writer.append(np.arange(10))
+
+
+def test_zarr_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(pnn.BackendError, match="need zarr: pip install zarr"):
+        ZarrWriter(tmp_path / "y.zarr", "work", size=4, total=10, overwrite=False)
     assert list(tmp_path.iterdir()) == []
 
 
