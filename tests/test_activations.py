@@ -157,6 +157,16 @@ def test_big_endian_numbers_give_native_ones(dtype):
         np.testing.assert_array_equal(result, ACTIVATIONS[name](x), strict=True)
 
 
+def test_tanhshrink_keeps_its_digits(backend, dtype):
+    """Against the power series, whose next term is x**6 / 15 of the first, and the difference itself later."""
+    x = placed(backend, np.r_[0, np.geomspace(1e-5, 0.003, 9), 0.9, 1, 1.1, 5, 1000], dtype)
+    found = backend.to_numpy(activations.tanhshrink(x)).astype(np.float64)
+    x = backend.to_numpy(x).astype(np.float64)
+    series = x**3 / 3 - 2 * x**5 / 15 + 17 * x**7 / 315
+    wanted = np.where(x < 0.1, series, x - np.tanh(x))
+    np.testing.assert_allclose(found, wanted, rtol=8 * EPSILON[dtype], atol=SMALLEST_NORMAL[dtype])
+
+
 # NumPy advises against its own matrices
 @pytest.mark.filterwarnings("ignore:the matrix subclass is not the recommended way:PendingDeprecationWarning")
 def test_a_matrix_of_numpy_is_an_array():

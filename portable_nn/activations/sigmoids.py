@@ -164,7 +164,10 @@ def hard_tanh(x: Array, /, *, low: Parameter = -1.0, high: Parameter = 1.0, xp: 
 
 @on_arrays
 def tanhshrink(x: Array, /, *, xp: Namespace = None) -> Array:
-    """``x - tanh(x)``.
+    """``x - tanh(x)``, with all digits where `x` is small.
+
+    Up to 1, where the two would cancel, it is ``x * c / (1 + c)``, for tanh is Lambert's continued fraction
+    ``x / (1 + c)`` with ``c = x**2 / (3 + x**2 / (5 + ...))``.
 
     Parameters
     ----------
@@ -182,7 +185,11 @@ def tanhshrink(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> tanhshrink(np.array([-2.0, 0.0, 2.0])).round(6)
     array([-1.035972,  0.      ,  1.035972])
     """
-    return x - xp.tanh(x)
+    near = xp.clip(x, -1.0, 1.0)
+    square = rest = near * near
+    for odd in range(19, 1, -2):
+        rest = square / (odd + rest)
+    return xp.where(xp.abs(x) <= 1, near * (rest / (1 + rest)), x - xp.tanh(x))
 
 
 @on_arrays
