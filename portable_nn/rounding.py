@@ -62,13 +62,18 @@ def _passed_on(layer: Layer, values: Any, error: Any, unit: float) -> tuple[Any,
             summed = values**2 @ squares + bias.astype(np.float64) ** 2
             values = plain((layer.with_activation("identity"),), values)
             error = np.sqrt(error**2 @ squares + unit**2 * summed)
-            return (values, error) if name == "identity" else _activated(Activation(name), values, error, unit)
+            return _passed_on(Activation(name), values, error, unit)
         case Rescaling():
             scale, offset = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
             product = values * scale
             error = np.sqrt((error * scale) ** 2 + unit**2 * (product**2 + offset**2))
             return product + offset, error
-        case Activation():
+        case Activation(name="identity"):
+            return values, error
+        case Activation(name="softmax" | "softmin"):
+            after = plain((layer,), values)
+            return after, (2 * np.max(error, axis=-1, keepdims=True) + unit) * after
+        case Activation(name=name) if name not in ALONG_AXIS:
             return _activated(layer, values, error, unit)
         case Flatten():
             return plain((layer,), values), plain((layer,), error)
@@ -103,9 +108,5 @@ def _activated(
     activation: Activation, values: NumPyArray, error: NumPyArray, unit: float
 ) -> tuple[NumPyArray, NumPyArray]:
     after = plain((activation,), values)
-    if activation.name in ALONG_AXIS:
-        most = np.max(error, axis=-1, keepdims=True)
-        size = 1 + np.abs(after) if activation.name == "log_softmax" else np.abs(after)
-        return after, 2 * most * (1 if activation.name == "log_softmax" else size) + unit * size
     ends = [np.abs(plain((activation,), values + sign * error) - after) for sign in (-1, 1)]
     return after, np.fmax(*ends) + unit * np.abs(after)

@@ -26,8 +26,8 @@ SAMPLES = 4
 
 MARGIN = 64
 
-DENORMAL = {"float64": 2.0**-1060, "float32": 2.0**-130, "bfloat16": 2.0**-120, "float16": 2.0**-16}
-"""What a number so small may lose."""
+DENORMAL = {"float64": 2.0**-1010, "float32": 2.0**-114, "bfloat16": 2.0**-114, "float16": 2.0**-16}
+"""What a number so small may lose, which an activation makes of one that is not: silu of -90."""
 
 MOST_TRIED = 32
 """Layers in which the cause of a difference is looked for."""
@@ -138,7 +138,7 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
     if inputs := taken_by(layers):
         several = {name: _samples_of_input(value, random) for name, value in inputs.items()}
         return several if len(several) > 1 else first_of(several)
-    size = SAMPLES, *(shape or (1,))
+    size = SAMPLES, *(shape or (2,))  # of one value, a softmax tells nothing
     first = list(takewhile(lambda layer: isinstance(layer, Rescaling | Flatten), layers))
     found = random.standard_normal(size)
     if any(isinstance(layer, Flatten) for layer in first):
@@ -185,7 +185,8 @@ def expected(layers: Layers, x: Any, dtype: str) -> tuple[Any, Any]:
     outputs, allowed : arrays of one shape, or dicts of such
     """
     values, error = followed(layers, x, UNIT[dtype])
-    return values, each(lambda array: MARGIN * array + DENORMAL[dtype], error)
+    known = each(lambda array: np.nan_to_num(array, nan=np.inf, posinf=np.inf), error)
+    return values, each(lambda array: MARGIN * array + DENORMAL[dtype], known)
 
 
 def excess(found: Any, wanted: Any, allowed: Any) -> tuple[float, float]:
