@@ -5,6 +5,7 @@ The device None binds a network to whatever NumPy arrays these backends place.
 
 import os
 import types
+from functools import partial
 from threading import Event
 from typing import ClassVar
 
@@ -107,17 +108,39 @@ class Noisy(Faulty):
 class Skewed(Faulty):
     """The last output is off by a thousandth."""
 
-    def to_numpy(self, array):
-        values = np.array(array)
-        values[..., -1] *= 1.001
-        return values
+    def prepared(self, layers, like, dtype):
+        return *super().prepared(layers, like, dtype), self.skewed
+
+    def skewed(self, outputs):
+        outputs[..., -1] *= 1.001
+        return outputs
 
 
 class Reversing(Faulty):
     """Outputs are in the wrong order."""
 
-    def to_numpy(self, array):
-        return np.array(array[..., ::-1])
+    def prepared(self, layers, like, dtype):
+        return *super().prepared(layers, like, dtype), lambda outputs: outputs[..., ::-1]
+
+
+class Mislabelling(Faulty):
+    """The label of the last sample is another than its outputs say."""
+
+    def takes(self, other):
+        return other.name == "numpy"
+
+
+MISLABELLED = types.ModuleType("mislabelled")
+MISLABELLED.__getattr__ = partial(getattr, array_api_compat.numpy)
+
+
+def one_wrong(x, axis):
+    labels = np.argmax(x, axis=axis)
+    labels[-1:] = (labels[-1:] + 1) % x.shape[axis]
+    return labels
+
+
+MISLABELLED.argmax = one_wrong
 
 
 class Crashing(Faulty):
@@ -238,4 +261,5 @@ CRASHING, LEAVING, HANGING, FORKING, FORKING_AND_HANGING = (
     fault(array_api_compat.numpy, None) for fault in (Crashing, Leaving, Hanging, Forking, ForkingAndHanging)
 )
 WRONG_AXIS = WrongAxis(XP, None)
+MISLABELLING = Mislabelling(MISLABELLED, None)
 NOT_A_BACKEND = "numpy"

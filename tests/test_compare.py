@@ -11,7 +11,9 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.comparison.environment import environment
+from portable_nn.comparison.measuring import Task, find
 from portable_nn.comparison.records import ColdStart, Comparison, Measured, Row, Speed
+from portable_nn.comparison.verdicts import reference, verdict
 from portable_nn.metrics import parity
 from portable_nn.report.interchange import to_json
 
@@ -174,10 +176,10 @@ def test_labels_that_rounding_turns_are_told_and_no_fault(layer):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh"])
-def test_probabilities_are_held_to_atol_alone(activation):
+def test_what_is_bounded_is_allowed_a_number_besides(activation):
     net = pnn.Network([pnn.Dense(np.eye(8), None, activation)])
     (row,) = pnn.compare(net, INPUTS[:, :8], backends=["numpy"], in_process=True, **QUICK).rows
-    assert (row.state, row.parity.atol, row.parity.rtol) == ("agrees", 1e-5, 0)
+    assert (row.state, row.parity.atol, row.parity.rtol) == ("agrees", 1e-5, 2.0**-15)
     (row,) = pnn.compare(net, INPUTS[:, :8], backends=[faulty.SKEWED], in_process=True, **QUICK).rows
     assert row.state == "differs"
 
@@ -252,6 +254,64 @@ def test_square_weights_transposed_give_other_labels():
     assert row.labels.differ > 100
     shown = row.labels.disagreements[0]
     assert shown.expected == net.predict(images)[shown.index] != shown.label
+
+
+def test_one_wrong_label_of_ten_thousand_is_found():
+    """Of outputs that are right: what the backend itself makes of them is measured."""
+    images, labels = pnn.datasets.mnist("test")
+    options = {"backends": [faulty.MISLABELLING], "in_process": True, **QUICK}
+    (row,) = pnn.compare(pnn.load("mnist"), images, labels, **options).rows
+    assert (row.state, row.symptom) == ("differs", "1 of 10,000 labels differ")
+    (shown,) = row.labels.disagreements
+    assert (shown.index, shown.label) == (9999, (shown.expected + 1) % 10)
+    assert row.parity.within_tolerance
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1.0, 1e6, 1e12])
+@pytest.mark.parametrize("fault", ["transposed", "activation", "RUNS_TF32", "RUNS_BFLOAT16", "SKEWED"])
+def test_a_fault_is_found_whatever_the_unit_of_the_outputs(fault, size):
+    rng = np.random.default_rng(0)
+    first = pnn.Dense(rng.normal(size=(64, 64)) / 8, rng.normal(size=64), "gelu")
+    last = pnn.Dense(size * rng.normal(size=(64, 3)))
+    net = pnn.Network([first, last])
+    backend = getattr(faulty, fault, "numpy")
+    match fault:
+        case "transposed":
+            first = pnn.Dense(first.weight.T, first.bias, "gelu")
+        case "activation":
+            first = first.with_activation("silu")
+    options = {"backends": ["numpy", backend], "in_process": True, **QUICK}
+    healthy, faulted = pnn.compare(net, INPUTS[:200], **options).rows
+    if backend == "numpy":
+        wanted = reference(net, INPUTS[:200].astype(np.float32), None)
+        task = Task("numpy", "float32", (1,), 0, 1, 0.01)
+        other = find(pnn.Network([first, last]), INPUTS[:200].astype(np.float32), task, lambda step: None)
+        faulted = verdict(task, other, wanted, None, None)
+    assert (healthy.state, faulted.state) == ("agrees", "differs")
+
+
+AMPLIFYING = {
+    "raw pixels": ["sigmoid", "sigmoid", "softmax"],
+    "many layers": [*["selu", "gelu"] * 3, "tanh"],
+    "steep": ["tanh", "tanh", "tanh", "identity"],
+}
+
+
+@pytest.mark.parametrize("name", AMPLIFYING)
+def test_hidden_layers_that_make_much_of_rounding_are_no_fault(name):
+    """Where what rounding adds up to is more than a bounded output, or the scale of another, would be allowed."""
+    rng = np.random.default_rng(1)
+    gain = 8 if name == "steep" else 1.5
+    layers = [
+        pnn.Dense(gain * rng.normal(size=(64, 64)) / 8, None, activation) for activation in AMPLIFYING[name]
+    ]
+    x = rng.integers(0, 256, (300, 64), dtype=np.uint8) if name == "raw pixels" else INPUTS[:300] * 30
+    options = {"dtypes": ["float32", "float64", "float16"], "in_process": True, **QUICK}
+    found = pnn.compare(pnn.Network(layers), x, backends=["numpy"], **options)
+    assert [(row.state, row.symptom) for row in found.rows] == [("agrees", "")] * 3
+    assert max(row.parity.max_abs_error / 1e-5 for row in found.rows) > 1
+    (row,) = pnn.compare(pnn.Network(layers), x, backends=[faulty.RUNS_BFLOAT16], in_process=True, **QUICK).rows
+    assert row.state == "differs"
 
 
 def test_an_object_travels_by_its_name(mnist):

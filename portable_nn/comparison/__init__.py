@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portable_nn import backends as libraries
-from portable_nn._arrays import as_array, as_labels, check_dtype, dtype_named, each, namespace
+from portable_nn._arrays import as_array, as_labels, check_dtype, check_real, dtype_named, each, namespace
 from portable_nn._options import check_count, check_integer, check_list, check_number
 from portable_nn._typing import Array, FloatLike, NumPyArray, Samples
 from portable_nn.backends import Backend
@@ -77,10 +77,10 @@ def compare(
         the fastest backend changes.
     atol, rtol : float
         Outputs may differ by ``atol + rtol * scale``, where the scale is the error that rounding makes of
-        an output, followed through the layers, in units of rounding: 1000 where thousands cancel. `atol` is by
-        default 1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2 in bfloat16; `rtol` is 256 units in
-        the last place, 16 in the last two, and 0 where a last activation bounds the outputs, as it does
-        probabilities.
+        an output, followed through the layers, in units of rounding: 1000 where thousands cancel. `rtol` is by
+        default 256 units in the last place, 16 in float16 and bfloat16; `atol` is 0, and where a last activation
+        bounds the outputs, as it does probabilities, 1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2
+        in bfloat16. Where one of the two is given, the other is 0.
     warm_up, iterations : int
         Calls before and while the clock runs, for each batch size; by default as many as `budget` allows.
     budget : float
@@ -132,10 +132,11 @@ def compare(
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in names
     ]
     here = environment()
-    given = each(_to_numpy, each(as_array, images) if isinstance(images, dict) else as_array(images, net.inputs))
+    given = each(_numbers, each(as_array, images) if isinstance(images, dict) else as_array(images, net.inputs))
     net, x = net.to_numpy(), net.passes.taken(given)
     wanted = reference(net, x, None if labels is None else _to_numpy(as_labels(labels)))
-    findings = _findings(tasks, net, x, None if in_process else time_limit, progress)
+    of_places = net.described(classes=None, task=net.task)  # whose labels are places among the classes
+    findings = _findings(tasks, of_places, x, None if in_process else time_limit, progress)
     rows = tuple(
         verdict(task, finding, wanted, atol, rtol)
         for task, finding in zip(tasks, findings, strict=True)
@@ -188,3 +189,9 @@ def _steps(task: Task, progress: Progress | None) -> Callable[[str], object]:
 
 def _to_numpy(array: Array) -> NumPyArray:
     return libraries.of(array, namespace(array)).to_numpy(array)
+
+
+def _numbers(array: Array) -> NumPyArray:
+    """What a network takes, in NumPy, which may lack the dtype of what it does not."""
+    check_real(array, namespace(array))
+    return _to_numpy(array)

@@ -1,7 +1,7 @@
 """A network measured on one backend."""
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import partial
 from operator import itemgetter
 from time import perf_counter
@@ -198,10 +198,11 @@ def _outputs(
 
 
 def _labels(bound: Network, target: Backend, x: Array) -> NumPyArray:
-    """Places of labels among the classes, taken in NumPy, for a device may lack argmax's integers."""
-    logits = bound.logits(x)
-    target.synchronize(logits)
-    return np.asarray(labels_of(target.to_numpy(logits), np, replace(bound.meaning, classes=None)))
+    """The labels as the backend tells them, in NumPy where the device lacks argmax's integers."""
+    has_labels = target.has_labels()
+    found = _finished(target, bound.predict(x) if has_labels else bound.logits(x))
+    host = target.to_numpy(found)
+    return host if has_labels else np.asarray(labels_of(host, np, bound.meaning))
 
 
 def _changes(bound: Network, target: Backend, images: Any, outputs: NumPyArray, dtype: str) -> NumPyArray:

@@ -107,16 +107,18 @@ def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None,
     if finding.outputs is None or finding.changes is None or measured is None:
         return Row(backend, dtype, "unsupported" if finding.state == "unsupported" else "failed", finding.reason)
     outputs, changes = _rows(finding.outputs), _rows(finding.changes)
-    atol = ATOL[dtype] if atol is None else atol
-    if rtol is None:
-        rtol = 0.0 if wanted.bounded else RTOL[dtype]
+    if atol is None and rtol is None:
+        atol, rtol = ATOL[dtype] if wanted.bounded else 0.0, RTOL[dtype]
+    atol, rtol = atol or 0.0, rtol or 0.0
+    told = None if finding.labels is None or wanted.labels is None else finding.labels.ravel()
+    strange = 0 if told is None else int(np.sum((told < 0) | (told >= wanted.logits.shape[1])))
     labels = None
     try:
         found = parity(outputs, wanted.outputs, atol=atol, rtol=rtol, scale=wanted.scale)
-        if finding.labels is not None and wanted.labels is not None:
+        if told is not None and wanted.labels is not None and not strange:
             total = len(wanted.labels)
             labels = label_parity(
-                finding.labels.ravel(),
+                told,
                 wanted.labels,
                 outputs.reshape(total, -1),
                 wanted.outputs.reshape(total, -1),
@@ -126,23 +128,21 @@ def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None,
     except ShapeError as error:
         return Row(backend, dtype, "failed", str(error), measured=measured)
     mixed = bool((changes > 2 * (atol + rtol * wanted.scale[: len(changes)])).any())
-    wrong = finding.labels is not None and _wrong_labels(finding.labels.ravel(), wanted, dtype)
-    symptoms = "; ".join(_symptoms(dtype, found, labels if wrong else None, measured, mixed))
+    wrong = labels if told is not None and labels is not None and _are_wrong(told, wanted, dtype) else None
+    symptoms = "; ".join(_symptoms(dtype, found, wrong, strange, measured, mixed))
     return Row(backend, dtype, "differs" if symptoms else "agrees", symptoms, found, labels, measured)
 
 
-def _wrong_labels(labels: NumPyArray, wanted: Reference, dtype: str) -> bool:
+def _are_wrong(labels: NumPyArray, wanted: Reference, dtype: str) -> bool:
     """Whether labels differ whose logits are farther apart than rounding brings them."""
-    if wanted.labels is None:
-        return False
     (changed,) = np.nonzero(labels != wanted.labels)
-    ours, theirs = (changed, labels[changed]), (changed, wanted.labels[changed])
-    allowed = ATOL[dtype] + RTOL[dtype] * wanted.logits_scale
+    ours, theirs = (changed, labels[changed]), (changed, np.asarray(wanted.labels)[changed])
+    allowed = RTOL[dtype] * wanted.logits_scale
     return bool((np.abs(wanted.logits[theirs] - wanted.logits[ours]) > allowed[theirs] + allowed[ours]).any())
 
 
 def _symptoms(
-    dtype: str, found: Parity, wrong: LabelParity | None, measured: Measured, mixed: bool
+    dtype: str, found: Parity, wrong: LabelParity | None, strange: int, measured: Measured, mixed: bool
 ) -> Iterator[str]:
     if measured.stale:
         yield "outputs fetched before the device was synchronised were stale"
@@ -154,9 +154,12 @@ def _symptoms(
             "rows are mixed, as by a softmax along the wrong axis"
         )
     if not found.within_tolerance:
-        allowed = f"{found.atol:.0e}" + (f" + {found.rtol:.0e} of their scale" if found.rtol else "")
-        yield f"outputs differ by up to {found.max_abs_error:.1e}, allowed is {allowed}"
+        terms = [f"{found.atol:.0e}"] if found.atol or not found.rtol else []
+        terms += [f"{found.rtol:.0e} of their scale"] if found.rtol else []
+        yield f"outputs differ by up to {found.max_abs_error:.1e}, allowed is {' + '.join(terms)}"
     if not found.within_tolerance and measured.precision != dtype:
         yield f"{dtype} products are rounded to {measured.precision}"
+    if strange:
+        yield f"{strange:,} labels are none of the network's"
     if wrong and dtype in ("float32", "float64"):
         yield f"{wrong.differ:,} of {wrong.total:,} labels differ"

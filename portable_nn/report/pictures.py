@@ -106,7 +106,7 @@ def errors(comparison: Comparison, *, dark: bool = False) -> Figure:
             quantiles = np.maximum(parity.error_quantiles, SMALLEST)
             width = 1.2 + 1.3 * (len(found) - 1 - i)  # a line under others shows beside them
             axes.plot(quantiles, np.arange(101), linewidth=width, label=_label(comparison, row))
-        for dtype, atol in sorted({(row.dtype, parity.atol) for row, parity in found if not parity.rtol}):
+        for dtype, atol in sorted({(row.dtype, parity.atol) for row, parity in found if parity.atol}):
             axes.axvline(atol, color=rcParams["text.color"], linewidth=0.8)
             axes.text(atol, 100, f"allowed in {dtype}", rotation=90, ha="right", va="top", fontsize="small")
         axes.set_xscale("log")
