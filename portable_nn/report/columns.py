@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portable_nn.comparison.records import Comparison, Row, Speed
-from portable_nn.report.words import bytes_in_words, rate, seconds
+from portable_nn.report.words import bytes_in_words, is_busy, rate, seconds
 
 __all__ = ["Column", "columns", "shown_sizes"]
 
@@ -27,7 +27,8 @@ class Column:
     essential : bool
         Whether it is shown where there is little room.
     best : float or None
-        The best figure among the rows that agree; None where none is better than another.
+        The best figure among the rows that agree; None where none is better than another, or the machine was too
+        busy to tell.
     """
 
     header: str
@@ -137,7 +138,8 @@ def _throughput(size: int, transfers: bool) -> Column:
 
 def _best(comparison: Comparison, choose: Callable[..., Any], column: Column) -> Column:
     """The column with its best figure among the rows that agree."""
-    values = [column.value(row) for row in comparison.rows if row.state == "agrees"]
+    rows = () if is_busy(comparison) else comparison.rows
+    values = [column.value(row) for row in rows if row.state == "agrees"]
     best = choose((value for value in values if value is not None), default=None)
     return Column(column.header, column.meaning, column.value, column.text, column.essential, best)
 

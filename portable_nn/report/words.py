@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from portable_nn.comparison.records import Comparison, Crossover, Row
 
-__all__ = ["bytes_in_words", "class_name", "many", "name", "rate", "seconds", "sentences", "share"]
+__all__ = ["bytes_in_words", "class_name", "is_busy", "many", "name", "rate", "seconds", "sentences", "share"]
 
 
 def seconds(value: float) -> str:
@@ -78,11 +78,17 @@ def _named(comparison: Comparison, name: str) -> str:
     return name if len({row.dtype for row in comparison.rows}) > 1 else name.rpartition(" ")[0]
 
 
+def is_busy(comparison: Comparison) -> bool:
+    """Whether the machine had other work when this began: its times do not tell what is fastest."""
+    here = comparison.environment
+    return here.load is not None and here.load > here.cores / 2
+
+
 def sentences(comparison: Comparison) -> Iterator[str]:
     """What someone should take away: which differ, by how much, whether it matters, and which is fastest."""
     yield from _agreement(comparison)
-    here = comparison.environment
-    if here.load is not None and here.load > here.cores / 2:
+    if is_busy(comparison):
+        here = comparison.environment
         yield (
             f"The machine was busy when this began (load {here.load:.1f} on {many(here.cores, 'core')}): "
             "trust the answers, not the times, which do not tell here what is fastest."

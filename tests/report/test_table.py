@@ -8,6 +8,7 @@ pytest.importorskip("rich", reason='pip install "portable-nn[cli]"')
 
 from rich.console import Console
 
+from portable_nn.report.columns import columns
 from portable_nn.report.table import table
 from portable_nn.report.words import rate, seconds, sentences
 
@@ -64,6 +65,7 @@ def test_a_busy_machine_is_told_of(comparison, load, warned):
     said = " ".join(sentences(replace(comparison, environment=here)))
     assert ("trust the answers, not the times" in said) is warned
     assert ("Fastest" in said) is not warned
+    assert any(column.best for column in columns(replace(comparison, environment=here))) is not warned
 
 
 @pytest.mark.parametrize(
