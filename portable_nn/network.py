@@ -227,7 +227,8 @@ class Network:
 
         The index of the largest output, taken before a last activation that keeps the order: a softmax cannot
         change the label, and a saturated sigmoid would tie. With one sigmoid output the label is 1 where its
-        logit is at least 0, else 0; so it is of each output where the task is ``"multilabel"``.
+        logit is at least 0, else 0; so it is of each output where the task is ``"multilabel"``. The label of a
+        sample of nothing but nan means nothing: `portable_nn.infer` and `evaluate` warn of such samples.
 
         Parameters
         ----------
