@@ -301,6 +301,13 @@ def test_nothing_is_run(tmp_path, suffix):
     assert not (tmp_path / "harm").exists()
 
 
+def test_records_are_no_weights(tmp_path):
+    arrays = {"W1": np.zeros((2, 2), "f4,i4"), "b1": np.zeros(2, "f4,i4")}
+    for content in arrays, {"coefs": [arrays["W1"]], "intercepts": [arrays["b1"]]}:
+        with pytest.raises(pnn.FormatError, match="is no array of real numbers"):
+            pnn.load(written(tmp_path / "net.pkl", content), **GIVEN)
+
+
 @pytest.mark.parametrize("content", [[1, 2], "x", None, 3.5, np.eye(2), Call(os.getcwd)])
 def test_pickles_of_something_else(tmp_path, content):
     with pytest.raises(pnn.FormatError, match=r"net.pkl holds a .*, no network \(nothing was run\)"):
