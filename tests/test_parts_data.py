@@ -201,6 +201,16 @@ def test_a_run_that_cannot_be_gone_on_with_leaves_nothing(files):
     assert set(os.listdir()) == before
 
 
+def test_a_run_that_can_be_gone_on_with_is_kept(files):
+    before = set(os.listdir())
+    with pytest.raises(StoppedError):
+        pnn.infer(TWO, "all.npz", outputs=True, out="results", batch_size=10, progress=stop)
+    (partial,) = set(os.listdir()) - before
+    assert partial != "results"
+    check(pnn.infer(TWO, "all.npz", outputs=True, out="results", batch_size=10))
+    assert set(os.listdir()) - before == {"results"}
+
+
 KILLED = """
 import os, signal, sys
 import portable_nn as pnn

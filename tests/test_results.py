@@ -188,6 +188,16 @@ def test_blocks_are_gone_on_with(tmp_path):
     assert files(path) == files(tmp_path / "whole")
 
 
+def test_what_is_all_there_needs_no_more_rows(tmp_path):
+    path = tmp_path / "y.zarr"
+    with suppress(KilledError), in_blocks(path, total=8) as writer:
+        writer.append(np.arange(8))
+        raise KilledError
+    with in_blocks(path, total=8) as writer:
+        assert writer.rows == 8
+    assert sorted(files(path)) == ["c.0", "c.1", "zarr.json"]
+
+
 def test_what_killed_writers_left_is_removed(tmp_path):
     with in_blocks(tmp_path / "y.zarr") as writer:
         writer.append(np.arange(10))

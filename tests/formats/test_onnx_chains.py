@@ -228,33 +228,43 @@ def test_other_reshapes_of_skl2onnx_stay(write):
         np.testing.assert_allclose(found[name], in_runtime(path, i), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [((), {"y": "y"}), ((Value("x"),), {})])
-def test_a_graph_of_nothing_is_refused(inputs, outputs):
-    with pytest.raises(NetworkError, match="a network needs inputs and outputs"):
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "match"),
+    [
+        ((), {"y": "y"}, "needs inputs and outputs"),
+        ((Value("x"),), {}, "needs inputs and outputs"),
+        ((Value("x"), Value("z")), {"y": "x"}, "gives nothing but its inputs"),
+    ],
+)
+def test_a_graph_of_nothing_is_refused(inputs, outputs, match):
+    with pytest.raises(NetworkError, match=match):
         layers_of(Body((), {}, inputs, outputs, {"": 20}))
 
 
 @pytest.mark.parametrize(
-    "last",
+    "nodes",
     [
-        node("Gemm", ["x", "six"], ["y"], transA=1),
-        node("Gemm", ["x", "six", "eight"], ["y"]),
-        node("Flatten", ["x"], ["y"], axis=0),
-        node("Flatten", ["x"], ["y"], axis=2),
-        node("Reshape", ["x", "flat"], ["y"], allowzero=1),
-        node("Add", ["x", "rows"], ["y"]),
-        scaler([0.5] * 5, [1.0] * 5),
-        linear(f(1, 5), [0.5, 0.5], "NONE"),
-        linear(f(2, 6), [-0.5, 0.3], "SOFTMAX_ZERO"),
-        regressor(f(1, 5), [], 2),
-        regressor(f(1, 6), [], 0),
+        [node("Gemm", ["x", "six"], ["y"], transA=1)],
+        [node("Gemm", ["x", "six", "eight"], ["y"])],
+        [node("Flatten", ["x"], ["y"], axis=0)],
+        [node("Flatten", ["x"], ["y"], axis=2)],
+        [node("Reshape", ["x", "flat"], ["y"], allowzero=1)],
+        [node("Add", ["x", "rows"], ["y"])],
+        [SCORES, node("MatMul", ["y", "six"], ["z"])],
+        [node("Sin", ["x"], ["h"]), node("Gemm", ["h", "six"], ["y"], transA=1)],
+        [node("Sin", ["x"], ["h"]), node("Gemm", ["h", "six", "eight"], ["y"])],
+        [scaler([0.5] * 5, [1.0] * 5)],
+        [linear(f(1, 5), [0.5, 0.5], "NONE")],
+        [linear(f(2, 6), [-0.5, 0.3], "SOFTMAX_ZERO")],
+        [regressor(f(1, 5), [], 2)],
+        [regressor(f(1, 6), [], 0)],
     ],
-    ids=lambda last: last.op_type,
+    ids=lambda nodes: nodes[-1].op_type,
 )
-def test_what_is_no_network_of_samples_of_six_features_is_refused(write, last):
+def test_what_is_no_network_of_samples_of_six_features_is_refused(write, nodes):
     constants = FOUR | {"six": f(6, 6), "eight": f(8), "rows": f(1, 1, 6), "one": np.float32(1)}
     with pytest.raises(FormatError):
-        read_onnx(write([last], constants, last.output))
+        read_onnx(write(nodes, constants, nodes[-1].output))
 
 
 @pytest.mark.parametrize("opset", [12, 17])
@@ -391,3 +401,9 @@ def test_opsets_before_the_7th_are_refused(write):
     read_onnx(write([node("Relu", ["x"], ["y"])], opset=7))
     with pytest.raises(FormatError, match="it is of opset 6: those from 7 on are read"):
         read_onnx(write([node("Relu", ["x"], ["y"])], opset=6))
+
+
+def test_a_table_of_what_comes_is_no_label(write):
+    table = node("ArrayFeatureExtractor", ["names", "x"], ["y"], domain="ai.onnx.ml")
+    with pytest.raises(FormatError, match="made for one number of samples"):
+        read_onnx(write([table], {"names": np.float32([3, 4, 5])}, dtype=onnx.TensorProto.INT64))

@@ -6,10 +6,11 @@ from helpers import EPSILON
 
 import portable_nn as pnn
 from portable_nn.activations import ACTIVATIONS, parameters_of
-from portable_nn.errors import FormatError
+from portable_nn.errors import FormatError, NetworkError
 from portable_nn.exporting import exported
 from portable_nn.formats.onnx_writing import onnx_model
 from portable_nn.layers import Graph, Node, Value
+from portable_nn.nodes import as_nodes
 
 onnx = pytest.importorskip("onnx", reason="pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
@@ -195,6 +196,11 @@ def test_a_graph_between_layers(tmp_path):
     again = pnn.load(tmp_path / "net.onnx")
     np.testing.assert_array_equal(again(X), net(X))
     pnn.save(again, tmp_path / "again.onnx")
+
+
+def test_a_graph_has_nodes_of_its_own():
+    with pytest.raises(NetworkError, match="a Graph has nodes of its own"):
+        as_nodes(lambda *_: "y", "x", branched(["s"]))
 
 
 def newer(dtype="float32"):

@@ -231,6 +231,8 @@ REFUSED = {
     "an unread option": (lambda m, h, x: torch.div(h, x, rounding_mode="floor"), "calls div: what it is given"),
     "in place, and read after": (lambda m, h, x: (h.relu_(), h)[0] + (h.mul_(2), h)[1], "values in place"),
     "an alias that changes": (lambda m, h, x: (lambda g: F.relu(h, inplace=True) + g)(h.view(-1, 6)), "in place"),
+    "samples in one row": (lambda m, h, x: h.view(1, -1), "calls view: it mixes samples"),
+    "samples by samples": (lambda m, h, x: h[:, :1] + x[:, 0], "calls add: it mixes samples"),
     "another axis": (lambda m, h, x: torch.softmax(h.view(-1, 2, 3), 1).flatten(1), "axis that is not"),
     "a weight of data": (lambda m, h, x: F.linear(x, h), "calls linear|does not take"),
     "axes that move": (lambda m, h, x: h.transpose(0, 1).transpose(0, 1), "moves the axis of s"),
