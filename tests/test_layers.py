@@ -180,6 +180,14 @@ def test_glu_halves_the_last_axis_of_a_sample():
         pnn.Activation("glu").output_shape((6, 5))
 
 
+def test_what_is_halved_has_twice_the_values_of_the_next_layer():
+    net = pnn.Network([pnn.Activation("glu"), pnn.Rescaling(2.0), pnn.Activation("glu"), pnn.Dense(np.eye(2))])
+    assert net.input_shape == (8,)
+    assert net(np.ones((3, 8))).shape == (3, 2)
+    with pytest.raises(pnn.ShapeError, match=r"takes arrays of shape \(\.\.\., 8\)"):
+        net(np.ones((3, 2)))
+
+
 def test_limits_may_be_infinite():
     for limits in ({"low": 0, "high": np.inf}, {"low": -np.inf, "high": 1}):
         assert pnn.Activation("clip", **limits).parameters == limits
