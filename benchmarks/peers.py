@@ -109,7 +109,7 @@ def _prepare(entry: Entry, sizes: dict[str, int], effort: Effort) -> None:
         size = sizes.get(workload, fixed) if workload in MANY else 1
         entry.worker.call("check", workload=workload, size=size)
         entry.sizes[workload] = size
-        entry.calls[workload] = entry.worker.call("calls", workload=workload, size=size)
+        entry.calls[workload] = entry.worker.call("calls", workload=workload, size=size, turn=effort.turn)
         entry.seconds[workload], entry.cores[workload] = [], []
 
 

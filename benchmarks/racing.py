@@ -18,14 +18,17 @@ class Effort:
         In each of which every contender is timed once.
     fixed_size : int or None
         The batch size of all who can choose, None to find each one's best.
+    turn : float
+        Seconds that a turn of a peer lasts at least, so that a call of microseconds is made many times.
     """
 
     rounds: int
     fixed_size: int | None = None
+    turn: float = 0.06
 
 
 FULL = Effort(rounds=7)
-QUICK = Effort(rounds=2, fixed_size=1000)
+QUICK = Effort(rounds=2, fixed_size=1000, turn=0.005)
 
 
 def worker(module: str, name: str, threads: str, **environment: str) -> Worker:

@@ -12,10 +12,7 @@ from benchmarks.contenders import CONTENDERS, MANY
 from benchmarks.given import TOLERANCE, answers
 from benchmarks.processes import hold_to_one_thread
 
-__all__ = ["TURN", "calls_in_a_turn", "functions", "timed"]
-
-TURN = 0.06
-"""Seconds that a turn lasts at least, so that a call of microseconds is made many times."""
+__all__ = ["calls_in_a_turn", "functions", "timed"]
 
 REST = 0.2
 """Share of a core that a process at rest may still take."""
@@ -33,7 +30,7 @@ def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
         "workloads": lambda: list(tasks),
         "check": lambda workload, size: check(workload, task(workload, size)(), CONTENDERS[contender].is_limit),
         "best_size": lambda workload: best_size(partial(task, workload), CONTENDERS[contender].batch_sizes),
-        "calls": lambda workload, size: calls_in_a_turn(task(workload, size)),
+        "calls": lambda workload, size, turn: calls_in_a_turn(task(workload, size), turn),
         "time": lambda workload, size, calls: timed(task(workload, size), calls),
     }
 
@@ -67,8 +64,8 @@ def best_size(task: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...]) 
     return min(sizes, key=lambda size: median(seconds[size]))
 
 
-def calls_in_a_turn(task: Callable[[], Any], turn: float = TURN) -> int:
-    """How often a task runs in one turn."""
+def calls_in_a_turn(task: Callable[[], Any], turn: float) -> int:
+    """How often a task runs in a turn of so many seconds."""
     once = seconds_of(task, 1)
     if once < turn:
         once = min(seconds_of(task, 1) for _ in range(5))

@@ -7,7 +7,17 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from helpers import EPSILON, ORACLES, SMALLEST_NORMAL, check_beside, each, of_torch, placed, run_python
+from helpers import (
+    EPSILON,
+    ORACLES,
+    SMALLEST_NORMAL,
+    check_beside,
+    each,
+    of_torch,
+    placed,
+    results_of,
+    run_python,
+)
 from scipy.special import expit
 
 import portable_nn as pnn
@@ -101,12 +111,15 @@ def test_arrays_of_one_value_a_feature(backend, dtype):
         several += [{key: value + 0.5 for key, value in given.items()} for given in several]
         given = {key: placed(backend, [case[key] for case in several], dtype) for key in several[0]}
         x = placed(backend, np.broadcast_to(X[:, None], (len(X), len(several))), dtype)
-        found = ACTIVATIONS[name](x, **given)
-        check_beside(found, x, x.dtype, x.shape)
-        exact = numbers(backend, x[:, 0])
+        calls = {"arrays": partial(ACTIVATIONS[name], **given)}
         for column, case in enumerate(several):
-            wanted = numbers(backend, ACTIVATIONS[name](x[:, 0], **case))
-            check(numbers(backend, found)[:, column], exact, wanted, dtype)
+            calls[f"{column}"] = lambda x, case=case: ACTIVATIONS[name](x[:, 0], **case)  # noqa: B023
+        found = results_of(backend, calls, x)
+        check_beside(found["arrays"], x, x.dtype, x.shape)
+        exact = numbers(backend, x[:, 0])
+        for column in range(len(several)):
+            wanted = numbers(backend, found[f"{column}"])
+            check(numbers(backend, found["arrays"])[:, column], exact, wanted, dtype)
 
 
 def test_networks_give_the_same(backend, dtype):
