@@ -54,7 +54,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
         with np.errstate(all="ignore"):  # what is nan then, a layer refuses
             body, classes, task = cleared(model), None, None
             if model.producer != PRODUCER:  # whose outputs are all what a network gives
-                body, classes, task = labelled(body)
+                body, classes, task = labelled(body, model.producer)
             net = Network(layers_of(_rows(body, model.producer)), classes=classes, task=task)
         return net.described(**json.loads(model.metadata.get(MEANING, "{}")))
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:

@@ -15,6 +15,10 @@ BETWEEN = ("Cast", "Reshape", "Squeeze")
 """What may come between a label and where it is told."""
 
 
+KEEPING = (*BETWEEN, "Softmax", "LogSoftmax", "Sigmoid", "Exp")
+"""What may come between the scores of a label and what is told of them."""
+
+
 class Label(NamedTuple):
     """Where a label comes from: the scores, the classes if the file names them, and the task."""
 
@@ -23,12 +27,14 @@ class Label(NamedTuple):
     task: Task
 
 
-def labelled(body: Body) -> tuple[Body, list[str] | list[int] | None, Task | None]:
+def labelled(body: Body, producer: str = "") -> tuple[Body, list[str] | list[int] | None, Task | None]:
     """The graph with scores as outputs where there were labels and maps of probabilities, and what they mean.
 
     Parameters
     ----------
     body : Body
+    producer : str
+        What wrote the file.
 
     Returns
     -------
@@ -58,7 +64,8 @@ def labelled(body: Body) -> tuple[Body, list[str] | list[int] | None, Task | Non
             classes = _classes(node)
     labels = {public: label for public, name in outputs.items() if (label := _label(body, makers, name))}
     others = [name for public, name in outputs.items() if public not in labels]
-    if not all(_leads(body, label.scores, name) for label in labels.values() for name in others):
+    theirs = all(_tells(body, label.scores, name) for label in labels.values() for name in others)
+    if not theirs and producer != "skl2onnx":  # all of whose outputs are of one estimator
         return pruned(replace(body, outputs=outputs)), None, None
     first = next(iter(labels.values()), None)
     if first is None or (len(outputs) == 1 and first.classes is None):
@@ -71,17 +78,14 @@ def labelled(body: Body) -> tuple[Body, list[str] | list[int] | None, Task | Non
     return pruned(replace(body, outputs=outputs)), classes or first.classes, first.task
 
 
-def _leads(body: Body, scores: str, name: str) -> bool:
-    """Whether a value is made of the scores of a label."""
-    waiting, seen = [name], set[str]()
-    while waiting:
-        value = waiting.pop()
-        if value == scores:
-            return True
-        if value not in seen and (node := body.makers.get(value)):
-            waiting += node.inputs
-        seen.add(value)
-    return False
+def _tells(body: Body, scores: str, name: str) -> bool:
+    """Whether a value has its largest where the scores of a label have theirs."""
+    while name != scores:
+        node = body.makers.get(name)
+        if node is None or node.operator not in KEEPING:
+            return False
+        name = node.inputs[0]
+    return True
 
 
 def _classes(node: Node) -> list[str] | list[int] | None:

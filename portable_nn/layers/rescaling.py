@@ -128,8 +128,9 @@ def standardized(mean: Array, deviation: Array) -> tuple[Rescaling, ...]:
     >>> standardized(1000.0, 2.0)
     (Rescaling(1, -1000), Rescaling(0.5, 0))
     """
+    arrays = [value.dtype for value in (mean, deviation) if hasattr(value, "dtype")]
+    dtype = np.result_type(np.float16, *arrays)
     mean, deviation = np.asarray(mean), np.asarray(deviation)
-    dtype = np.result_type(mean, deviation, np.float16)
     centre, width = mean.astype(np.float64), deviation.astype(np.float64)
     if not np.all(np.abs(width) > 0):
         raise NetworkError("Rescaling: a deviation to divide by is 0 or nan")

@@ -95,6 +95,14 @@ MODELS = {
         {"w": f(6, 3), "v": f(6, 4)},
         ["label", "value"],
     ),
+    "a label of other scores": (
+        [N("Relu", ["x"], ["r"]), N("ArgMax", ["r"], ["label"], axis=1), N("Mul", ["r", "c"], ["value"])],
+        {"c": -np.abs(f(6))},
+        ["label", "value"],
+    ),
+    "divided by one number a feature": (
+        [N("MatMul", ["x", "w"], ["h"]), N("Div", ["h", "c"], ["y"])], {"w": f(6, 6), "c": f(6)}, ["y"]
+    ),
     "large constants": (
         [N("Mul", ["w", "scale"], ["a"]), N("Mul", ["a", "mask"], ["b"]), N("Concat", ["b", "b"], ["c"], axis=1),
          N("MatMul", ["c", "v"], ["d"]), N("MatMul", ["x", "d"], ["y"])],
@@ -152,6 +160,7 @@ def test_as_in_onnx_runtime(tmp_path, torch, name):
     model = model_of(*MODELS[name])
     net, wanted = loaded(tmp_path, model), in_runtime(model, {"x": 3 * X})
     alike(net(3 * X), wanted)
+    assert net.dtype == "float32"
     found = net(torch.from_numpy(3 * X))
     found = found if isinstance(found, dict) else {"": found}
     alike(
