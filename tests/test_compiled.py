@@ -9,6 +9,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from branching import LABELS, PLACES, TWO, data
 from helpers import run_python
 
 import portable_nn as pnn
@@ -206,6 +207,36 @@ def test_named_outputs(sessions, dtype):
     assert bool(sessions) == (dtype == "float32")
     with pytest.raises(pnn.NetworkError, match="several outputs"):
         compiled.predict(x)
+
+
+def test_several_inputs(tmp_path, sessions):
+    compiled = TWO.compile()
+    for given in (data(7), data(1), data(0), data(2000)):
+        found, wanted = compiled(given), TWO(given)
+        assert list(found) == ["y", "k"]
+        alike(found["y"], wanted["y"])
+        alike(found["k"], wanted["k"])
+    assert len(sessions) == 1
+    one = {name: array[0] for name, array in data(3).items()}
+    alike(compiled(one)["y"], TWO(one)["y"])
+    more = {name: array.reshape(2, 3, *array.shape[1:]) for name, array in data(6).items()}
+    more["place"] = more["place"].astype(np.uint8)
+    alike(compiled(more)["y"], TWO(more)["y"])
+    labels = LABELS.compile()
+    alike(labels(data(7)), LABELS(data(7)))
+    alike(labels.predict(data(7)), LABELS.predict(data(7)))
+    pnn.save(LABELS, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    alike(labels(data(9)), session.run(None, data(9))[0])
+
+
+def test_an_input_of_places(sessions):
+    compiled, places = PLACES.compile(), np.arange(5)
+    alike(compiled(places), PLACES(places))
+    alike(compiled(places[2]), PLACES(places[2]))
+    assert sessions
+    with pytest.raises(pnn.InputError, match="takes int64, got float64"):
+        compiled(places.astype(float))
 
 
 # Where it is the network itself

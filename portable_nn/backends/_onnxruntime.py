@@ -7,7 +7,7 @@ against the layers in float64, and a network where it shows is run by the packag
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from threading import Lock, get_ident
 from typing import Any, TypeAlias
@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, Namespace, NumPyArray
 from portable_nn.backends._base import Forward, leading_axes
 from portable_nn.exporting import exported
-from portable_nn.layers import Activation, Dense, Graph, Layers
+from portable_nn.layers import Activation, Dense, Graph, Layers, Value
 from portable_nn.metrics import ATOL, RTOL
 from portable_nn.threads import ONE_THREAD, given
 
@@ -30,8 +31,8 @@ TRIED = 100
 BLIND = {"hardshrink", "softshrink", "threshold"}
 """Activations whose operators make numbers of nan."""
 
-Run: TypeAlias = Callable[[NumPyArray], list[NumPyArray]]
-"""From samples along one axis to the outputs."""
+Run: TypeAlias = Callable[[Mapping[str, NumPyArray]], list[NumPyArray]]
+"""From samples along one axis, by the names of inputs, to the outputs."""
 
 
 def through_onnxruntime(
@@ -45,7 +46,7 @@ def through_onnxruntime(
         The same without one: it is given back where layers cannot be written, or not as they are, or ONNX Runtime
         is not installed, and called where a session fails.
     layers : tuple of layers
-    like : array
+    like : array, or dict of arrays
         The first one that it is called on.
     last : tuple of callables
     xp : namespace
@@ -55,41 +56,43 @@ def through_onnxruntime(
     -------
     callable
     """
-    if isinstance(like, dict) or 0 in like.shape:
-        return forward
-    leading = leading_axes(layers, like)
+    inputs = _inputs(layers)
+    leading = _leading(layers, like, inputs)
     activations: set[str] = {layer.activation for layer in layers if isinstance(layer, Dense)}
     activations |= {layer.name for layer in layers if isinstance(layer, Activation)}
-    if leading is None or activations & BLIND:
+    if leading is None or 0 in first_of(like).shape or activations & BLIND:
         return forward
-    sample = like.shape[leading:]
     names = layers[-1].outputs if isinstance(layers[-1], Graph) else ()
-    names = names if len(names) > 1 else ("output",)
+    names = names if len(names) > 1 else ("result" if "output" in inputs else "output",)
 
-    def flat(x: Array) -> NumPyArray:
-        x = np.asarray(x, np.float32)
-        return x if leading == 1 else x.reshape(prod(x.shape[:leading]), *sample)  # type: ignore[no-any-return]
+    def fed(x: Any) -> dict[str, NumPyArray]:
+        given = x if isinstance(x, dict) else dict.fromkeys(inputs or ("input",), x)
+        return {name: _flat(array, inputs.get(name), leading) for name, array in given.items()}
 
-    def ended(found: list[NumPyArray], x: Array) -> Any:
+    def ended(found: list[NumPyArray], x: Any) -> Any:
         if leading != 1:
-            found = [y.reshape(*x.shape[:leading], *y.shape[1:]) for y in found]
+            axes = first_of(x).shape[:leading]
+            found = [y.reshape((*axes, *y.shape[1:])) for y in found]
         y: Any = dict(zip(names, found, strict=True)) if len(names) > 1 else found[0]
         for step in last:
             y = step(y)
         return y
 
     try:
-        run = _runner(exported(layers, "float32").SerializeToString(), list(names))
-        if not _agree(run, flat(like[:TRIED] if leading else like), layers, xp):
+        samples = fed(each(lambda array: array[:TRIED], like) if leading else like)
+        wanted = _wanted(layers, samples if inputs else samples["input"], xp)
+        dtypes = [y.dtype if y.dtype.kind != "f" else np.dtype(np.float32) for y in wanted]
+        run = _runner(exported(layers, "float32", inputs=inputs, outputs=dtypes).SerializeToString(), list(names))
+        if not all(map(_are_close, run(samples), wanted)):
             return forward
     except Exception:  # those of ONNX Runtime and of protobuf have no other base
         return forward
-    taken_as_is = leading == 1 and type(like) is np.ndarray and like.dtype == np.float32
+    taken_as_is = leading == 1 and not inputs and type(like) is np.ndarray and like.dtype == np.float32
     given_as_is = leading == 1 and len(names) == 1 and not last
 
-    def compiled(x: Array) -> Any:
+    def compiled(x: Any) -> Any:
         try:
-            found = run(x if taken_as_is else flat(x))
+            found = run({"input": x} if taken_as_is else fed(x))
         except Exception:  # full memory is the package's own matter, as any other input is
             return forward(x)
         return found[0] if given_as_is else ended(found, x)
@@ -97,14 +100,36 @@ def through_onnxruntime(
     return compiled
 
 
-def _agree(run: Run, x: NumPyArray, layers: Layers, xp: Namespace) -> bool:
-    """Whether a session gives what the layers do, as far as `portable_nn.compare` would say."""
-    wanted: Any = x.astype(np.float64)
+def _inputs(layers: Layers) -> dict[str, Value]:
+    """The inputs by name where a graph takes several, or integers."""
+    match layers[:1]:
+        case [Graph(takes_parts=True) as first]:
+            return {value.name: value for value in first.inputs}
+    return {}
+
+
+def _leading(layers: Layers, like: Any, inputs: Mapping[str, Value]) -> int | None:
+    """How many axes come before those of a sample, None where that is not known."""
+    if not inputs:
+        return leading_axes(layers, like)
+    name = next(iter(like)) if isinstance(like, dict) else next(iter(inputs))
+    shape = inputs[name].shape
+    return None if shape is None else int(first_of(like).ndim) - len(shape)
+
+
+def _flat(x: Array, value: Value | None, leading: int) -> NumPyArray:
+    """The samples of an input along one axis, as the graph takes them."""
+    found: NumPyArray = np.asarray(x, np.float32 if value is None or value.is_floating else value.dtype)
+    return found if leading == 1 else found.reshape(prod(found.shape[:leading]), *found.shape[leading:])
+
+
+def _wanted(layers: Layers, x: Any, xp: Namespace) -> list[NumPyArray]:
+    """The outputs of layers in float64."""
+    y: Any = each(lambda array: array.astype(np.float64) if array.dtype.kind == "f" else array, x)
     with np.errstate(all="ignore"):
         for layer in layers:
-            wanted = layer(wanted, xp)
-    outputs = wanted.values() if isinstance(wanted, dict) else (wanted,)
-    return all(map(_are_close, run(x), outputs))
+            y = layer(y, xp)
+    return list(y.values()) if isinstance(y, dict) else [y]
 
 
 def _are_close(found: NumPyArray, wanted: NumPyArray) -> bool:
@@ -119,12 +144,12 @@ def _runner(model: bytes, names: list[str]) -> Run:
     """A model run by the session that whoever calls may use."""
     sessions: dict[tuple[int, int, bool], Any] = {}  # all that `given` depends on is told sooner than itself
 
-    def run(x: NumPyArray) -> list[NumPyArray]:
+    def run(samples: Mapping[str, NumPyArray]) -> list[NumPyArray]:
         key = _PROCESS[0], get_ident(), ONE_THREAD.is_held
         session = sessions.get(key)
         if session is None:
             session = sessions[key] = _session(model, given())
-        return session.run(names, {"input": x}, None)  # type: ignore[no-any-return]
+        return session.run(names, samples, None)  # type: ignore[no-any-return]
 
     return run
 
