@@ -21,6 +21,7 @@ from portable_nn.formats.keras_branches import branched, chain, shape_after
 from portable_nn.formats.keras_config import Node, read_model
 from portable_nn.formats.keras_layers import LAYERS, Described
 from portable_nn.formats.keras_losses import task_of_loss
+from portable_nn.formats.keras_merging import EXPORT, MERGING
 from portable_nn.formats.keras_weights import weights_alone
 from portable_nn.formats.onnx_layers import layers_of as layers_of_graph
 from portable_nn.layers import Activation, Flatten, Layer, Layers, Shape, fused
@@ -215,7 +216,8 @@ def _flattens_late(layers: Iterable[Layer]) -> bool:
 def _layers(node: Node, shape: Shape | None, weights: Weights, old: bool) -> list[Layer]:
     if node.class_name not in LAYERS:
         raise NetworkError(
-            f"layer {node.name!r} is a {node.class_name}, which has no counterpart: known are {', '.join(LAYERS)}"
+            f"layer {node.name!r} is a {node.class_name}, which has no counterpart: known are "
+            f"{', '.join(LAYERS)}, and of tensors {', '.join(MERGING)}; {EXPORT}, may do"
         )
     try:
         return LAYERS[node.class_name](Described(node.class_name, node.config, weights, shape, old))

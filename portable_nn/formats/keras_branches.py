@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import Argument, Model, Node, Tensor
-from portable_nn.formats.keras_merging import MERGING, Taken
+from portable_nn.formats.keras_merging import EXPORT, MERGING, Taken
 from portable_nn.formats.onnx_graph import Body
 from portable_nn.formats.onnx_nodes import Nodes
 from portable_nn.layers import Flatten, Layer, Shape
@@ -165,7 +165,7 @@ def _run(
         else:
             raise NetworkError(
                 f"layer {node.name!r}, a {node.class_name}, is called with what is not read, {len(taken)} "
-                "arguments: export it with model.export('model.onnx', format='onnx') and load that"
+                f"arguments: {EXPORT}, may do"
             )
         known.update(((name, call, i), each) for i, each in enumerate(made))
     return [known[tensor] for tensor in model.outputs.values()]

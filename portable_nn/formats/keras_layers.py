@@ -248,6 +248,8 @@ def _flatten(layer: Described) -> list[Layer]:
 def _reshape(layer: Described) -> list[Layer]:
     target = layer.config.get("target_shape", layer.config.get("dims"))
     size = None if layer.shape is None else prod(layer.shape)
+    if target is None:
+        raise NetworkError("the config of keras.ops.reshape has no shape: take the layers Flatten or Reshape")
     if target not in ([-1], [size], list(layer.shape or ())):
         raise NetworkError(
             f"it reshapes samples of shape {layer.shape} to {target!r:.60}: it may "

@@ -5,17 +5,20 @@ A new one is one function and its name in `MERGING`. Operations of `keras.ops` n
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from portable_nn._typing import NumPyArray
+from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_layers import ACTIVATIONS
 from portable_nn.layers import Activation, Shape
 from portable_nn.nodes import Call, as_nodes
 
-__all__ = ["MERGING", "Taken"]
+__all__ = ["EXPORT", "MERGING", "Taken"]
+
+EXPORT = "model.export('model.onnx', format='onnx'), and to load that"
+"""What may do where a layer is not read."""
 
 Merged: TypeAlias = tuple[str, Shape]
 """The name of a value, and the shape of one sample of it."""
@@ -118,6 +121,14 @@ def _of_one(operator: str, call: Call, _: Mapping[str, Any], taken: Sequence[Tak
     return call(operator, *_operands(taken)), _shape(taken)
 
 
+def _function(name: str, call: Call, _: Mapping[str, Any], taken: Sequence[Taken]) -> Merged:
+    """An activation without parameters."""
+    match taken:
+        case [(str(x), shape)]:
+            return as_nodes(call, x, Activation(cast(ActivationName, name))), shape
+    raise NetworkError(f"it takes {len(taken)} arguments")
+
+
 Merging: TypeAlias = Callable[[Call, Mapping[str, Any], Sequence[Taken]], Merged]
 
 MANY = 10**6
@@ -134,6 +145,12 @@ MERGING: dict[str, Merging] = {
     "Divide": partial(_folded, "Div", 2),
     "Power": partial(_folded, "Pow", 2),
     "TrueDivide": partial(_folded, "Div", 2),
+    **{
+        name: partial(_function, function)
+        for name, function in {
+            "Expm1": "expm1", "Log10": "log10", "Log1p": "log1p", "Reciprocal": "reciprocal", "Square": "square",
+        }.items()
+    },
     **{
         f"{name}": partial(_of_one, operator)
         for name, operator in {

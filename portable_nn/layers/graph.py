@@ -288,7 +288,7 @@ def _drawn(value: Value, samples: int) -> NumPyArray:
     shape = (samples, *(n for n in value.shape or () if isinstance(n, int)))
     if not value.is_floating:
         return np.zeros(shape, value.dtype)
-    return np.random.default_rng([*value.name.encode()]).normal(size=shape).astype(np.float32)
+    return np.random.default_rng([*value.name.encode()]).standard_normal(shape, np.float32)
 
 
 def _are_alike(y: NumPyArray, other: NumPyArray) -> bool:

@@ -46,6 +46,7 @@ def models(keras):
     yield "operations", keras.Model(both, ops.concatenate([
         ops.relu(h), ops.gelu(k), ops.silu(a), ops.maximum(h, 0.1), ops.exp(-ops.abs(b)), ops.softmax(a),
         ops.sin(h), ops.softplus(a), ops.gelu(b, approximate=False), ops.hard_shrink(a), ops.squareplus(b),
+        ops.log1p(ops.square(a)), ops.expm1(h), ops.log10(ops.square(b) + 1.0), ops.reciprocal(k * k + 1.0),
     ], axis=-1))  # fmt: skip
     yield "arrays", keras.Model(a, ops.multiply(ops.subtract(a, np.array([1.0, 2.0, 3.0])), h))
     yield "one layer gives two outputs", keras.Model(both, [h, k])
@@ -274,3 +275,7 @@ def test_live_models_that_are_refused(keras):
     a = keras.Input((3,), name="a")
     with pytest.raises(NetworkError, match="a Cumsum, which has no counterpart"):
         pnn.from_keras(keras.Model(a, a + keras.ops.cumsum(a)))
+    with pytest.raises(NetworkError, match="load that, may do"):
+        pnn.from_keras(keras.Model(a, a + a[:, :1]))
+    with pytest.raises(NetworkError, match=r"keras\.ops\.reshape has no shape: take the layers Flatten"):
+        pnn.from_keras(keras.Model(a, a + keras.ops.reshape(a, (-1, 3))))
