@@ -48,7 +48,9 @@ def check_output(
         raise OutputError(f"{path} is an input, which it would destroy: write to another file")
     is_ours = _is_zarr(path) or (os.path.isdir(path) and bool(files) and set(os.listdir(path)) <= set(files))
     if os.path.isdir(path) and not is_ours:
-        remedy = "holds other files: name another one" if files else "is a folder: name a file in it"
+        remedy = "is a folder: name a file in it"
+        if files or Path(path).suffix == ".zarr":
+            remedy = "is a folder that holds other files: name another one"
         raise OutputError(f"{path} {remedy}")
     if os.path.exists(path) and not os.path.isfile(path) and not is_ours:
         raise OutputError(f"{path} is no regular file, and would be replaced by one: write to another file")

@@ -175,7 +175,7 @@ def test_a_group_is_one_for_zarr(files):
 def test_no_folder_is_written_over_that_holds_anything_else(files):
     pnn.infer(TWO, "all.npz", outputs=True, out="results")
     Path("results", "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="results holds other files: name another one"):
+    with pytest.raises(OutputError, match="results is a folder that holds other files: name another"):
         pnn.infer(TWO, GIVEN, outputs=True, out="results", overwrite=True)
     with pytest.raises(InputError, match=r"name labels\.npy or labels\.zarr, got results"):
         pnn.infer(LABELS, GIVEN, out="results", overwrite=True)
