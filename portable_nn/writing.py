@@ -168,15 +168,16 @@ def settle(partial: Path, path: Path, *, overwrite: bool) -> None:
         if os.path.lexists(path):
             if not overwrite:
                 raise OutputError(f"{path} has come into being meanwhile; the results are kept in {partial}")
-            if path.is_dir():
+            if partial.is_dir():  # which can take the place of nothing but an empty folder
                 path.rename(older)
         if partial.is_dir():
             _sync_folder(partial)
         partial.replace(path)
         _sync_folder(path.parent)
-    if older.is_symlink():
-        older.unlink()
-    shutil.rmtree(older, ignore_errors=True)
+    if older.is_dir() and not older.is_symlink():
+        shutil.rmtree(older, ignore_errors=True)
+    else:
+        older.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -314,6 +314,29 @@ def test_what_was_whole_and_could_not_appear_is_not_computed_again(tmp_path, nam
     assert sorted(os.listdir(tmp_path)) == sorted([name, f"whole {name}"])
 
 
+@pytest.mark.parametrize("name", ["y", "y.zarr"])
+@pytest.mark.parametrize("older", ["file", "link", "folder"])
+def test_a_folder_takes_the_place_of_whatever_was_there(tmp_path, name, older):
+    path, other = tmp_path / name, tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    match older:
+        case "file":
+            path.write_text("older")
+        case "link":
+            path.symlink_to(other)
+        case "folder":
+            with by_name(path) as writer:
+                writer.append(both(10, 20))
+    with by_name(path, overwrite=True) as writer:
+        writer.append(both(0, 10))
+    with by_name(other / name) as writer:
+        writer.append(both(0, 10))
+    assert tree(path) == tree(other / name)
+    assert (other / "mine").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["other", name]
+
+
 def tree(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
