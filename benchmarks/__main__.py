@@ -8,7 +8,6 @@ import argparse
 import fnmatch
 import json
 import signal
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -139,8 +138,9 @@ def run_scale(options: argparse.Namespace) -> None:
 
 
 def run_cluster(options: argparse.Namespace) -> None:
-    """Measure, print, and write what was asked for; processes that were started end with this one."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Measure, print, and write what was asked for."""
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, cluster.stop)
     found = measured_cluster(cluster.QUICK if options.quick else cluster.FULL)
     figures_table("Cluster", cluster.figures(found["results"])).print()
     write_json(options.json, found)

@@ -19,7 +19,7 @@ from benchmarks.ratios import Figure, spread
 from portable_nn.clients import LOCAL_WORKERS
 from portable_nn.cluster import compute
 
-__all__ = ["FULL", "QUICK", "Extent", "figures", "measure"]
+__all__ = ["FULL", "QUICK", "Extent", "figures", "measure", "stop"]
 
 MIB = 2**20
 METHODS = ("__call__", "predict", "logits")
@@ -125,7 +125,7 @@ def cluster(environment: dict[str, str], workers: int = 1) -> Iterator[tuple[Any
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         processes: list[subprocess.Popen[bytes]] = []
         try:
-            processes.extend(  # one by one: it may be stopped between two
+            processes.extend(
                 subprocess.Popen(
                     command, cwd=folder, env=unforced(PYTHONPATH=path, **environment),
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -139,6 +139,15 @@ def cluster(environment: dict[str, str], workers: int = 1) -> Iterator[tuple[Any
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+def stop(number: int, _: object) -> None:
+    """End this process, and its children first: a client of Dask may take a minute over it."""
+    import psutil
+
+    for process in psutil.Process().children():
+        process.kill()
+    sys.exit(128 + number)
 
 
 def processor_time(extent: Extent, source: Path, environment: dict[str, str]) -> dict[str, list[float]]:
