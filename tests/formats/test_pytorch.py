@@ -641,6 +641,12 @@ def test_what_state_dicts_do_not_say(tmp_path, state, given, match):
     assert "state.pt" in str(caught.value)
 
 
+@pytest.mark.parametrize("slopes", [[0.5], [0.1, 0.2, 0.3]])
+def test_one_slope_or_one_for_each_feature(slopes):
+    net = pnn.Network(state_layers({"act.weight": np.array(slopes)}, layers=["prelu:act"]))
+    np.testing.assert_array_equal(net(-np.ones((2, 3))), np.broadcast_to(np.negative(slopes), (2, 3)))
+
+
 @pytest.mark.parametrize(("n", "more"), [(20, ""), (23, " and 3 more")])
 def test_of_many_modules_some_are_told(n, more):
     arrays = {f"fc{i}.weight": np.ones((2, 2)) for i in range(n)}
