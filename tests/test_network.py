@@ -500,12 +500,3 @@ def test_any_architecture(backend, dtype, net, data):
     check_beside(outputs, x, x.dtype, wanted.shape)
     scale = np.maximum(1, np.abs(wanted))
     np.testing.assert_array_less(np.abs(backend.to_numpy(outputs) - wanted), TOLERANCE[dtype] * 10 * scale)
-
-
-def test_any_number_of_leading_axes_after_any_other(backend):
-    """What is kept for one must not be run for another."""
-    net = pnn.Network([pnn.Dense(np.ones((4, 3)), None, "tanh"), pnn.Dense(np.ones((3, 2)))])
-    for _ in range(2):
-        for leading in ((2, 3), (5,), (), (1, 2, 2), (1,)):
-            x = placed(backend, np.ones((*leading, 4)), "float32")
-            assert tuple(net(x).shape) == (*leading, 2)
