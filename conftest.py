@@ -17,6 +17,14 @@ import portable_nn as pnn
 
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # TF32 otherwise, on a GPU
 os.environ.setdefault("KERAS_BACKEND", "torch")
+SHARED = "PYTEST_XDIST_WORKER" in os.environ  # the cores, by processes whose idle threads would spin on them
+THREADS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"
+if SHARED:
+    from threadpoolctl import threadpool_limits
+
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ |= {name: os.environ.get(name, f"{share}") for name in THREADS}
+    threadpool_limits(int(os.environ[THREADS[0]]), user_api="blas")  # of NumPy, where a plugin has it loaded
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -133,6 +141,18 @@ def library(name):
 
 torch, jax, dask, dpnp, array_api_strict = map(library, ("torch", "jax", "dask", "dpnp", "array_api_strict"))
 cupy = library("cupy")
+
+
+@pytest.fixture(scope="module")
+def all_cores():
+    """As many threads as a process has that shares its cores with no others, for tests of threads themselves."""
+    if not SHARED:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(os.cpu_count(), user_api="blas"):
+        for name in THREADS:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ import portable_nn as pnn
 from portable_nn import inference
 from portable_nn.backends import Backend
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 TWO_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 
 

@@ -14,6 +14,8 @@ import portable_nn as pnn
 from portable_nn.layers import Graph, Node, Value
 from portable_nn.threads import ONE_THREAD
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 THREADS, CALLS = 64, 3
 
 
