@@ -60,7 +60,7 @@ FUNCTIONS = {
     "limits that are tensors": lambda m, h, x: (
         torch.clamp(h, min=x) + x.clamp(m.mean, m.scale) + torch.clamp(x, max=torch.tensor(0.5))
     ),
-    "one limit of data, one number": lambda m, h, x: h.clamp(min=-0.5, max=x) + torch.clip(x, m.mean, None),
+    "one limit that is a tensor": lambda m, h, x: h.clamp(max=x) + torch.clip(x, m.mean, None),
     "parameters and buffers": lambda m, h, x: (h - m.mean) / m.scale.exp() + x * m.scale,
     "linear": lambda m, h, x: F.linear(h, m.first.weight * 2) + F.linear(x, m.first.weight, m.mean),
     "products": lambda m, h, x: h @ m.first.weight + torch.matmul(x, m.first.weight.t()),
