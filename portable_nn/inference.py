@@ -160,6 +160,7 @@ def infer(
     source, first, origin = _opened(net, data)
     if client is not None and origin is None:
         raise InputError("a cluster reads files: give a path that its machines see, or several")
+    target = target_of(net, first, None if client else backend)  # which a cluster has, but not every client
     check_data(first, net)
     if not outputs:
         shape = net.output_shape
@@ -175,7 +176,6 @@ def infer(
             spec = backends.named(backend or net.backend or "numpy")
             spec = spec if isinstance(spec, str) else backends.spec_of(spec)
             return infer_there(client, net, origin, spec, outputs, out, block, overwrite, progress)
-    target = target_of(net, first, backend)
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if is_whole(source) else None

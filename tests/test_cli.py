@@ -178,7 +178,7 @@ def test_version(cli):
     [
         ("frob", "No such command 'frob'; see portable-nn --help"),
         ("evaluate --frob", "No such option: --frob; see portable-nn evaluate --help"),
-        ("evaluate more", "unexpected extra argument"),
+        ("evaluate more", "more follows no option: give --model more or --data more"),
         ("evaluate --batch-size 0", "'--batch-size'"),
         ("evaluate --batch-size many", "'--batch-size'"),
         ("evaluate --batch-size 10 --per-sample", "leave --batch-size out"),

@@ -257,8 +257,8 @@ def installed(wheel, tmp_path):
     pip = "-m", "pip", "--quiet", "--python", scripts / "python"
     run_python(*pip, "install", "--no-deps", "--no-index", wheel)
     (site_packages,) = tmp_path.glob("lib/python*/site-packages")
-    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    (site_packages / "sitecustomize.py").write_text(WITHOUT_NETWORK)
+    (site_packages / "without_network.py").write_text(WITHOUT_NETWORK)
+    (site_packages / "besides.pth").write_text(f"{sysconfig.get_path('purelib')}\nimport without_network\n")
     return scripts
 
 

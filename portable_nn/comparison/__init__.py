@@ -80,7 +80,7 @@ def compare(
         an output, followed through the layers, in units of rounding: 1000 where thousands cancel. `rtol` is by
         default 256 units in the last place, 16 in float16 and bfloat16; `atol` is 0, and where a last activation
         bounds the outputs, as it does probabilities, 1e-12 in float64, 1e-5 in float32, 1e-2 in float16 and 5e-2
-        in bfloat16. Where one of the two is given, the other is 0.
+        in bfloat16; an `atol` that is given for such is all that is allowed, unless `rtol` is given too.
     warm_up, iterations : int
         Calls before and while the clock runs, for each batch size; by default as many as `budget` allows.
     budget : float

@@ -107,9 +107,10 @@ def verdict(task: Task, finding: Finding, wanted: Reference, atol: float | None,
     if finding.outputs is None or finding.changes is None or measured is None:
         return Row(backend, dtype, "unsupported" if finding.state == "unsupported" else "failed", finding.reason)
     outputs, changes = _rows(finding.outputs), _rows(finding.changes)
-    if atol is None and rtol is None:
-        atol, rtol = ATOL[dtype] if wanted.bounded else 0.0, RTOL[dtype]
-    atol, rtol = atol or 0.0, rtol or 0.0
+    if rtol is None:
+        rtol = 0.0 if wanted.bounded and atol is not None else RTOL[dtype]
+    if atol is None:
+        atol = ATOL[dtype] if wanted.bounded else 0.0
     told = None if finding.labels is None or wanted.labels is None else finding.labels.ravel()
     strange = 0 if told is None else int(np.sum((told < 0) | (told >= wanted.logits.shape[1])))
     labels = None

@@ -139,7 +139,7 @@ def test_node_tests(backend, folder):
         pytest.skip("one device of it is enough: the others differ in dtypes")
     found = [*applying(backend, folder)]
     assert len(found) > 800
-    if backend.name == "jax":  # XLA compiles each operator for each shape
+    if backend.name in ("dask", "jax"):  # Dask makes a graph and XLA a program of each operator for each shape
         found = [*with_every_operator(found)]
         assert len(found) > 100
     check_cases(backend, found)
@@ -147,8 +147,11 @@ def test_node_tests(backend, folder):
 
 @pytest.mark.slow
 @of_infinite_values
-def test_all_node_tests_in_jax(jax, folder):
-    check_cases(pnn.backends.get("jax"), [*applying(pnn.backends.get("jax"), folder)])
+@pytest.mark.parametrize("name", ["dask", "jax"])
+def test_all_node_tests(name, folder):
+    pytest.importorskip(name, reason=f"pip install {name}")
+    backend = pnn.backends.get(name)
+    check_cases(backend, [*applying(backend, folder)])
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS.keys() - OWN.keys()))

@@ -401,12 +401,18 @@ def test_scalars(write, protocol, scalar):
     assert type(ours["x"]) is type(scalar)
 
 
-@pytest.mark.parametrize("dtype", ["f4,i4", "complex128", "M8[D]", "longdouble"])
+@pytest.mark.parametrize("dtype", ["complex128", "M8[D]", "longdouble"])
 def test_arrays_of_other_dtypes_are_records(write, dtype):
     if np.dtype(dtype).itemsize == 8 and dtype == "longdouble":
         pytest.skip("there is no wider float here")
     record = read_records(write(pickle.dumps(np.zeros(2, dtype), 4)))
     assert record.name.endswith("._reconstruct")
+
+
+def test_arrays_of_fields_are_mere_bytes(write):
+    array = np.array([(1.5, 2), (2.5, 3)], "f4,i4")
+    found = read_records(write(pickle.dumps(array, 4)))
+    assert (found.dtype, found.tobytes()) == (np.dtype("V8"), array.tobytes())
 
 
 def test_what_follows_a_pickle_is_left():
