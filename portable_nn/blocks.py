@@ -110,6 +110,7 @@ class ZarrWriter(Writer):
     """
 
     size: int
+    rows: int
 
     def __init__(
         self,

@@ -206,6 +206,8 @@ class NpyWriter(Writer):
         last bits.
     """
 
+    rows: int
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -16,12 +16,14 @@ OPERATORS = {
 }  # fmt: skip
 """Functions of the array API standard, of arrays and numbers, that are one operator."""
 
+Binary: TypeAlias = Callable[["Symbol", Any], "Symbol"]
 
-def _binary(operator: str) -> Callable[["Symbol", Any], "Symbol"]:
+
+def _binary(operator: str) -> Binary:
     return lambda x, other: x.xp.made(operator, x, other)
 
 
-def _reflected(operator: str) -> Callable[["Symbol", Any], "Symbol"]:
+def _reflected(operator: str) -> Binary:
     return lambda x, other: x.xp.made(operator, other, x)
 
 
@@ -48,13 +50,20 @@ class Symbol:
         """That of the computation."""
         return self.xp.dtype
 
-    __add__, __radd__ = _binary("Add"), _reflected("Add")
-    __sub__, __rsub__ = _binary("Sub"), _reflected("Sub")
-    __mul__, __rmul__ = _binary("Mul"), _reflected("Mul")
-    __truediv__, __rtruediv__ = _binary("Div"), _reflected("Div")
-    __pow__, __rpow__ = _binary("Pow"), _reflected("Pow")
-    __lt__, __le__ = _binary("Less"), _binary("LessOrEqual")
-    __gt__, __ge__ = _binary("Greater"), _binary("GreaterOrEqual")
+    __add__: ClassVar[Binary] = _binary("Add")
+    __radd__: ClassVar[Binary] = _reflected("Add")
+    __sub__: ClassVar[Binary] = _binary("Sub")
+    __rsub__: ClassVar[Binary] = _reflected("Sub")
+    __mul__: ClassVar[Binary] = _binary("Mul")
+    __rmul__: ClassVar[Binary] = _reflected("Mul")
+    __truediv__: ClassVar[Binary] = _binary("Div")
+    __rtruediv__: ClassVar[Binary] = _reflected("Div")
+    __pow__: ClassVar[Binary] = _binary("Pow")
+    __rpow__: ClassVar[Binary] = _reflected("Pow")
+    __lt__: ClassVar[Binary] = _binary("Less")
+    __le__: ClassVar[Binary] = _binary("LessOrEqual")
+    __gt__: ClassVar[Binary] = _binary("Greater")
+    __ge__: ClassVar[Binary] = _binary("GreaterOrEqual")
 
     def __neg__(self) -> "Symbol":
         return self.xp.made("Neg", self)
@@ -85,7 +94,9 @@ class Symbols:
     True
     """
 
-    float32, float64 = np.dtype("float32"), np.dtype("float64")
+    dtype: np.dtype[Any]
+    float32: ClassVar[np.dtype[Any]] = np.dtype("float32")
+    float64: ClassVar[np.dtype[Any]] = np.dtype("float64")
 
     def __init__(self, call: Call, dtype: str) -> None:
         self._call, self.dtype = call, np.dtype(dtype)
