@@ -54,7 +54,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "dtypes(*names): the floating dtypes that the fixture `dtype` is to take")
-    config.addinivalue_line("markers", "slow: takes minutes, and runs only where markers are named: -m slow")
+    config.addinivalue_line("markers", "slow: takes long, and runs only where markers are named: -m slow")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -81,6 +81,7 @@ def installed(contender):
     return all(installed_module(name) for name in CONTENDERS[contender].needs)
 
 
+@pytest.mark.slow
 def test_peers_gives_times_of_every_contender(peers):
     printed, found, _ = peers
     assert found["kind"] == "peers"
@@ -98,6 +99,7 @@ def test_peers_gives_times_of_every_contender(peers):
     assert all(title in printed for title in ("Goals", *WORKLOADS.values()))
 
 
+@pytest.mark.slow
 def test_peers_holds_ratios_against_goals(peers):
     figures = peers[1]["figures"]
     assert {figure["threads"] for figure in figures} == {"one", "all"}
@@ -106,11 +108,13 @@ def test_peers_holds_ratios_against_goals(peers):
         assert figure["verdict"] == ("met" if figure["median"] <= figure["at_most"] else "missed")
 
 
+@pytest.mark.slow
 def test_peers_draws(peers):
     pytest.importorskip("matplotlib", reason="pip install matplotlib")
     assert (peers[2] / "ratios.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_scale_measures_everything(scale):
     printed, found = scale
     measured = found["results"]
@@ -122,6 +126,7 @@ def test_scale_measures_everything(scale):
     assert "Scale" in printed
 
 
+@pytest.mark.slow
 def test_the_costs_are_held_against_goals(scale):
     figures = [figure for figure in scale[1]["figures"] if figure["at_most"] is not None]
     whats = " ".join(figure["what"] for figure in figures)
@@ -129,6 +134,7 @@ def test_the_costs_are_held_against_goals(scale):
         assert what in whats
 
 
+@pytest.mark.slow
 def test_networks_gives_times_of_every_cell(networks):
     printed, found = networks
     assert found["kind"] == "networks"
@@ -146,6 +152,7 @@ def test_networks_gives_times_of_every_cell(networks):
     assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
 
 
+@pytest.mark.slow
 def test_the_report_has_all_sections(peers, networks, scale, cluster):
     text = results(peers[1], networks[1], scale[1], cluster[1], [], "results.svg")
     assert [line.partition(":")[0] for line in text.splitlines() if line.startswith("## ")] == [
@@ -158,6 +165,7 @@ def test_the_report_has_all_sections(peers, networks, scale, cluster):
     )
 
 
+@pytest.mark.slow
 def test_the_cluster_is_written_into_a_report_that_is_there(cluster):
     printed, found, text = cluster
     assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Scale", "## Cluster", "## GPU"]
@@ -255,6 +263,7 @@ def test_wide_networks_get_fewer_rows():
     assert narrow.rows(10_000) == 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contender", NATURAL)
 def test_every_contender_answers(contender):
     if not installed(contender):
@@ -328,6 +337,7 @@ def test_the_number_of_rounds_is_cut_to_the_fewest(monkeypatch):
     assert len(found[SMALL]["1"]["by-hand"]["seconds"]) == suite.FEWEST
 
 
+@pytest.mark.slow
 def test_a_report_is_put_together_from_pieces(tmp_path, peers, networks, scale, cluster):
     pieces = [
         found | {"results": {threads: found["results"][threads]}}
