@@ -208,11 +208,21 @@ def infer(
                 if progress is not None:
                     progress(done)
                 yield part
+        end(without_values)
+
+    def end(without_values: int) -> None:
         for one in named(origin).values():
             if one is not None:
                 one.check()
         warn_of_blank(without_values)
 
+    if out is None and total and total <= ROWS and not (workers or batch_size):  # to share it out takes longer
+        part = net.passes.taken(next(batches(source, total)))
+        found = run(part)
+        if progress is not None:
+            progress(total)
+        end(0 if outputs else blank(part, net))
+        return found
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
         return joined([*results(size)] or [nothing(net, outputs)])

@@ -123,6 +123,8 @@ def blank(batch: Any, net: Network) -> int:
 
 def _blank(batch: Array, axes: int) -> NumPyArray | None:
     """Which samples hold nothing but nan; of a library that computes late, none are looked at."""
+    if getattr(batch.dtype, "kind", "f") in "biu":
+        return None
     xp = namespace(batch)
     home = backends.of(batch, xp)
     if not check_real(batch, xp) or home.lazy or not home.keeps(batch) or 0 in batch.shape:
