@@ -61,6 +61,8 @@ class Cluster:
         return Client(self.address, set_as_default=False)
 
     def add_worker(self, limit=None, **changes):
+        if limit is not None:
+            changes["PYTHONDONTWRITEBYTECODE"] = "1"  # of modules that would be cut, for everyone
         return self._start("worker", "--nthreads", "1", "--no-nanny", limit=limit, **changes)
 
     def _start(self, what, *options, limit=None, **changes):
