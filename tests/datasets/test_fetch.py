@@ -122,7 +122,7 @@ def test_a_cache_that_is_read_only_is_read(mirrors, monkeypatch, tmp_path):
 
 
 def test_no_home(mirrors, monkeypatch, tmp_path):
-    pooch = pytest.importorskip("pooch")
+    pooch = pytest.importorskip("pooch", reason="pip install pooch")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pooch, "os_cache", lambda name: Path("~/.cache", name))  # as it is where none is known
     monkeypatch.setitem(SOURCES, NAME, mirrors.source("first"))
