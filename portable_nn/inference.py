@@ -39,7 +39,7 @@ from portable_nn.running import (
 )
 from portable_nn.sources import Source, is_path, opened, opened_parts, reshaped, source_of
 from portable_nn.streams import batches, is_whole, number_of_samples
-from portable_nn.threads import ONE_THREAD, blas, given, in_order
+from portable_nn.threads import ONE_THREAD, VALUE, blas, given, in_order
 from portable_nn.writing import check_output
 
 __all__ = ["infer"]
@@ -52,9 +52,6 @@ DEVICE = 2**26
 
 ROWS, SHARES = 256, 4
 """Rows at which products run at full speed, and batches for each thread, so that all end at about one time."""
-
-VALUE = 20
-"""Multiply-adds that take as long as the bias and the activation of one value."""
 
 WORTH_THREADS = 2**26
 """Multiply-adds from which threads pay.

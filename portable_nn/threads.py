@@ -4,12 +4,16 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from multiprocessing import parent_process
 from threading import Lock, current_thread, main_thread
 from typing import Any, TypeVar
 
-__all__ = ["ONE_THREAD", "blas", "cores", "given", "in_order"]
+__all__ = ["ONE_THREAD", "VALUE", "blas", "cores", "given", "in_order", "of_blas", "with_others"]
+
+VALUE = 20
+"""Multiply-adds that take as long as the bias and the activation of one value."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +29,41 @@ def in_order(run: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterato
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def with_others(run: Callable[[], object], threads: int) -> None:
+    """Call what takes work as long as there is any: here, and in as many other threads as come in time."""
+    with ONE_THREAD:
+        others = [_handed(copy_context().run, run) for _ in range(threads - 1)]
+        try:
+            run()
+        finally:
+            for other in others:
+                if other is not None and not other.cancel():
+                    other.result()
+
+
+def _handed(*call: Any) -> Future[object] | None:
+    """What one of the threads that wait for such calls, None where there can be no threads."""
+    try:
+        return _waiting().submit(*call)
+    except RuntimeError:  # as the process ends, or where it may start no more
+        return None
+
+
+@cache
+def _waiting() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), "portable_nn")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_waiting.cache_clear)  # where none of them is
+
+
+def of_blas() -> int:
+    """The threads that a call to the BLAS takes: one where threadpoolctl does not know it."""
+    libraries = () if blas() is None else blas().lib_controllers
+    return max((library.num_threads for library in libraries if library.user_api == "blas"), default=1)
 
 
 @cache

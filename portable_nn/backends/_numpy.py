@@ -22,7 +22,7 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
-from portable_nn.backends._numpy_blocks import Cast, Product, by_blocks
+from portable_nn.backends._numpy_blocks import ROWS, Cast, Product, by_blocks, sharing
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
 from portable_nn.backends._numpy_one import (
     BLOCK,
@@ -40,12 +40,15 @@ from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 SMALL_BLOCK = 15_000
 """`BLOCK` of what takes several temporaries, which the system takes back each time if they are large."""
 
-AT_ONCE = SMALL_BLOCK if "MALLOC_TRIM_THRESHOLD_" in os.environ else BLOCK
+AT_ONCE = SMALL_BLOCK if "MALLOC_TRIM_THRESHOLD_" in os.environ else 2 * BLOCK
 """Values that an activation takes at once: of few, a C library that gives large memory back keeps temporaries."""
 
-ROWS, MOST = 200, 2000
-"""A block has a multiple of so many rows, and as many as the widest layer has units if those are fewer: a product
-packs its weights anew for each block, which is a part of its work that falls with the rows."""
+MOST = 2000
+"""A block has as many rows as the widest layer has units if those are fewer: to pack the weights is a part of a
+product that falls with the rows."""
+
+SHARED = 2
+"""Times as long a block is that one of several threads computes: they take turns between any two operations."""
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
@@ -128,16 +131,20 @@ class NumPy(Backend):
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
             return _silent(forward) if overflows else forward
+        threads_for = sharing(layers)
         widest = max(1, *map(_width, layers))
         rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
 
         def parted(x: Array) -> Array:
             with np.errstate(over="ignore") if overflows else nullcontext():
-                if leading == 1 and len(first_of(x)) <= rows:
-                    return forward(x)
                 axes = first_of(x).shape[:leading]
-                samples = each(lambda array: np.reshape(array, (prod(axes), *array.shape[leading:])), x)
-                found = forward(samples) if prod(axes) <= rows else by_blocks(steps, samples, prod(axes), rows)
+                n = prod(axes)
+                threads = threads_for(n)
+                if leading == 1 and n <= rows and threads == 1:
+                    return forward(x)
+                samples = each(lambda array: np.reshape(array, (n, *array.shape[leading:])), x)
+                at_once = rows if threads == 1 else _evenly(n, threads, SHARED * rows)
+                found = forward(samples) if n <= at_once else by_blocks(steps, samples, n, at_once, threads)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
@@ -149,6 +156,12 @@ class NumPy(Backend):
         if dtype != np.float32:
             return forward
         return through_onnxruntime(forward, layers, like, last, self.xp)
+
+
+def _evenly(n: int, threads: int, most: int) -> int:
+    """The rows of a block, so that all threads have as many."""
+    turns = -(-n // (threads * most))
+    return -(-n // (threads * turns))
 
 
 def _with_kernels(layers: tuple[Layer, ...]) -> list[Pair]:

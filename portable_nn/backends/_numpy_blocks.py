@@ -1,10 +1,12 @@
 """NumPy's steps over blocks of rows, which stay in a core's cache and are computed where those before were."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 from math import prod
 from operator import itemgetter
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,22 +14,73 @@ import numpy as np
 from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward, forward_pass
+from portable_nn.layers import Dense, Graph, Layer
+from portable_nn.threads import VALUE, given, of_blas, with_others
 
-__all__ = ["Cast", "Product", "by_blocks"]
+__all__ = ["ROWS", "Cast", "Product", "by_blocks", "sharing"]
+
+ROWS = 200
+"""A block has a multiple of so many rows: a product packs its weights anew for each."""
+
+HANDED = 2**23
+"""Multiply-adds that take as long as to hand work to another thread, to take turns in Python, and to wait."""
 
 
-def by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int) -> Any:
-    """Blocks of so many rows one after another, and what is left of the n."""
-    forward = forward_pass(tuple(_in_place(steps, first_of(samples)[:rows])))
-    first = forward(each(itemgetter(slice(rows)), samples))
-    found = each(lambda array: np.empty((n, *array.shape[1:]), array.dtype), first)
-    _write(found, slice(rows), first)
-    for start in range(rows, n, rows):
-        block = slice(start, start + rows)
-        if start + rows > n:
-            forward = forward_pass(steps)
-        _write(found, block, forward(each(itemgetter(block), samples)))
-    return found
+def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
+    """The number of threads that so many samples are best shared out to, 1 where the BLAS has its own.
+
+    A thread of ours computes activations as well. Where there are fewer than the BLAS has, products take longer.
+    """
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    products = sum(layer.weight.size for layer in dense)
+    values = sum(len(layer.bias) for layer in dense if layer.activation != "identity")
+    values += sum(prod(shape) for layer in layers if isinstance(layer, Graph) for shape in layer.shapes.values())
+    activations = VALUE * values
+
+    def threads(n: int) -> int:
+        if n < 2 * ROWS or n * activations < HANDED:
+            return 1
+        of_all = min(given(), of_blas())
+        ours = min(of_all, n // ROWS)
+        saved = activations * (1 - 1 / ours) - products * (1 / ours - 1 / of_all)
+        return ours if n * saved > HANDED else 1
+
+    return threads
+
+
+def by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int, threads: int) -> Any:
+    """Blocks of so many rows of the n, each by a thread that is free."""
+    blocks = deque(slice(start, min(start + rows, n)) for start in range(0, n, rows))
+    found: list[Any] = []
+    finding = Lock()
+
+    def run() -> None:
+        whole = forward_pass(tuple(_in_place(steps, first_of(samples)[:rows])))
+        try:
+            for block in _taken(blocks):
+                forward = whole if block.stop - block.start == rows else forward_pass(steps)
+                results = forward(each(itemgetter(block), samples))
+                with finding:
+                    if not found:
+                        found.append(each(lambda array: np.empty((n, *array.shape[1:]), array.dtype), results))
+                _write(found[0], block, results)
+        finally:
+            blocks.clear()  # after an error nobody goes on
+
+    if threads == 1:
+        run()
+    else:
+        with_others(run, threads)
+    return found[0]
+
+
+def _taken(blocks: deque[slice]) -> Iterator[slice]:
+    """Those that no other thread has taken."""
+    while True:
+        try:
+            yield blocks.popleft()
+        except IndexError:
+            return
 
 
 class Product(partial[Array]):

@@ -1,0 +1,173 @@
+"""A large batch on NumPy is shared out to threads, each with the BLAS to itself, and nobody notices."""
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import portable_nn as pnn
+from portable_nn.layers import Graph, Node, Value
+
+pytestmark = pytest.mark.usefixtures("all_cores", "two")
+
+RNG = np.random.default_rng(3)
+ROWS = 20_000
+ACTIVATIONS = ["relu", "sigmoid", "gelu", "softplus", "silu", "elu", "softmax", "log_softmax"]
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Two cores, and a BLAS that takes two threads."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The threads that compute, found where NumPy multiplies."""
+    return found_at_products(monkeypatch, lambda: None)
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """The same, with no product before two threads have come to one."""
+    return found_at_products(monkeypatch, Barrier(2, timeout=60).wait)
+
+
+def found_at_products(monkeypatch, wait):
+    found, dot = set(), np.dot
+
+    def noted(*args, **kwargs):
+        thread = threading.current_thread()
+        if thread not in found:
+            found.add(thread)
+            wait()
+        return dot(*args, **kwargs)
+
+    monkeypatch.setattr(np, "dot", noted)
+    return found
+
+
+def network(activation="relu", width=64, **kwargs):
+    f = RNG.standard_normal
+    first = pnn.Dense(f((8, width), np.float32), f(width, np.float32), activation)
+    return pnn.Network([first, pnn.Dense(f((width, 5), np.float32) / 8, f(5, np.float32), "softmax")], **kwargs)
+
+
+def by_one(net, x):
+    """What is computed where the BLAS is held to one thread."""
+    with threadpool_limits(1, user_api="blas"):
+        return net(x)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_same_as_by_one_thread(activation, both):
+    net, x = network(activation), RNG.standard_normal((ROWS, 8), np.float32)
+    found = net(x)
+    assert len(both) == 2
+    np.testing.assert_allclose(found, by_one(net, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(net.predict(x), np.argmax(found, -1))
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS + 1, ROWS + 399, (40, 500), (3, 7001)], ids=str)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", ">f4"])
+def test_any_number_of_rows_in_any_dtype(rows, dtype, both):
+    net = network("tanh")
+    shape = (*(rows if isinstance(rows, tuple) else (rows,)), 8)
+    x = RNG.integers(0, 3, shape).astype(dtype)
+    found = net(x)
+    assert len(both) == 2
+    assert found.shape == (*shape[:-1], 5)
+    wanted = by_one(net, x.reshape(-1, 8)[-10:])
+    np.testing.assert_allclose(found.reshape(-1, 5)[-10:], wanted, rtol=1e-2 if dtype == "float16" else 1e-5)
+
+
+def test_a_dict_of_inputs():
+    a, b = (RNG.standard_normal((6, 64), np.float32) for _ in range(2))
+    nodes = [
+        Node("MatMul", ("x", "a"), ("h",)),
+        Node("MatMul", ("w", "b"), ("g",)),
+        Node("Add", ("h", "g"), ("s",)),
+        Node("Tanh", ("s",), ("y",)),
+    ]
+    values = [Value("x", "float32", (6,)), Value("w", "float32", (6,))]
+    net = pnn.Network([Graph(nodes, values, ["y", "s"], {"": 20}, a=a, b=b)])
+    x = {name: RNG.standard_normal((ROWS, 6), np.float32) for name in ("x", "w")}
+    found = net(x)
+    np.testing.assert_allclose(found["s"], x["x"] @ a + x["w"] @ b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["y"], np.tanh(found["s"]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_callers_errstate_holds_in_every_thread():
+    net = network("exp")
+    x = np.zeros((ROWS, 8), np.float32)
+    x[-1] = net.layers[0].weight[:, 0] * 1000  # of the last block
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        net(x)
+    with np.errstate(all="ignore"):
+        assert np.isfinite(net(x)[:-1]).all()
+
+
+def test_few_rows_and_threads_of_others_are_left_alone(seen):
+    net = network()
+    net(RNG.standard_normal((500, 8), np.float32))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(net, RNG.standard_normal((ROWS, 8), np.float32)).result()
+    assert not {thread for thread in seen if thread.name.startswith("portable_nn")}
+
+
+def test_a_blas_that_is_held_to_one_thread_stays_so(seen):
+    net, x = network(), RNG.standard_normal((ROWS, 8), np.float32)
+    with threadpool_limits(1, user_api="blas"):
+        net(x)
+    assert seen == {threading.current_thread()}
+
+
+def test_where_no_thread_can_be_started_one_does_all(monkeypatch, seen):
+    net, x = network(), RNG.standard_normal((ROWS, 8), np.float32)
+    wanted = by_one(net, x)
+
+    def refused(*args, **kwargs):
+        raise RuntimeError("can't start new thread")
+
+    seen.clear()
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refused)
+    np.testing.assert_allclose(net(x), wanted, rtol=1e-5, atol=1e-7)
+    assert seen == {threading.current_thread()}
+
+
+AT_THE_END = """
+import atexit, os, threading
+import numpy as np
+import portable_nn as pnn
+from threadpoolctl import threadpool_limits
+
+os.sched_getaffinity = lambda pid: {0, 1}
+threadpool_limits(2)
+net = pnn.Network([pnn.Dense(np.eye(64, dtype=np.float32), activation="sigmoid")])
+x = np.ones((20_000, 64), np.float32)
+atexit.register(lambda: print("at exit", net(x).shape))
+print("before", net(x).shape, any(thread.name.startswith("portable_nn") for thread in threading.enumerate()))
+if hasattr(os, "fork"):
+    child = os.fork()
+    found = net(x)
+    assert (found == found[0]).all()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_after_a_fork_and_as_the_process_ends():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", AT_THE_END], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n")[:2] == ["before (20000, 64) True", "at exit (20000, 64)"]
