@@ -21,12 +21,13 @@ from typing import Any
 
 from portable_nn import backends
 from portable_nn._arrays import each
+from portable_nn.blank import warn_of_blank
 from portable_nn.blocks import ZarrWriter, check_folder, open_result, write_block
 from portable_nn.errors import ClusterError, PortableNNError
 from portable_nn.meaning import check_values
 from portable_nn.network import Network
 from portable_nn.parts import named
-from portable_nn.running import VERSION, blank, identity, nothing, runner, warn_of_blank
+from portable_nn.running import VERSION, identity, nothing, runner
 from portable_nn.sources import Source
 from portable_nn.streams import number_of_samples
 from portable_nn.threads import ONE_THREAD
@@ -280,7 +281,7 @@ class _Work:
         with ONE_THREAD:
             found = runner(net, target, self.outputs)(block)
         write_block(self.places, i, found, size=self.size, total=self.total)
-        if not self.outputs and (samples := blank(block, self.net)):
+        if not self.outputs and (samples := self.net.passes.blank(block)):
             import distributed
 
             distributed.get_worker().log_event(self.folder, (i, samples))  # again where it is computed again

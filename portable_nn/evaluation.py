@@ -15,12 +15,13 @@ from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
 from portable_nn._typing import Samples
 from portable_nn.backends import Backend
+from portable_nn.blank import warn_of_blank
 from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.inference import infer
 from portable_nn.labels import label_indices
 from portable_nn.network import Network, check_network
 from portable_nn.parts import named
-from portable_nn.running import blank, check_data, placed, runner, target_of, warn_of_blank
+from portable_nn.running import check_data, placed, runner, target_of
 from portable_nn.streams import number_of_samples
 
 __all__ = ["Evaluation", "evaluate"]
@@ -167,7 +168,7 @@ def evaluate(
         truth = net.meaning.class_of(indices, np)
         start = perf_counter()
         if per_sample:
-            warn_of_blank(blank(x, net))
+            warn_of_blank(net.passes.blank(x))
             predicted = np.empty(total, dtype=np.int64)
             for i in range(total):
                 predicted[i] = run(each(itemgetter((i, ...)), x))

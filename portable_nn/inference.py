@@ -17,6 +17,7 @@ from portable_nn._arrays import as_array, each, first_of
 from portable_nn._options import check_count
 from portable_nn._typing import Array, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
+from portable_nn.blank import warn_of_blank
 from portable_nn.blocks import ZarrWriter, open_result
 from portable_nn.clients import check_client
 from portable_nn.cluster import infer_there
@@ -27,7 +28,6 @@ from portable_nn.network import Network, check_network
 from portable_nn.parts import alone, check_names, known, named
 from portable_nn.results import NpyWriter, files_of
 from portable_nn.running import (
-    blank,
     check_data,
     identity,
     joined,
@@ -35,7 +35,6 @@ from portable_nn.running import (
     placed,
     runner,
     target_of,
-    warn_of_blank,
 )
 from portable_nn.sources import Source, is_path, opened, opened_parts, reshaped, source_of
 from portable_nn.streams import batches, is_whole, number_of_samples
@@ -178,7 +177,7 @@ def infer(
     total = number_of_samples(source) if is_whole(source) else None
 
     def prepare(part: Any) -> None:
-        net.passes.find("outputs" if outputs else "labels", each(partial(placed, target=target), part))
+        net.passes.find("outputs" if outputs else "untold", each(partial(placed, target=target), part))
 
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" else workers or _threads(net, samples)
@@ -188,7 +187,7 @@ def infer(
     def looked_at(parts: Iterator[Any]) -> Iterator[Any]:
         nonlocal without_values
         for part in parts:
-            without_values += blank(part, net)
+            without_values += net.passes.blank(part)
             yield part
 
     def results(size: int, start: int = 0, block: int | None = None) -> Iterator[Any]:
@@ -218,7 +217,7 @@ def infer(
         found = run(part)
         if progress is not None:
             progress(total)
-        end(0 if outputs else blank(part, net))
+        end(0 if outputs else net.passes.blank(part))
         return found
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))

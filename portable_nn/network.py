@@ -227,8 +227,12 @@ class Network:
 
         The index of the largest output, taken before a last activation that keeps the order: a softmax cannot
         change the label, and a saturated sigmoid would tie. With one sigmoid output the label is 1 where its
-        logit is at least 0, else 0; so it is of each output where the task is ``"multilabel"``. The label of a
-        sample of nothing but nan means nothing: `portable_nn.infer` and `evaluate` warn of such samples.
+        logit is at least 0, else 0; so it is of each output where the task is ``"multilabel"``.
+
+        The label of a sample of nothing but nan means nothing, and gets an `InputWarning`: on NumPy, and on the
+        CPU with PyTorch and JAX. To look at values of a GPU would be to wait for it, and under `jax.jit`,
+        `torch.compile` and the like there are none: there samples are not looked at, and on Dask when they are
+        computed. `portable_nn.infer`, `evaluate` and `compare` warn wherever they compute.
 
         Parameters
         ----------

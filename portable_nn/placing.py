@@ -12,6 +12,7 @@ from portable_nn._arrays import as_array, check_real, each, first_of, namespace,
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.activations import ALONG_AXIS
 from portable_nn.backends import Backend, Forward, forward_pass
+from portable_nn.blank import blank, telling
 from portable_nn.errors import InputError, NetworkError, PlacementError
 from portable_nn.labels import check_labels, labels_of
 from portable_nn.layers import Activation, Flatten, Graph, Layer, Layers, Normalize, Shape, Value, fitted, fused
@@ -31,7 +32,10 @@ from portable_nn.rewriting import parted, rewritten
 
 __all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "plain"]
 
-Result: TypeAlias = Literal["outputs", "logits", "labels"]
+Result: TypeAlias = Literal["outputs", "logits", "labels", "untold"]
+"""What is given for arrays; ``"untold"`` are labels without a word about samples of nothing but nan."""
+
+LABELS: tuple[Result, ...] = "labels", "untold"
 
 
 def plain(layers: Layers, x: Any, result: Result = "outputs") -> Any:
@@ -43,7 +47,7 @@ def plain(layers: Layers, x: Any, result: Result = "outputs") -> Any:
         Of NumPy weights.
     x : array, or dict of arrays
         Of NumPy.
-    result : {"outputs", "logits", "labels"}
+    result : {"outputs", "logits", "labels", "untold"}
 
     Returns
     -------
@@ -72,7 +76,7 @@ def as_given(
     if result != "outputs":
         layers, _ = parted(layers)
     cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
-    last = (partial(labels_of, xp=xp, meaning=meaning),) if result == "labels" else ()
+    last = (partial(labels_of, xp=xp, meaning=meaning),) if result in LABELS else ()
     return (*(partial(layer, xp=xp) for layer in cast), *last)
 
 
@@ -239,7 +243,17 @@ class Passes:
             steps = *entering(self.inputs, x, dtype, backend), *steps
         elif x.dtype != dtype:
             steps = backend.cast_to(dtype), *steps
-        return backend.entered(forward_pass(steps))
+        return self._told(backend.entered(forward_pass(steps)), x, backend, result)
+
+    def _told(self, forward: Forward, x: Any, backend: Backend, result: Result) -> Forward:
+        return telling(forward, backend, x, self._sample_shapes(x)) if result == "labels" else forward
+
+    def blank(self, x: Any) -> int:
+        """How many samples hold nothing but nan, in one input at least where there are several."""
+        return blank(x, self._sample_shapes(x))
+
+    def _sample_shapes(self, x: Any) -> Mapping[str, Sequence[Any] | None]:
+        return self._samples if isinstance(x, dict) else {"": self._shapes[0]}
 
     def dtype_for(self, x: Any, backend: Backend) -> DType:
         """The floating dtype that is asked for: the widest of the input, or that of the weights."""
@@ -266,14 +280,14 @@ class Passes:
     def _by_blocks(self, x: Any, backend: Backend, result: Result) -> Forward:
         bound = None if self.backend is None else backend.of_blocks
         network = Passes(self._layers, bound, self._dtype, self._shapes, self._compiled, self._meaning)
-        known = self._samples if isinstance(x, dict) else {"": self._shapes[0]}
+        known = self._sample_shapes(x)
         given = named(x)
         has_graph = any(isinstance(layer, Graph) for layer in self._layers)
         is_elementwise = result == "outputs" and not any(map(_is_along_axis, self._layers))
         usual = slice(1, None) if has_graph else slice(0) if is_elementwise else slice(-1, None)
         samples = {name: _sample(known[name], array, usual) for name, array in given.items()}
         forward = backend.by_blocks(network, result, samples, x)
-        has_lengths = has_graph or not (is_elementwise or result == "labels")
+        has_lengths = has_graph or not (is_elementwise or result in LABELS)
         if samples == known or not has_lengths:  # else it is made for samples of this shape
             self._keep(result, x, backend, forward)
         return forward
@@ -291,7 +305,7 @@ class Passes:
         if self.inputs:
             steps = *entering(self.inputs, x, computed, backend), *steps
         last: tuple[Forward, ...] = ()
-        if result == "labels":
+        if result in LABELS:
             last = (partial(labels_of, xp=backend.xp, meaning=self._meaning),)
         elif computed != dtype:
             last = (partial(each, _rounded(backend.cast_to(dtype), computed)),)
@@ -300,6 +314,7 @@ class Passes:
         forward = backend.entered(backend.parted(steps + last, layers, like))
         if self._compiled:
             forward = backend.compiled(backend.translated(forward, layers, x, computed, last))
+        forward = self._told(forward, x, backend, result)
         untried = self._compiled and 0 in first_of(x).shape
         if _are_kept(layers, backend) and not (apart or backend.tracing or untried):
             self._keep(result, x, backend, forward)

@@ -10,20 +10,18 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._arrays import check_real, each, first_of, namespace
-from portable_nn._typing import Array, NumPyArray
+from portable_nn._typing import Array
 from portable_nn.backends import Backend
-from portable_nn.errors import InputWarning, ShapeError
+from portable_nn.errors import ShapeError
 from portable_nn.labels import labels_of
 from portable_nn.layers import Shape, axes_before, check_input
-from portable_nn.meaning import frames_of_this_package
 from portable_nn.network import Network
-from portable_nn.parts import check_names, known, named, no_samples
+from portable_nn.parts import check_names, known, no_samples
 from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches, number_of_samples
 
 __all__ = [
     "VERSION",
-    "blank",
     "check_data",
     "check_samples",
     "identity",
@@ -32,7 +30,6 @@ __all__ = [
     "placed",
     "runner",
     "target_of",
-    "warn_of_blank",
 ]
 
 VERSION = "portable_nn:__version__"
@@ -61,7 +58,7 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
         x = each(partial(placed, target=target), batch)
         if outputs:
             return each(target.to_numpy, net(x))
-        found = target.to_numpy(net.predict(x) if has_labels else net.logits(x))
+        found = target.to_numpy(net.passes.find("untold", x)(x) if has_labels else net.logits(x))
         return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
 
     def run_what_fits(batch: Any) -> Any:
@@ -107,43 +104,6 @@ def placed(batch: Array, target: Backend) -> Array:
         return batch
     check_real(batch, np)
     return target.place(batch, share=True)
-
-
-def blank(batch: Any, net: Network) -> int:
-    """How many samples of a batch hold nothing but nan, in one input at least where there are several."""
-    inputs = net.passes.inputs if isinstance(batch, dict) else {}
-    shapes = {name: value.shape for name, value in inputs.items()} or {"": net.input_shape}
-    masks = [
-        _blank(array, len(shapes[name] or ()) if shapes[name] is not None else 1)
-        for name, array in named(batch).items()
-    ]
-    found = [mask for mask in masks if mask is not None]
-    return int(np.any(found, axis=0).sum()) if found else 0
-
-
-def _blank(batch: Array, axes: int) -> NumPyArray | None:
-    """Which samples hold nothing but nan; of a library that computes late, none are looked at."""
-    if getattr(batch.dtype, "kind", "f") in "biu":
-        return None
-    xp = namespace(batch)
-    home = backends.of(batch, xp)
-    if not check_real(batch, xp) or home.lazy or not home.keeps(batch) or 0 in batch.shape:
-        return None
-    is_nan = home.entered(xp.isnan)
-    first = batch[(..., *(0,) * axes)]  # of each sample, which tells nearly always that there are none
-    if not home.to_numpy(is_nan(first)).any():
-        return None
-    return np.asarray(home.to_numpy(is_nan(batch)).all(axis=tuple(range(-axes, 0))))
-
-
-def warn_of_blank(samples: int) -> None:
-    """Warn that samples got labels which mean nothing."""
-    if samples:
-        warnings.warn(
-            f"nothing but nan in {samples:,} of the samples: leave them out, for their labels mean nothing",
-            InputWarning,
-            stacklevel=frames_of_this_package() + 1,
-        )
 
 
 def check_samples(first: Any, shape: Shape | None) -> None:

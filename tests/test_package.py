@@ -73,7 +73,7 @@ FLOORS = (
     },
     {"layers", "operators"},
     {"backends", "exporting", "expressions", "nodes", "rewriting", "symbols"},
-    {"labels", "meaning", "network", "parts", "placing", "rounding", "verification"},
+    {"blank", "labels", "meaning", "network", "parts", "placing", "rounding", "verification"},
     {"datasets", "formats"},
     {
         "blocks",

@@ -312,6 +312,11 @@ class Backend:
         """Whether even NumPy's arrays are placeholders now, whose values nothing may depend on."""
         return False
 
+    @property
+    def at_hand(self) -> Callable[[Array], np.ndarray[Any, Any] | None] | None:
+        """What gives an array's values in NumPy, None under a trace; itself None where that may copy or wait."""
+        return None
+
     @staticmethod
     def key(x: Array) -> Hashable:
         """What the forward pass for arrays like `x` depends on, besides their type."""

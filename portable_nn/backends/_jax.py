@@ -4,7 +4,7 @@ Under a transformation the arrays are tracers without a device, and what is plac
 it would leak. float32 products are TF32 by default on recent NVIDIA GPUs, hence `full_float32`.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from math import sqrt
@@ -54,6 +54,11 @@ class JAX(Backend):
         import jax
 
         return not isinstance(array, jax.core.Tracer)
+
+    @property
+    def at_hand(self) -> Callable[[Array], Array] | None:
+        """On one CPU; tracers have no device."""
+        return self.to_numpy if getattr(self.device, "platform", "") == "cpu" else None
 
     @staticmethod
     def key(x: Array) -> Hashable:

@@ -72,6 +72,11 @@ class NumPy(Backend):
         """In whatever byte order."""
         return super().dtype_name(np.dtype(dtype).newbyteorder("="))
 
+    @property
+    def at_hand(self) -> Callable[[Array], Array]:
+        """The array."""
+        return np.asarray
+
     @staticmethod
     def key(x: Array) -> Hashable:
         """Dtype, axes, and whether it is one sample: there is one device."""

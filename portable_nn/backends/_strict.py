@@ -4,6 +4,7 @@
 forward pass on it and take labels elsewhere.
 """
 
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -42,6 +43,11 @@ class ArrayAPIStrict(Backend):
     def device_name(self) -> str:
         """The device's name."""
         return self._name(self.device)
+
+    @property
+    def at_hand(self) -> Callable[[Array], Array]:
+        """In NumPy already."""
+        return self.to_numpy
 
     def has_labels(self) -> bool:
         """`argmax` gives int64 on every device, which `no_x64` refuses."""

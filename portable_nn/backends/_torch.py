@@ -4,7 +4,7 @@ Weights are placed outside inference mode: an inference tensor that was kept wou
 What `torch.compile` or a function transform makes is not kept: it dies with the trace.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from math import inf, sqrt
@@ -70,14 +70,8 @@ class Torch(Backend):
         return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     def keeps(self, array: Array) -> bool:
-        """Only plain tensors, made under no trace, no transform and no mode that dispatches."""
-        import torch
-
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return False
-        if type(array) is not torch.Tensor or torch._C._functorch.is_functorch_wrapped_tensor(array):
-            return False
-        return not array.is_inference() and torch._C._len_torch_dispatch_stack() == 0
+        """Only plain tensors that are no inference tensors."""
+        return _is_plain(array) and not array.is_inference()
 
     def mixes(self, x: Array) -> bool:
         """Not what dispatches by itself, as fake tensors do."""
@@ -91,6 +85,11 @@ class Torch(Backend):
         import torch
 
         return bool(torch.compiler.is_compiling())
+
+    @property
+    def at_hand(self) -> Callable[[Array], Array | None] | None:
+        """On the CPU, in plain tensors alone: with an accelerator's, to look is to wait."""
+        return _at_hand if self.device.type == "cpu" else None
 
     @staticmethod
     def key(x: Array) -> Hashable:
@@ -191,6 +190,26 @@ class Torch(Backend):
         finally:
             for setting, precision in zip(settings, before, strict=True):
                 setting.fp32_precision = precision
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether it was made under no trace, no transform and no mode that dispatches."""
+    import torch
+
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if type(array) is not torch.Tensor or torch._C._functorch.is_functorch_wrapped_tensor(array):
+        return False
+    return bool(torch._C._len_torch_dispatch_stack() == 0)
+
+
+def _at_hand(x: Array) -> Array | None:
+    if not _is_plain(x):
+        return None
+    try:
+        return x.numpy()
+    except (RuntimeError, TypeError):  # a derivative is taken; NumPy has no bfloat16
+        return x.detach().float().numpy()
 
 
 def _layer_norm(layer: Normalize, x: Array) -> Array:

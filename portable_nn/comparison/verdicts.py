@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn._typing import NumPyArray
+from portable_nn.blank import warn_of_blank
 from portable_nn.comparison.measuring import Finding, Task
 from portable_nn.comparison.records import Measured, Row
 from portable_nn.comparison.scales import is_bounded, scaled
@@ -79,6 +80,8 @@ def reference(net: Network, images: Any, truth: NumPyArray | None) -> Reference:
         check_labels(net.layers, net.meaning, shape, "compare(net, data) without labels")
         truth = label_indices(truth, outputs.shape, net.meaning).ravel()
     means_labels = not without_labels(net.layers, net.meaning, shape)
+    if means_labels:
+        warn_of_blank(net.passes.blank(images))
     per_label = 1 if several else logits.shape[-1]
     return Reference(
         outputs=_rows(outputs),
