@@ -105,8 +105,10 @@ def test_public_names():
 
 def imported(body):
     """The names that statements import, each with its module."""
-    froms = [node for node in body if isinstance(node, ast.ImportFrom) and node.module.startswith("portable_nn")]
-    return {alias.name: import_module(node.module) for node in froms for alias in node.names}
+    statements = [
+        node for node in body if isinstance(node, ast.ImportFrom) and node.module.startswith("portable_nn")
+    ]
+    return {alias.name: import_module(node.module) for node in statements for alias in node.names}
 
 
 def test_type_checkers_see_the_names_that_are_there():
