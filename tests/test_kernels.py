@@ -300,3 +300,19 @@ def test_derivatives_in_jax(jax, dtype, how, order):
         defined = np.isin(NORMAL, points(name, order))
         found = numbers(backend, results[name])
         check(found[defined], name, numbers(backend, x)[defined], dtype, order)
+
+
+# torch.compile traces through the lru_cache with which array_api_compat finds namespaces, and says so
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+@pytest.mark.parametrize("needs_gradients", [False, True])
+def test_compiled_as_one_graph(torch, needs_gradients):
+    kernels = [("gelu", {}), ("gelu_tanh", {}), ("log_sigmoid", {}), ("mish", {})]
+    kernels += [("learned_swish", {"alpha": 0.75, "beta": 0.25})]
+    net = pnn.Network([pnn.Activation(name, **parameters) for name, parameters in kernels])
+    x = torch.linspace(-4, 3, 12, dtype=torch.float64, requires_grad=needs_gradients)
+    torch.compiler.reset()
+    found, wanted = torch.compile(net.__call__, fullgraph=True, backend="aot_eager")(x), net(x)
+    np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-12)
+    if needs_gradients:
+        slopes, known = (torch.autograd.grad(y.sum(), x)[0] for y in (found, wanted))
+        np.testing.assert_allclose(slopes, known, rtol=1e-12)

@@ -297,9 +297,11 @@ def _kernels() -> Mapping[str, Kernel]:
 
 
 def _derived(x: Array) -> bool:
-    """Whether derivatives may be taken, to which writing in place is an error."""
+    """Whether derivatives may be taken, to which writing in place is an error; a compiler sees to it itself."""
     import torch
 
+    if torch.compiler.is_compiling():
+        return True
     return bool(x.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 
