@@ -266,6 +266,12 @@ def test_derivatives_are_those_of_jax(jax, name):
     np.testing.assert_allclose(derivative, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", sorted(ALONG_AXIS - {"glu"}))
+def test_infinities_under_jit(jax, name):
+    x = jax.numpy.asarray([[np.inf, 1, 2], [2, np.inf, np.inf], [np.nan, 1, 2], [-np.inf, 1, 2], [-np.inf] * 3])
+    np.testing.assert_allclose(jax.jit(ACTIVATIONS[name])(x), ACTIVATIONS[name](x), rtol=1e-6)
+
+
 @given(data=st.data())
 @few
 @pytest.mark.dtypes("float32", "float64")

@@ -177,7 +177,8 @@ def sparsemax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     shifted = 2 * xp.maximum(shifted, xp.full_like(x, -0.5))  # what is further below gets 0 all the same
     descending = xp.sort(shifted, axis=axis, descending=True)
     count = xp.cumulative_sum(xp.ones_like(x), axis=axis)
-    supported = xp.astype(1 + count * descending > xp.cumulative_sum(descending, axis=axis), x.dtype)
+    dropped = 1 + count * descending <= xp.cumulative_sum(descending, axis=axis)  # nan is not, and stays in sight
+    supported = xp.astype(xp.logical_not(dropped), x.dtype)
     total, n = (xp.sum(terms, axis=axis, keepdims=True) for terms in (supported * descending, supported))
     return relu(shifted - (total - 1) / n, xp=xp)
 
