@@ -190,13 +190,14 @@ def _instead(x: object) -> str:
 
 def check_real(x: Array, xp: Namespace) -> bool:
     """Whether the values of `x` are floating rather than integers or booleans, an `InputError` if neither."""
-    if not isinstance(x.dtype, np.dtypes.StringDType):  # of which NumPy's isdtype says that it is no dtype
+    try:
         if xp.isdtype(x.dtype, ("bool", "integral")):
             return False
-        if xp.isdtype(x.dtype, "complex floating"):
-            raise InputError(
-                f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first"
-            )
+        is_complex = xp.isdtype(x.dtype, "complex floating")
+    except TypeError:  # to NumPy its strings are no dtype, to JAX its keys
+        is_complex = False
+    if is_complex:
+        raise InputError(f"expected real numbers, got dtype {x.dtype}: take the real part, or the modulus, first")
     float_name(x.dtype, xp)
     return True
 

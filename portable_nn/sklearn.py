@@ -43,6 +43,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_fit(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:  # noqa: N803
         net = check_network(self.net)
+        _check_values(X)
         X, y = validate_data(self, X, y, **options)  # noqa: N806
         if net.input_shape is not None and X.shape[1] != prod(net.input_shape):
             raise ShapeError(
@@ -59,6 +60,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _samples(self, X: Any) -> Array:  # noqa: N803
         net = check_network(self.net)
+        _check_values(X)
         seen = hasattr(self, "n_features_in_")
         found = validate_data(self, X, reset=False) if seen else check_array(X)
         if net.input_shape is None or len(net.input_shape) == 1:
@@ -270,6 +272,12 @@ class NetworkRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         x = self._samples(X)
         found = _regressing(self.net)(x)
         return found[:, 0] if found.shape[-1] == 1 else found
+
+
+def _check_values(X: Any) -> None:  # noqa: N803
+    """Raise an `InputError` for arrays of NumPy whose masks scikit-learn drops, or dtypes it calls strings."""
+    if isinstance(X, np.ndarray):
+        namespace(X)
 
 
 def _classifying(net: object) -> Network:

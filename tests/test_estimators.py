@@ -308,3 +308,17 @@ def test_networks_that_do_not_fit(made, error, words):
         made.predict(X)
     with pytest.raises(error, match=words):
         made.fit(X, KINDS)
+
+
+@pytest.mark.parametrize(
+    "made", [NetworkClassifier(NET), NetworkRegressor(NET.described(task="regression", classes=None))]
+)
+def test_values_that_are_not_there(made):
+    masked = np.ma.masked_less(X, 1)
+    for call in (
+        made.predict,
+        lambda x: made.fit(x, np.zeros(len(x), int)),
+        lambda x: made.score(x, np.zeros(len(x), int)),
+    ):
+        with pytest.raises(pnn.InputError, match=r"masked arrays .* x\.filled\(0\)"):
+            call(masked)
