@@ -102,9 +102,9 @@ def _robust_scaler(step: Step) -> Sequence[Layer]:
 
 
 def _scaled(mean: NumPyArray | None, scale: NumPyArray | None) -> Sequence[Layer]:
-    if mean is None:
-        return () if scale is None else (Rescaling(1 / scale),)
-    return standardized(mean, np.ones_like(mean) if scale is None else scale)
+    if mean is None and scale is None:
+        return ()
+    return standardized(0.0 if mean is None else mean, 1.0 if scale is None else scale)
 
 
 def _min_max_scaler(step: Step) -> Sequence[Layer]:
@@ -119,13 +119,13 @@ def _min_max_scaler(step: Step) -> Sequence[Layer]:
 
 
 def _max_abs_scaler(step: Step) -> Sequence[Layer]:
-    scaled = Rescaling(1 / step.array("scale_"))
-    return (scaled, Activation("clip", low=-1.0, high=1.0)) if step.on("clip") else (scaled,)
+    scaled = standardized(0.0, step.array("scale_"))
+    return (*scaled, Activation("clip", low=-1.0, high=1.0)) if step.on("clip") else scaled
 
 
 def _pca(step: Step) -> Sequence[Layer]:
     mean, components = step.array("mean_"), step.array("components_")
-    return *standardized(mean, np.ones_like(mean)), Dense((components / _deviations(step)).T)
+    return *standardized(mean, 1.0), Dense((components / _deviations(step)).T)
 
 
 def _deviations(pca: Step) -> NumPyArray | float:

@@ -14,7 +14,7 @@ import numpy as np
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
 from portable_nn.formats.keras_config import class_name
-from portable_nn.formats.normalization import batch_normalization, keras_deviation
+from portable_nn.formats.normalization import keras_batch_normalization, keras_deviation
 from portable_nn.layers import Activation, Dense, Flatten, Layer, Normalize, Rescaling, Shape, standardized
 
 __all__ = ["LAYERS", "Described"]
@@ -207,13 +207,9 @@ def _affine_names(layer: Described) -> list[str]:
 
 def _batch_normalization(layer: Described) -> list[Layer]:
     layer.check_last_axis()
-    names = _affine_names(layer)
-    arrays = layer.weights(*names, "moving_mean", "moving_variance")
-    found = dict(zip((*names, "running_mean", "running_var"), arrays, strict=True))
-    if names:
-        found["weight"] = found.pop("gamma", np.ones_like(found["running_mean"]))
-        found["bias"] = found.pop("beta", np.zeros_like(found["running_mean"]))
-    return list(batch_normalization(found, layer.number("epsilon", default=1e-3)))
+    names = [*_affine_names(layer), "moving_mean", "moving_variance"]
+    found = dict(zip(names, layer.weights(*names), strict=True))
+    return list(keras_batch_normalization(found, layer.number("epsilon", default=1e-3)))
 
 
 def _layer_normalization(layer: Described) -> list[Layer]:

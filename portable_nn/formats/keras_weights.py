@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-import numpy as np
-
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.errors import NetworkError
-from portable_nn.formats.normalization import batch_normalization, check_epsilon, keras_deviation
+from portable_nn.formats.normalization import check_epsilon, keras_batch_normalization, keras_deviation
 from portable_nn.formats.states import state_layers
 from portable_nn.layers import Activation, Layer, Layers, Normalize, standardized
 from portable_nn.readers.hdf5 import HDF5
@@ -149,19 +147,17 @@ def _other(name: str, arrays: Arrays, epsilon: float | None) -> Iterator[Layer]:
     usual = EPSILON if epsilon is None else epsilon
     try:
         match arrays:
-            case {"moving_mean": mean, "moving_variance": variance}:
-                state = {"running_mean": mean, "running_var": variance}
-                if arrays.keys() & {"gamma", "beta"}:
-                    state["weight"] = arrays.get("gamma", np.ones_like(mean))
-                    state["bias"] = arrays.get("beta", np.zeros_like(mean))
-                yield from batch_normalization(state, usual)
+            case {"moving_mean": _} | {"moving_variance": _}:
+                yield from keras_batch_normalization(arrays, usual)
             case {"mean": mean, "variance": variance}:
                 yield from standardized(mean, keras_deviation(variance))
             case {"alpha": slope}:
                 yield Activation("prelu", slope=slope)
             case {"scale": scale}:
                 yield Normalize(scale, None, EPSILON_RMS if epsilon is None else epsilon, centred=False)
-            case _:
+            case {"gamma": _} | {"beta": _}:
                 yield Normalize(arrays.get("gamma"), arrays.get("beta"), usual)
+            case _:
+                raise NetworkError(f"of its arrays there are {', '.join(arrays)} alone")
     except NetworkError as error:
         raise NetworkError(f"layer {name!r}: {error}") from error

@@ -306,8 +306,6 @@ def _made(kind: str, attributes: Attributes, arrays: dict[str, Array], dtype: np
         case "Linear":
             return [Dense.from_linear(arrays["weight"], arrays.get("bias"))]
         case "BatchNorm1d":
-            if "running_mean" not in arrays:
-                raise NetworkError("without running statistics its outputs depend on the batch: track them")
             return batch_normalization(arrays, _number(attributes, "eps"))
         case "LayerNorm" | "RMSNorm":
             axes = attributes["normalized_shape"]

@@ -8,15 +8,20 @@ import numpy as np
 
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.errors import NetworkError
-from portable_nn.layers import Layers, Rescaling, standardized
+from portable_nn.layers import Layers, standardized
 
-__all__ = ["batch_normalization", "check_epsilon", "keras_deviation", "machine_epsilon"]
+__all__ = [
+    "batch_normalization", "check_epsilon", "keras_batch_normalization", "keras_deviation", "machine_epsilon",
+]  # fmt: skip
 
 SMALLEST = 1e-7
 
+KERAS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+"""By Keras's names of statistics, PyTorch's."""
+
 
 def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
-    """Layers for a BatchNorm1d that does not train, in the dtype of its statistics.
+    """Layers for a BatchNorm1d that does not train.
 
     Parameters
     ----------
@@ -31,7 +36,7 @@ def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
     Raises
     ------
     NetworkError
-        If shapes do not fit, or a variance and epsilon are 0.
+        If statistics are not there, or shapes do not fit, or a variance and epsilon are 0.
 
     Examples
     --------
@@ -40,16 +45,30 @@ def batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
     >>> batch_normalization({"running_mean": np.zeros(2), "running_var": np.ones(2)}, 1e-5)
     (Rescaling(<2 values>, <2 values>),)
     """
+    if not {"running_mean", "running_var"} <= arrays.keys():
+        raise NetworkError("without running statistics its outputs depend on the batch: track them")
     mean, variance = arrays["running_mean"], arrays["running_var"]
     if any(array.shape != (mean.size,) or array.dtype.kind != "f" for array in (mean, variance)):
         raise NetworkError("its running statistics are not one number for each feature")
+    weight, bias = arrays.get("weight", np.ones_like(mean)), arrays.get("bias", np.zeros_like(mean))
+    if any(array.shape != mean.shape or array.dtype.kind != "f" for array in (weight, bias)):
+        raise NetworkError("its weight and bias are not one number for each feature")
     with np.errstate(all="ignore"):  # what is not finite then, a layer refuses
-        deviation = np.sqrt(variance.astype(np.float64) + epsilon).astype(variance.dtype)
-        layers: Layers = standardized(mean, deviation)
-    if "weight" not in arrays:
-        return layers
-    weight = arrays["weight"]
-    return (*layers, Rescaling(weight, arrays.get("bias", np.zeros_like(weight))))
+        deviation = np.sqrt(variance.astype(np.float64) + epsilon).astype(_wide(variance.dtype))
+        return standardized(mean, deviation, weight, bias)
+
+
+def keras_batch_normalization(arrays: Mapping[str, Array], epsilon: float) -> Layers:
+    """`batch_normalization` of a BatchNormalization of Keras's, by its names of arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.normalization import keras_batch_normalization
+    >>> keras_batch_normalization({"moving_mean": np.zeros(2), "moving_variance": np.ones(2)}, 1e-3)
+    (Rescaling(<2 values>, <2 values>),)
+    """
+    return batch_normalization({KERAS[name]: array for name, array in arrays.items()}, epsilon)
 
 
 def machine_epsilon(dtype: np.dtype[Any]) -> float:
@@ -71,7 +90,7 @@ def machine_epsilon(dtype: np.dtype[Any]) -> float:
     >>> machine_epsilon(np.dtype("float16")) == 2**-23
     True
     """
-    return float(np.finfo(np.result_type(dtype, np.float32)).eps)
+    return float(np.finfo(_wide(dtype)).eps)
 
 
 def keras_deviation(variance: NumPyArray) -> NumPyArray:
@@ -83,7 +102,8 @@ def keras_deviation(variance: NumPyArray) -> NumPyArray:
 
     Returns
     -------
-    array of the same shape and dtype
+    array of the same shape
+        Of the same dtype, of float32 at least.
 
     Examples
     --------
@@ -93,7 +113,11 @@ def keras_deviation(variance: NumPyArray) -> NumPyArray:
     array([2.e+00, 1.e-07])
     """
     with np.errstate(all="ignore"):
-        return np.maximum(np.sqrt(variance.astype(np.float64)), SMALLEST).astype(variance.dtype)
+        return np.maximum(np.sqrt(variance.astype(np.float64)), SMALLEST).astype(_wide(variance.dtype))
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.result_type(dtype, np.float32)
 
 
 def check_epsilon(epsilon: float | None, taken: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from portable_nn._typing import ActivationName, NumPyArray
+from portable_nn.formats.normalization import batch_normalization
 from portable_nn.formats.onnx_classical import CLASSICAL, Layers, Link, affine
 from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling, Shape, standardized
 from portable_nn.operators.own import OWN
@@ -195,13 +196,12 @@ def _layer_normalization(link: Link) -> Layers:
 
 
 def _batch_normalization(link: Link) -> Layers:
-    arrays = [link.constant(i) for i in range(1, 5)]
+    names = "weight", "bias", "running_mean", "running_var"
+    arrays = {name: x for i, name in enumerate(names, 1) if (x := link.constant(i)) is not None and x.ndim == 1}
     flat = link.shape is not None and len(link.shape) == 1
-    if link.at or not flat or any(x is None or x.ndim != 1 for x in arrays) or link.get("training_mode", 0):
+    if link.at or not flat or len(arrays) < len(names) or link.get("training_mode", 0):
         return None
-    scale, offset, mean, variance = (np.asarray(x) for x in arrays)
-    deviation = np.sqrt(variance.astype(np.float64) + link.get("epsilon", 1e-5)).astype(variance.dtype)
-    return (*standardized(mean, deviation), Rescaling(scale, offset))
+    return batch_normalization(arrays, link.get("epsilon", 1e-5))
 
 
 def _cast(link: Link) -> Layers:

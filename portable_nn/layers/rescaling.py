@@ -102,18 +102,19 @@ class Rescaling:
         return self.input_shape or input_shape
 
 
-def standardized(mean: Array, deviation: Array) -> tuple[Rescaling, ...]:
-    """Layers for ``(x - mean) / deviation``: one, or two where the mean is many deviations.
+def standardized(mean: Array, deviation: Array, scale: Array = 1.0, offset: Array = 0.0) -> tuple[Rescaling, ...]:
+    """Layers for ``(x - mean) / deviation * scale + offset``: one, or two where the mean is many deviations.
 
     ``x / deviation - mean / deviation`` would lose as many digits as the mean has more than the deviation.
 
     Parameters
     ----------
-    mean, deviation : array of shape (n,), or float
+    mean, deviation, scale, offset : array of shape (n,), or float
 
     Returns
     -------
     tuple of Rescaling
+        Folded in float64 and rounded once, to the widest dtype that comes, to float32 at least.
 
     Raises
     ------
@@ -128,10 +129,9 @@ def standardized(mean: Array, deviation: Array) -> tuple[Rescaling, ...]:
     >>> standardized(1000.0, 2.0)
     (Rescaling(1, -1000), Rescaling(0.5, 0))
     """
-    arrays = [value.dtype for value in (mean, deviation) if hasattr(value, "dtype")]
-    dtype = np.result_type(np.float16, *arrays)
-    mean, deviation = np.asarray(mean), np.asarray(deviation)
-    centre, width = mean.astype(np.float64), deviation.astype(np.float64)
+    given = mean, deviation, scale, offset
+    dtype = np.result_type(np.float32, *(value.dtype for value in given if hasattr(value, "dtype")))
+    centre, width, scale, offset = (np.asarray(value, np.float64) for value in given)
     if not np.all(np.abs(width) > 0):
         raise NetworkError("Rescaling: a deviation to divide by is 0 or nan")
 
@@ -139,6 +139,7 @@ def standardized(mean: Array, deviation: Array) -> tuple[Rescaling, ...]:
         both = np.broadcast_arrays(scale, offset)
         return Rescaling(*(value.astype(dtype) if value.ndim else float(value) for value in both))
 
+    scale = scale / width
     if np.all(np.abs(centre) <= SEPARATE * np.abs(width)):
-        return (affine(1 / width, -centre / width),)
-    return affine(np.ones_like(width), -centre), affine(1 / width, np.zeros_like(width))
+        return (affine(scale, offset - centre * scale),)
+    return affine(np.ones_like(width), -centre), affine(scale, offset)

@@ -622,6 +622,24 @@ def test_weights_alone_that_do_not_say_enough(of_all_kinds, given, match):
             pnn.load(path, **given)
 
 
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        (["moving_mean"], "without running statistics"),
+        (["moving_variance", "gamma"], "without running statistics"),
+        (["mean"], "of its arrays there are mean alone"),
+        (["count", "variance"], "of its arrays there are count, variance alone"),
+    ],
+)
+def test_weights_alone_that_lack_statistics(tmp_path, arrays, match):
+    path = tmp_path / "old.h5"
+    with h5py.File(path, "w") as file:
+        for name in arrays:
+            file[f"norm/norm/{name}:0"] = np.ones(3)
+    with pytest.raises(pnn.FormatError, match=f"layer 'norm': {match}"):
+        pnn.load(path, layers=["norm"])
+
+
 @pytest.mark.parametrize("name", ["batch_normalization", "layer_normalization", "embedding"])
 def test_weights_alone_that_do_not_tell_what_they_are(tmp_path, name):
     """A gamma or a beta that is missing; a layer that is none here."""

@@ -104,7 +104,7 @@ CHAINS = [
     ("Rescaling", [node("Mul", ["x", "c"], ["h"]), node("Add", ["h", "row"], ["y"])]),
     ("Activation tanh, Rescaling",
      [node("Tanh", ["x"], ["t"]), node("Mul", ["t", "c"], ["h"]), node("Add", ["h", "row"], ["y"])]),
-    ("Rescaling, Rescaling",
+    ("Rescaling",
      [node("BatchNormalization", ["x", "scale", "offset", "mean", "variance"], ["y"], epsilon=0.5)]),
     ("Dense softmax", [linear(WEIGHT, [-0.5, 0.5], "LOGISTIC")]),
     ("Dense softmax", [linear(f(2, 6), [-0.5, 0.3], "SOFTMAX")]),

@@ -214,8 +214,9 @@ def test_narrow_weights_are_those_of_the_file(tmp_path, dtype):
     torch.save(model, tmp_path / "model.pt")
     kept = "float16" if dtype == torch.float16 else "float32"
     for net in (read_pytorch(tmp_path / "model.pt"), from_torch(model)):
-        assert net.dtype == kept
-        assert {array.dtype.name for layer in net.layers for array in layer.arrays.values()} == {kept}
+        assert net.dtype == "float32"  # that of what is folded of a BatchNorm, which would lose digits
+        as_they_are = [layer for layer in net.layers if not isinstance(layer, pnn.Rescaling)]
+        assert {array.dtype.name for layer in as_they_are for array in layer.arrays.values()} == {kept}
         weight = next(layer for layer in net.layers if isinstance(layer, pnn.Dense)).weight
         np.testing.assert_array_equal(weight, model[1].weight.detach().float().numpy().T)
 
