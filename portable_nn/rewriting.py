@@ -14,7 +14,7 @@ import numpy as np
 
 from portable_nn._typing import Array, Plain
 from portable_nn.activations import BOUNDED_SOFTMAX, bounds, is_strictly_increasing
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, fused
+from portable_nn.layers import IDENTITY, Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, fused
 
 __all__ = ["parted", "rewritten", "without_identities"]
 
@@ -57,7 +57,7 @@ def parted(layers: Layers) -> tuple[Layers, tuple[Activation, ...]]:
         case Dense(activation=name) as last if name != "identity" and is_strictly_increasing(name, {}):
             return (*layers[:-1], last.with_activation("identity")), (Activation("identity").with_name(name),)
         case Activation() as last if is_strictly_increasing(last.name, last.parameters):
-            return layers[:-1] or (Activation("identity"),), (last,)
+            return layers[:-1] or IDENTITY, (last,)
     return layers, ()
 
 

@@ -24,7 +24,7 @@ from portable_nn.formats.keras_losses import task_of_loss
 from portable_nn.formats.keras_merging import EXPORT, MERGING
 from portable_nn.formats.keras_weights import weights_alone
 from portable_nn.formats.onnx_layers import layers_of as layers_of_graph
-from portable_nn.layers import Activation, Flatten, Layer, Layers, Shape, fused
+from portable_nn.layers import IDENTITY, Activation, Flatten, Layer, Layers, Shape, fused
 from portable_nn.network import Network
 from portable_nn.readers.buffers import reading
 from portable_nn.readers.hdf5 import HDF5, open_hdf5
@@ -202,7 +202,9 @@ def _chained(config: dict[str, Any], weights: Weights, version: object) -> Layer
         for node in nodes:
             layers += layers_of(node, shape)
             shape = reduce(lambda shape, layer: shape_after(layer, shape), made[id(node), shape], shape)
-        return layers_of_graph(branched(model, layers_of)) if _flattens_late(layers) else fused(layers)
+        if _flattens_late(layers):
+            return layers_of_graph(branched(model, layers_of))
+        return fused(layers) or IDENTITY
     except RecursionError as error:
         raise NetworkError("its config is too deep") from error
 

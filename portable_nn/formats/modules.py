@@ -16,7 +16,18 @@ from portable_nn.activations import parameters_of
 from portable_nn.errors import NetworkError
 from portable_nn.formats.normalization import batch_normalization, machine_epsilon
 from portable_nn.formats.states import undoing
-from portable_nn.layers import Activation, Dense, Flatten, Layer, Layers, Normalize, Shape, fused
+from portable_nn.layers import (
+    IDENTITY,
+    Activation,
+    Dense,
+    Flatten,
+    Layer,
+    Layers,
+    Normalize,
+    Shape,
+    fused,
+    sample_shapes,
+)
 from portable_nn.readers.buffers import Budget
 from portable_nn.readers.pickles import Record, described
 
@@ -207,7 +218,10 @@ def module_layers(root: Any, budget: Budget | None, sample_shape: Shape | None =
             raise NetworkError(f"module {path} ({kind}): {why}") from error
     if sample_shape is not None:
         raise NetworkError(f"the model has no Flatten that takes samples of shape {sample_shape}")
-    return fused(layers)
+    done = fused(layers) or IDENTITY
+    if sample_shapes(done)[0] is None and any(kind == "Flatten" for _, kind, *_ in modules):
+        raise NetworkError("nothing tells what its Flatten takes: give it, such as sample_shape=(1, 28, 28)")
+    return done
 
 
 def _walk(root: Any) -> Iterator[tuple[str, str, Attributes]]:

@@ -6,7 +6,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.formats.onnx_gemms import with_gemms
 from portable_nn.formats.onnx_graph import Body, pruned
 from portable_nn.formats.onnx_lowering import chain
-from portable_nn.layers import Activation, Graph, Layer, Layers, Shape, sample_shapes
+from portable_nn.layers import IDENTITY, Graph, Layer, Layers, Shape, sample_shapes
 from portable_nn.readers.onnx import Node, Value
 
 __all__ = ["layers_of"]
@@ -51,12 +51,10 @@ def layers_of(body: Body) -> Layers:
         (only,) = inputs
         head, end, shape = chain(body, only.name, _fixed(only.shape))
         if list(body.outputs.values()) == [end] and _fit(head, None):
-            return head or (Activation("identity"),)
+            return head or IDENTITY
         head = head if _fit(head, _fixed(only.shape)) else ()
         inputs = (Value(end, only.dtype, shape),) if head else inputs
     rest = _from(body, inputs)
-    if not (rest.nodes or head):
-        raise NetworkError("it gives nothing but its inputs")
     shapes = _graph(rest).shapes
     tail = _tail(rest, shapes)
     if tail is None:

@@ -24,6 +24,7 @@ from portable_nn.layers.rescaling import Rescaling, standardized
 from portable_nn.readers.onnx import Node, Value
 
 __all__ = [
+    "IDENTITY",
     "Activation",
     "Dense",
     "Flatten",
@@ -46,6 +47,9 @@ __all__ = [
 
 Layer: TypeAlias = Dense | Activation | Rescaling | Normalize | Flatten | Graph
 Layers: TypeAlias = tuple[Layer, ...]
+
+IDENTITY: Layers = (Activation("identity"),)
+"""What changes nothing, as layers: a network has one at least."""
 
 MOST_HALVED = 30
 

@@ -173,7 +173,7 @@ class Graph:
         """The shapes of values of one sample and the outputs, by running a part of a few random samples."""
         samples = len(range(FEW)[part])
         given = {value.name: _drawn(value, FEW if samples else 0)[part] for value in self.inputs}
-        at, shapes = self.nodes[0], dict[str, Shape]()
+        at, shapes = Node("Identity", (), ()), dict[str, Shape]()
 
         def watch(node: Node, inputs: list[Any]) -> None:
             nonlocal at
