@@ -141,7 +141,7 @@ def evaluate(
     check_network(net)
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    x, given = as_array(images, net.inputs), as_labels(labels)
+    x, given = as_array(images, net.meaning.inputs), as_labels(labels)
     for array in (*named(x).values(), given):
         namespace(array)
     check_data(x, net)

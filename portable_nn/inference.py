@@ -253,13 +253,13 @@ def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
         return source, first, None
     if isinstance(data, Mapping):
         data = alone(data, net.layers[0])
-    data = as_array(data, net.inputs)
-    source, first = _first(opened(data, net.inputs), partial(as_array, names=net.inputs))
+    data = as_array(data, net.meaning.inputs)
+    source, first = _first(opened(data, net.meaning.inputs), partial(as_array, names=net.meaning.inputs))
     if is_path(first):
-        source = first = source_of(source, inputs=net.inputs)
+        source = first = source_of(source, inputs=net.meaning.inputs)
     if is_path(data) or isinstance(source, Source):
         source = first = reshaped(source, net.input_shape)
-    origin = reshaped(source_of(data, inputs=net.inputs), net.input_shape) if is_path(data) else None
+    origin = reshaped(source_of(data, inputs=net.meaning.inputs), net.input_shape) if is_path(data) else None
     return source, first, source if isinstance(source, Source) else origin
 
 

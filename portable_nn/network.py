@@ -16,7 +16,7 @@ from portable_nn.backends import Backend, Forward
 from portable_nn.errors import InputError, NetworkError
 from portable_nn.layers import Layer, Shape, architecture, sample_shapes
 from portable_nn.meaning import Meaning, Task
-from portable_nn.parts import shapes_given_by
+from portable_nn.parts import given_by, known, shapes_given_by, taken_by
 from portable_nn.placing import Passes, beside, common_backend, common_dtype, fetched
 from portable_nn.verification import Verification, samples_of, verified
 
@@ -45,7 +45,7 @@ class Network:
         The class of each output; of one sigmoid or logit alone, the two classes. Where they are integers,
         `predict` gives them.
     inputs, outputs : iterable of str, optional
-        The name of each feature, and of each output.
+        The name of each feature, and of each output. Several arrays have names already.
     task : {"classification", "multilabel", "regression"}, optional
         What outputs mean where the last activation does not tell: logits or values of a linear last layer; or
         several sigmoids that exclude one another or do not.
@@ -135,7 +135,10 @@ class Network:
         shapes = sample_shapes(layers)
         dtype = dtype or common_dtype(layers, of_weights or backends.get("numpy"))
         backend = backend or of_weights
-        known = Meaning.of(layers, shapes[0], shapes[-1], **meaning)
+        means = Meaning.of(layers, shapes[0], shapes[-1], **meaning)
+        for names, arrays in (("inputs", taken_by(layers)), ("outputs", given_by(layers))):
+            if len(arrays) > 1 and getattr(means, names):
+                raise NetworkError(f"it has several {names}, of the names {', '.join(arrays)}: give it no others")
         if of_weights is None and backend is not None:
             dtype = backend.dtype_name(backend.dtype(dtype))
         self.layers: tuple[Layer, ...]  # declared here, where help() does not list what is for this package alone
@@ -149,8 +152,8 @@ class Network:
             layers=layers,
             backend=backend,
             compiled=compiled,
-            meaning=known,
-            passes=Passes(layers, backend, dtype, shapes, compiled, known),
+            meaning=means,
+            passes=Passes(layers, backend, dtype, shapes, compiled, means),
             _shapes=shapes,
             _dtype=dtype,
         )
@@ -402,9 +405,9 @@ class Network:
         >>> net.predict(np.array([0.0, 5.0, 0.0]))
         np.int64(2)
         """
-        known = {field.name for field in fields(Meaning)}
-        if others := meaning.keys() - known:
-            raise NetworkError(f"unknown {', '.join(sorted(others))}: choose from {', '.join(sorted(known))}")
+        facts = {field.name for field in fields(Meaning)}
+        if others := meaning.keys() - facts:
+            raise NetworkError(f"unknown {', '.join(sorted(others))}: choose from {', '.join(sorted(facts))}")
         return self._remade(
             self.layers, backend=self.backend, compiled=self.compiled, dtype=self._dtype, **meaning
         )
@@ -537,14 +540,16 @@ class Network:
         return self.meaning.classes
 
     @property
-    def inputs(self) -> tuple[str, ...] | None:
-        """The name of each feature."""
+    def inputs(self) -> tuple[str, ...] | dict[str, Shape | None] | None:
+        """The name of each feature; where it takes several arrays, the shape of one sample of each, by name."""
+        if len(self.passes.inputs) > 1:
+            return {name: known(value) for name, value in self.passes.inputs.items()}
         return self.meaning.inputs
 
     @property
-    def outputs(self) -> tuple[str, ...] | None:
-        """The name of each output."""
-        return self.meaning.outputs
+    def outputs(self) -> tuple[str, ...] | dict[str, Shape | None] | None:
+        """The name of each output; where it gives several arrays, the shape of one sample of each, by name."""
+        return shapes_given_by(self.layers) or self.meaning.outputs
 
     @property
     def task(self) -> Task | None:

@@ -50,10 +50,10 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 f"X has {X.shape[1]} features, the network takes {prod(net.input_shape)}: give those that it was "
                 "trained on"
             )
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None and net.inputs is not None and tuple(names) != net.inputs:
+        names, wanted = getattr(self, "feature_names_in_", None), net.meaning.inputs
+        if names is not None and wanted is not None and tuple(names) != wanted:
             raise ShapeError(
-                f"X has features {', '.join(names[:5])} …, the network takes {', '.join(net.inputs[:5])} …: "
+                f"X has features {', '.join(names[:5])} …, the network takes {', '.join(wanted[:5])} …: "
                 "give those it was trained on, in their order"
             )
         return X, y

@@ -202,6 +202,21 @@ def test_shapes_that_are_not_known_are_not_held_to_any():
         net(GIVEN | {"x": np.float32(1)})
 
 
+def test_what_it_takes_and_gives_is_told_by_name():
+    assert TWO.inputs == {"x": (4,), "place": (), "z": (2,)}
+    assert TWO.outputs == {"y": (6,), "k": ()}
+    inputs = [Value("x", "float32", (None,)), Value("place", "int64"), Value("z", "float32", (2,))]
+    unknown = pnn.Network([Graph(NODES, inputs, ["y", "k"], {"": 20}, **TWO.layers[0].constants)])
+    assert unknown.inputs == {"x": None, "place": None, "z": (2,)}
+    assert unknown.outputs == {"y": None, "k": None}
+
+
+@pytest.mark.parametrize(("names", "others"), [("inputs", "x, place, z"), ("outputs", "y, k")])
+def test_several_arrays_have_names_already(names, others):
+    with pytest.raises(NetworkError, match=f"it has several {names}, of the names {others}: give it no others"):
+        TWO.described(**{names: ["a", "b"]})
+
+
 def test_it_survives_pickle_and_knows_its_dtype():
     again = pickle.loads(pickle.dumps(TWO))
     np.testing.assert_array_equal(again(GIVEN)["y"], TWO(GIVEN)["y"])

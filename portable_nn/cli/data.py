@@ -106,9 +106,9 @@ def _read(path: Path, net: pnn.Network) -> tuple[Any, NumPyArray | None]:
                 f"{path} holds one array: give a .npz that holds {', '.join(inputs)} by name"
             )
         case ".csv" if path.is_file():
-            table = read_csv(path, net.inputs)
+            table = read_csv(path, net.meaning.inputs)
             return table.values, None if table.labels is None else _of_text(table.labels, net.classes)
-    return np.asarray(opened(path, net.inputs)[:]), None
+    return np.asarray(opened(path, net.meaning.inputs)[:]), None
 
 
 def _of_text(labels: NumPyArray, classes: Sequence[str] | Sequence[int] | None) -> NumPyArray:

@@ -69,7 +69,7 @@ def inspect(file: ModelFile, given: Given = None, as_json: Json = False) -> None
         f"{name} {value.dtype} {value.shape}" for name, value in net.passes.inputs.items()
     )
     told: dict[str, tuple[Any, ...]] = {"takes": takes, "gives": net.passes.outputs}
-    told |= {"inputs": net.inputs or (), "outputs": net.outputs or (), "classes": net.classes or ()}
+    told |= {name: getattr(net.meaning, name) or () for name in ("inputs", "outputs", "classes")}
     for name, values in told.items():
         if values:
             print(f"{name:<9} {_shortened(values)}")

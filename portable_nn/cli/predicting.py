@@ -166,7 +166,7 @@ def opened(data: str, array: str | None, net: pnn.Network) -> Source | dict[str,
     inputs = net.passes.inputs
     if len(inputs) < 2:
         try:
-            return source_of(data, array=array, inputs=net.inputs)
+            return source_of(data, array=array, inputs=net.meaning.inputs)
         except pnn.FormatError as error:
             if NAME_THEM not in str(error):
                 raise

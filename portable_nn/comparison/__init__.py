@@ -132,7 +132,9 @@ def compare(
         Task(spec, dtype, sizes, warm_up, iterations, budget, net.compiled) for spec in specs for dtype in names
     ]
     here = environment()
-    given = each(_numbers, each(as_array, images) if isinstance(images, dict) else as_array(images, net.inputs))
+    given = each(
+        _numbers, each(as_array, images) if isinstance(images, dict) else as_array(images, net.meaning.inputs)
+    )
     net, x = net.to_numpy(), net.passes.taken(given)
     wanted = reference(net, x, None if labels is None else _to_numpy(as_labels(labels)))
     of_places = net.described(classes=None, task=net.task)  # whose labels are places among the classes
