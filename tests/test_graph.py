@@ -409,3 +409,28 @@ def test_what_is_known_before_the_data_comes_in_their_library(backend, name):
     assert found.dtype == x.dtype
     wanted = np.full((7, 4), 2.0) if name == "ConstantOfShape" else np.tile(np.arange(4.0), (7, 1))
     np.testing.assert_array_equal(backend.to_numpy(found), wanted)
+
+
+def halved(*shape):
+    """The sum of both halves of a sample."""
+    nodes = [Node("Split", ("x",), ("a", "b"), {"axis": -1, "num_outputs": 2}), Node("Add", ("a", "b"), ("y",))]
+    return Graph(nodes, [Value("x", "float32", *shape)], ["y"], {"": 20})
+
+
+@pytest.mark.parametrize("shape", [(), ((None,),)])
+@pytest.mark.parametrize("before", [[], [pnn.Activation("relu")], [pnn.Dense(np.ones((8, 8)))]])
+@pytest.mark.parametrize("after", [pnn.Dense(np.ones((4, 3))), pnn.Rescaling(np.ones(4))])
+def test_what_comes_after_a_graph_of_any_shape_does_not_tell_what_it_takes(shape, before, after):
+    i = len(before) + 1
+    with pytest.raises(NetworkError, match=f"layer {i} takes 4 values, and a Graph before it"):
+        pnn.Network([*before, halved(*shape), after])
+    net = pnn.Network([*before, halved((8,)), after])
+    assert net.input_shape == (8,)
+    x = np.eye(8)
+    np.testing.assert_array_equal(net(x), pnn.Network([after])(pnn.Network([*before, halved(*shape)])(x)))
+
+
+def test_a_graph_of_several_inputs_before_a_dense_takes_no_array():
+    net = pnn.Network([Graph(NODES[:-1], INPUTS, ["y"], {"": 20}, table=TABLE, w=W), pnn.Dense(np.eye(3))])
+    assert (net.input_shape, net.output_shape) == (None, (3,))
+    np.testing.assert_allclose(net(GIVEN), wanted()["y"], rtol=1e-5)

@@ -110,6 +110,11 @@ def sample_shapes(layers: tuple[Layer, ...]) -> tuple[Shape | None, ...]:
         if taken is not None and given is not None and given != taken:
             before = f"layer {i - 1} gives" if i else "the network takes"
             raise NetworkError(f"{before} {_values(given)}, layer {i} takes {_values(taken)}")
+        if taken is not None and given is None and any(map(_is_open, layers[:i])):
+            raise NetworkError(
+                f"layer {i} takes {_values(taken)}, and a Graph before it samples of any shape: give its input "
+                "one, such as Value('x', 'float32', (8,))"
+            )
         shapes.append(layer.output_shape(given))
     return tuple(shapes)
 
@@ -119,10 +124,17 @@ def _needed(layers: Layers) -> Shape | None:
     shapes = [layer.input_shape for layer in layers]
     shape = next((shape for shape in shapes if shape is not None), None)
     before = layers[: shapes.index(shape)] if shape else ()
+    if any(isinstance(layer, Graph) for layer in before):
+        return None
     halved = sum(isinstance(layer, Activation) and layer.name == "glu" for layer in before)
     if halved > MOST_HALVED:
         raise NetworkError(f"{halved} times glu halves the values of a sample: no array has so many")
     return (*shape[:-1], shape[-1] * 2**halved) if shape else shape
+
+
+def _is_open(layer: Layer) -> bool:
+    """Whether it is a Graph that does not tell the shape of all its inputs."""
+    return isinstance(layer, Graph) and any(value.shape is None or None in value.shape for value in layer.inputs)
 
 
 def _several(inputs: Iterable[Value]) -> str:
