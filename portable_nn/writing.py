@@ -19,7 +19,7 @@ def check_output(
     overwrite: bool,
     files: Collection[str] = (),
 ) -> None:
-    """Refuse to write over what the user may want.
+    """Refuse to write over what the user may want; what a killed run had put aside for that comes back first.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def check_output(
     >>> from portable_nn.writing import check_output
     >>> check_output("no such file.npy", overwrite=False)
     """
+    _recover(Path(path))
     if not os.path.lexists(path):
         return
     if any(file is not None and (_are_one(path, file) or _is_in(path, file)) for file in inputs):
@@ -163,21 +164,38 @@ def settle(partial: Path, path: Path, *, overwrite: bool) -> None:
     OutputError
         If something has, and may not be replaced: all is kept then.
     """
-    older = path.with_name(f".{uuid4().hex}.old")
     with naming(path):
+        if partial.is_dir():
+            _sync_folder(partial)
         if os.path.lexists(path):
             if not overwrite:
                 raise OutputError(f"{path} has come into being meanwhile; the results are kept in {partial}")
             if partial.is_dir():  # which can take the place of nothing but an empty folder
-                path.rename(older)
-        if partial.is_dir():
-            _sync_folder(partial)
+                path.rename(_beside(path, "older"))
         partial.replace(path)
         _sync_folder(path.parent)
-    if older.is_dir() and not older.is_symlink():
-        shutil.rmtree(older, ignore_errors=True)
+    _recover(path)
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(f".{path.name}.portable_nn-{end}")
+
+
+def _recover(path: Path) -> None:
+    """Bring an older folder back that had made room, or away where the new one has its name: a kill leaves it."""
+    with suppress(OSError, ValueError):  # another process may do the same, or the path be none
+        older, waste = _beside(path, "older"), _beside(path, "waste")
+        _remove(waste)
+        if os.path.lexists(older):
+            older.rename(waste if os.path.lexists(path) else path)
+            _remove(waste)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        older.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

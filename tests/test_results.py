@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import portable_nn as pnn
 from portable_nn.blocks import ZarrWriter, check_folder
 from portable_nn.results import NpyWriter
+from portable_nn.writing import check_output
 
 posix = pytest.mark.skipif(os.name == "nt", reason="locks, limits and signals of POSIX: run on Linux or macOS")
 
@@ -410,3 +411,45 @@ def test_a_full_disk_names_the_file_and_the_same_command_goes_on(tmp_path, name)
     both = tmp_path / name, tmp_path / options[3]
     read = files if name == "y.zarr" else Path.read_bytes
     assert read(both[0]) == read(both[1])
+
+
+def write_both(path, value):
+    with NpyWriter(path, f"work {value}", names=["mean", "scale"]) as writer:
+        left = 3 - writer.rows
+        writer.append({"mean": np.full((left, 2), value), "scale": np.full(left, value)})
+
+
+NAMES = "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"
+CUT = f"""
+import os, sys
+import numpy as np
+from portable_nn.results import NpyWriter
+from portable_nn.writing import check_output
+
+def count(event, arguments):
+    global left
+    if event in {NAMES}:
+        left -= 1
+        if not left:
+            os._exit(9)
+
+path, left = sys.argv[1], int(sys.argv[2])
+with NpyWriter(path, "work 2", names=["mean", "scale"]) as writer:
+    writer.append({{"mean": np.full((3, 2), 2), "scale": np.full(3, 2)}})
+    sys.addaudithook(count)
+"""
+
+
+@pytest.mark.parametrize("moment", range(1, 10))
+def test_a_kill_while_names_change_loses_nothing(tmp_path, moment):
+    """At each of them: the older folder is there or the new one, after the next call at the latest."""
+    path = tmp_path / "results"
+    write_both(path, 1)
+    done = subprocess.run([sys.executable, "-c", CUT, path, str(moment)], env=environment(), check=False)
+    assert done.returncode == 9
+    with pytest.raises(pnn.OutputError, match="exists"):
+        check_output(path, overwrite=False, files=["mean.npy", "scale.npy"])
+    assert {int(np.load(path / f"{name}.npy")[0].max()) for name in ("mean", "scale")} in ({1}, {2})
+    write_both(path, 2)
+    assert os.listdir(tmp_path) == ["results"]
+    assert np.load(path / "mean.npy").tolist() == [[2, 2]] * 3
