@@ -21,6 +21,7 @@ __all__ = [
     "as_labels",
     "check_dtype",
     "check_real",
+    "check_there",
     "default_float",
     "dtype_named",
     "each",
@@ -166,11 +167,20 @@ def namespace(x: object) -> Namespace:
         raise InputError(f"the tensor's layout is {layout}, and networks take dense ones: call x.to_dense()")
     if hasattr(x, "to_numpy"):  # of pandas, Polars and Arrow
         raise InputError(f"{type(x).__name__} is a table or a column of one: call x.to_numpy() first")
+    check_there(x)
+    if type(getattr(x, "dtype", None)).__name__ == "KeyTy":  # of JAX
+        raise InputError("keys of random numbers are none: draw some, with jax.random.normal(key, shape)")
     try:
         return array_api_compat.array_namespace(x)
     except TypeError as error:
         wanted = "expected an array of a library that follows the array API standard"
         raise InputError(f"{wanted}, got {_instead(x)}") from error
+
+
+def check_there(x: object) -> None:
+    """Raise an `InputError` if `x` is an array whose memory JAX has taken back; tracers cannot tell."""
+    if type(x).__name__ == "ArrayImpl" and x.is_deleted():  # type: ignore[attr-defined]
+        raise InputError("the array is deleted, as what was donated to jax.jit is: give one that is still there")
 
 
 def _instead(x: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from portable_nn import backends
-from portable_nn._arrays import as_array, check_real, each, first_of, namespace, native
+from portable_nn._arrays import as_array, check_real, check_there, each, first_of, namespace, native
 from portable_nn._typing import Array, DType, FloatName, Namespace, NumPyArray
 from portable_nn.activations import ALONG_AXIS
 from portable_nn.backends import Backend, Forward, forward_pass
@@ -75,9 +75,13 @@ def as_given(
     """The steps with weights as they are, cast where they must."""
     if result != "outputs":
         layers, _ = parted(layers)
-    cast = (layer.map(lambda array: xp.astype(array, dtype, copy=False)) for layer in layers)
+
+    def cast(array: Array) -> Array:
+        check_there(array)
+        return xp.astype(array, dtype, copy=False)
+
     last = (partial(labels_of, xp=xp, meaning=meaning),) if result in LABELS else ()
-    return (*(partial(layer, xp=xp) for layer in cast), *last)
+    return (*(partial(layer.map(cast), xp=xp) for layer in layers), *last)
 
 
 def place(backend: Backend, dtype: str, array: NumPyArray) -> Array:

@@ -1,5 +1,7 @@
 """What is no dense array of real numbers: the same error, with the remedy, from every function."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -129,3 +131,40 @@ def test_a_layout_that_is_not_pytorchs_says_nothing():
         layout = "rows first"
 
     np.testing.assert_array_equal(NET(np.eye(2).view(Laid)), NET(np.eye(2)))
+
+
+LABELS = np.zeros(3, dtype=int)
+OTHERS = {
+    "compiled": NET.compile(),
+    "infer": partial(pnn.infer, NET),
+    "batches": lambda x: pnn.infer(NET, iter([x])),
+    "evaluate": lambda x: pnn.evaluate(NET, x, LABELS),
+    "labels": lambda x: pnn.evaluate(NET, np.ones((3, 2)), x),
+    "compare": lambda x: pnn.compare(NET, x, LABELS, backends=["numpy"]),
+    "parameter": lambda x: pnn.activations.silu(np.ones((3, 2)), beta=x),
+    "weights": pnn.Dense,
+    "scale": pnn.Rescaling,
+}
+
+
+def test_keys_and_deleted_arrays_of_jax(jax):
+    gone = jax.numpy.ones((3, 2), dtype=np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    for call in (NET, NET.predict, NET.logits, OTHERS["compiled"]):  # which keep what they made
+        call(gone)
+    gone.delete()
+    for x, message in ((gone, "the array is deleted"), (keys, r"draw some, with jax\.random")):
+        refused(x, message)
+        for name, call in OTHERS.items():
+            with pytest.raises(pnn.InputError, match=message):
+                pytest.fail(f"{name} gives {call(x)!r}")
+
+
+def test_weights_that_were_donated(jax):
+    weight = jax.numpy.eye(2)
+    net = pnn.Network([pnn.Dense(weight)])
+    jax.jit(lambda x: net(x))(jax.numpy.ones(2))
+    weight.delete()
+    for call in (net, net.predict, lambda x: net.to("numpy")):
+        with pytest.raises(pnn.InputError, match="the array is deleted"):
+            call(jax.numpy.ones((3, 2)))

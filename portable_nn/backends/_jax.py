@@ -65,7 +65,10 @@ class JAX(Backend):
         """Dtype, device or sharding, which tracers have not, and whether there are 64 bits."""
         import jax
 
-        return x.dtype, getattr(x, "device", None), jax.config.jax_enable_x64
+        try:
+            return x.dtype, getattr(x, "device", None), jax.config.jax_enable_x64
+        except RuntimeError:  # it is deleted, which `namespace` tells
+            return None
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:
