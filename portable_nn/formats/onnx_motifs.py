@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import permutations
+from itertools import combinations, permutations
 from math import isclose, pi, sqrt
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from portable_nn._typing import ActivationName
-from portable_nn.activations import ALONG_AXIS, PLAIN
+from portable_nn.activations import ACTIVATIONS, ALONG_AXIS, PLAIN, parameters_of
+from portable_nn.errors import NetworkError
 from portable_nn.expressions import expression_of
 from portable_nn.formats.onnx_graph import Body
 from portable_nn.layers import Activation
@@ -18,8 +19,23 @@ from portable_nn.readers.onnx import Node
 
 __all__ = ["motif"]
 
-Call: TypeAlias = tuple[str, str, tuple[str | float, ...]]
-"""The name of a value, the operator that makes it, and what that reads: values and numbers."""
+
+class Unknown(NamedTuple):
+    """A constant that is a parameter, or is made of some, which have no name then."""
+
+    parameter: str
+
+
+class Near(NamedTuple):
+    """A constant that is rounded once more than what it is compared with."""
+
+    value: Any
+
+
+Argument: TypeAlias = str | float | Unknown | Near
+
+Call: TypeAlias = tuple[str, str, tuple[Argument, ...]]
+"""The name of a value, the operator that makes it, and what that reads: values and constants."""
 
 HALF_ROOT, ROOT, TANH, CUBE = sqrt(0.5), sqrt(2), sqrt(2 / pi), 0.044715
 
@@ -77,14 +93,52 @@ COMMUTE = ("Add", "Mul")
 def written() -> tuple[tuple[Activation, Sequence[Call]], ...]:
     """Activations with their usual parameters, as this package writes them in several operators."""
     found = [
-        (name, _recorded(name, dtype))
+        (name, _recorded(Activation(cast(ActivationName, name)), dtype))
         for name in sorted({*PLAIN} - ALONG_AXIS)
         for dtype in ("float32", "float64")
     ]
     return tuple((Activation(cast(ActivationName, name)), calls) for name, calls in found if len(calls) > 1)
 
 
-def _recorded(name: str, dtype: str) -> list[Call]:
+SAMPLES = (0.8125, 0.65625, 0.40625), (0.78125, 0.53125, 0.28125)
+"""Values of parameters that differ: what differs in the calls is made of them."""
+
+
+@cache
+def parametrised() -> tuple[tuple[str, str, Sequence[Call]], ...]:
+    """The same with parameters, with their dtypes; not what is a `Rescaling` and a clip."""
+    found = [
+        (name, dtype, _pattern(name, dtype, keys))
+        for name in sorted({*ACTIVATIONS} - ALONG_AXIS - {"hard_sigmoid"})
+        for n in range(1, len(parameters_of(name)) + 1)
+        for keys in combinations(parameters_of(name), n)
+        for dtype in ("float32", "float64")
+    ]
+    return tuple(pattern for pattern in found if len(pattern[2]) > 1)
+
+
+def _pattern(name: str, dtype: str, keys: tuple[str, ...]) -> list[Call]:
+    """The calls of an activation with some parameters, what these decide unknown; none if it needs others too."""
+    given = [dict(zip(keys, values, strict=False)) for values in SAMPLES]
+    try:
+        first, second = (_recorded(Activation(cast(ActivationName, name), **each), dtype) for each in given)
+    except NetworkError:
+        return []
+    named = {value: key for key, value in given[0].items()}
+    return [
+        (
+            made,
+            operator,
+            tuple(
+                argument if argument == other else Unknown(named.get(argument, ""))  # type: ignore[arg-type]
+                for argument, other in zip(arguments, others, strict=True)
+            ),
+        )
+        for (made, operator, arguments), (*_, others) in zip(first, second, strict=True)
+    ]
+
+
+def _recorded(activation: Activation, dtype: str) -> list[Call]:
     """The calls that an activation is written as; none if some have attributes."""
     calls, has_attributes = list[Call](), False
 
@@ -97,7 +151,7 @@ def _recorded(name: str, dtype: str) -> list[Call]:
         calls.append((str(len(calls)), operator, inputs))
         return calls[-1][0]
 
-    as_nodes(call, "x", Activation(cast(ActivationName, name)))
+    as_nodes(call, "x", activation)
     *inner, (_, operator, inputs) = calls
     return [] if has_attributes else [*inner, ("y", operator, inputs)]
 
@@ -119,17 +173,51 @@ def motif(body: Body, name: str, readers: dict[str, list[Node]]) -> tuple[Activa
     operators = {node.operator for node in readers.get(name, [])}
     for activation, calls in (*MOTIFS, *written()):
         if calls[0][1] in operators:
-            end = _end(body, name, calls, readers)
-            if end is not None:
-                return activation, end
+            bound = _bound(body, name, calls, readers)
+            if bound is not None:
+                return activation, bound["y"]
+    for function, dtype, calls in parametrised():
+        if calls[0][1] in operators:
+            bound = _bound(body, name, calls, readers)
+            found = bound and _with_parameters(body, function, dtype, calls, bound)
+            if bound and found and _bound(body, name, found[1], readers):
+                return found[0], bound["y"]
     return None
 
 
-def _end(body: Body, name: str, calls: Sequence[Call], readers: dict[str, list[Node]]) -> str | None:
-    """The value that the calls end in, if no one else reads what is between."""
-    bound, used = {"x": name}, list[Node]()
+def _with_parameters(
+    body: Body, name: str, dtype: str, calls: Sequence[Call], bound: dict[Argument, str]
+) -> tuple[Activation, list[Call]] | None:
+    """The activation with the constants that were found, and its calls, which these must then be."""
+    constants = {key.parameter: body.constants[value] for key, value in bound.items() if isinstance(key, Unknown)}
+    parameters = {key: float(x.reshape(())) if x.size == 1 else x for key, x in constants.items() if key}
+    try:
+        activation = Activation(cast(ActivationName, name), **parameters)
+    except NetworkError:
+        return None
+    exact = _recorded(activation, dtype)
+    if [operator for _, operator, _ in exact] != [operator for _, operator, _ in calls]:
+        return None
+    return activation, [
+        (
+            made,
+            operator,
+            tuple(
+                Near(other) if isinstance(argument, Unknown) else argument
+                for argument, other in zip(arguments, others, strict=True)
+            ),
+        )
+        for (made, operator, arguments), (*_, others) in zip(calls, exact, strict=True)
+    ]
+
+
+def _bound(
+    body: Body, name: str, calls: Sequence[Call], readers: dict[str, list[Node]]
+) -> dict[Argument, str] | None:
+    """What the values of the calls are here, up to their end, y, if no one else reads what is between."""
+    bound, used = dict[Argument, str]({"x": name}), list[Node]()
     for made, operator, arguments in calls:
-        first = next(bound[argument] for argument in arguments if argument in bound)
+        first = next(bound[argument] for argument in arguments if isinstance(argument, str) and argument in bound)
         for node in readers.get(first, []):
             unused = not any(node is other for other in used)
             if unused and node.operator == operator and _reads(body, node, arguments, bound):
@@ -138,12 +226,12 @@ def _end(body: Body, name: str, calls: Sequence[Call], readers: dict[str, list[N
                 break
         else:
             return None
-    inside = [value for key, value in bound.items() if key != "y"]
+    inside = [value for key, value in bound.items() if key != "y" and isinstance(key, str)]
     alone = all(node in used for value in inside for node in readers.get(value, []))
-    return bound["y"] if alone and body.ends.isdisjoint(inside) else None
+    return bound if alone and body.ends.isdisjoint(inside) else None
 
 
-def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: dict[str, str]) -> bool:
+def _reads(body: Body, node: Node, arguments: tuple[Argument, ...], bound: dict[Argument, str]) -> bool:
     if len(node.inputs) != len(arguments):
         return False
     orders = permutations(node.inputs) if node.operator in COMMUTE else [node.inputs]
@@ -153,14 +241,20 @@ def _reads(body: Body, node: Node, arguments: tuple[str | float, ...], bound: di
     )
 
 
-def _is(body: Body, value: str, argument: str | float, bound: dict[str, str]) -> bool:
+def _is(body: Body, value: str, argument: Argument, bound: dict[Argument, str]) -> bool:
     if isinstance(argument, str):
         return bound.get(argument) == value if argument else not value
     constant = body.constants.get(value)
-    if constant is None or constant.size != 1 or constant.dtype.kind not in "fiu":
+    if constant is None or constant.dtype.kind not in "fiu":
         return False
     rounding = np.finfo(constant.dtype).eps if constant.dtype.kind == "f" else 0
-    return isclose(constant.reshape(()), argument, rel_tol=rounding)
+    match argument:
+        case Unknown():
+            bound[argument] = value
+            return constant.size == 1 or constant.ndim == 1
+        case Near(wanted):
+            return np.allclose(constant, wanted, 4 * rounding, 4 * rounding)
+    return constant.size == 1 and isclose(constant.reshape(()), argument, rel_tol=rounding)
 
 
 def _is_usual(body: Body, node: Node) -> bool:

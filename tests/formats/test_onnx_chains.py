@@ -131,7 +131,7 @@ CHAINS = [
     ("Graph", [node("HardSigmoid", ["x"], ["s"]), node("Mul", ["s", "x"], ["y"])]),
     ("Graph", [node("Div", ["c", "x"], ["y"])]),
     ("Activation softplus", soft("limit")),
-    ("Graph", soft("one")),
+    ("Activation softplus", soft("one")),
     ("Rescaling, Activation softmax", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"], axis=1)]),
     ("Activation softmin", [node("Neg", ["x"], ["n"]), node("Softmax", ["n"], ["y"])]),
     ("Graph", [node("Pow", ["x", "whole"], ["y"])]),

@@ -256,3 +256,47 @@ def test_operators_of_a_graph_in_float64(tmp_path):
     for name, wanted in net(x).items():
         np.testing.assert_allclose(made[name], wanted, rtol=1e-14, atol=1e-15)
         np.testing.assert_allclose(found[name], wanted, rtol=1e-14, atol=1e-15)
+
+
+PARAMETERS = {
+    "celu": {"alpha": 0.7},
+    "clipped_relu": {"max_value": 1.7, "negative_slope": 0.3, "threshold": 0.4},
+    "elu": {"alpha": 0.7},
+    "hardshrink": {"width": 0.3},
+    "leaky_relu": {"negative_slope": 0.3},
+    "learned_swish": {"alpha": np.array([0.7, -0.2, 1.1]), "beta": np.array([0.1, 0.2, 1.3])},
+    "silu": {"beta": np.array([1.3, 0.5, -2.0])},
+    "softplus": {"beta": 1.3, "threshold": 7.0},
+    "softshrink": {"width": 0.3},
+    "threshold": {"threshold": 0.4, "value": -0.2},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_read_back(tmp_path, name, dtype):
+    """Also of activations that are several nodes, with constants made of their parameters."""
+    before = pnn.Activation(name, **PARAMETERS[name])
+    pnn.save(pnn.Network([pnn.Dense(np.eye(3, dtype=dtype)), before]), tmp_path / "net.onnx")
+    after = pnn.load(tmp_path / "net.onnx").layers[1]
+    assert (type(after), getattr(after, "name", "")) == (pnn.Activation, name)
+    for key, value in before.parameters.items():
+        np.testing.assert_allclose(after.parameters[key], value, rtol=2 * EPSILON[dtype])
+
+
+@pytest.mark.parametrize("changed", ["alpha", "one"])
+def test_nearly_an_activation_is_none(tmp_path, changed):
+    """One of the places of a parameter, or another constant, has another value."""
+    pnn.save(pnn.Network([pnn.Dense(np.eye(3)), pnn.Activation("celu", alpha=0.7)]), tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    wanted = {"alpha": 0.7, "one": 1.0}[changed]
+    constants = [x for x in model.graph.initializer if np.all(onnx.numpy_helper.to_array(x) == wanted)]
+    assert len(constants) > 1
+    constants[-1].CopyFrom(onnx.numpy_helper.from_array(np.float64(0.9), constants[-1].name))
+    onnx.save(model, tmp_path / "net.onnx")
+    net = pnn.load(tmp_path / "net.onnx")
+    assert isinstance(net.layers[1], Graph)
+    x = np.array([[-2.0, 0.0, 3.0]])
+    (name,) = (value.name for value in model.graph.input)
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {name: x})
+    np.testing.assert_allclose(net(x), found, rtol=1e-14)
