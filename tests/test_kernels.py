@@ -31,7 +31,7 @@ ELEMENTWISE += ["softplus", "softsign", "step", "tanh"]
 SMOOTH = sorted(set(ELEMENTWISE) - {"hard_tanh", "identity", "step"})
 NARROW = ("float16", "bfloat16")
 
-IN_JAX = ["elu", "gelu", "gelu_tanh", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
+IN_JAX = ["elu", "gelu", "gelu_tanh", "leaky_relu", "log_sigmoid", "relu", "selu", "sigmoid", "silu", "softplus"]
 """Those with kernels of JAX's, and some without; `test_activations.py` has the others."""
 
 SIZES = [2e-38, 1e-30, 6.2e-5, 0.01, 0.1, 0.5, 0.75, 1, 1.5, 2.5, 4, 5.5, 8, 13, 17, 20, 30, 40, 41, 60, 80, 88]
@@ -194,21 +194,29 @@ def test_values(backend, dtype, how):
 EXPONENTIAL = ("sigmoid", "silu", "gelu", "gelu_tanh", "log_sigmoid", "mish", "softplus")
 EACH = """
 import sys, numpy as np, portable_nn as pnn
-x = np.load(sys.argv[1])
-np.save(sys.argv[2], [pnn.Network([pnn.Dense(np.eye(1), None, name)])(x) for name in sys.argv[3:]])
+x = pnn.backends.get(sys.argv[3]).place(np.load(sys.argv[1]))
+np.save(sys.argv[2], [pnn.Network([pnn.Dense(np.eye(1), None, name)])(x) for name in sys.argv[4:]])
 """
+
+
+def check_in_a_process(folder, library, names, dtype, **environment):
+    """The values of networks of these activations, where the environment is set before the library is there."""
+    given, found = folder / "given.npy", folder / "found.npy"
+    x = FINITE.astype(dtype)
+    np.save(given, x[:, None])
+    run_python("-c", EACH, given, found, library, *names, env=os.environ | environment)
+    for name, values in zip(names, np.load(found), strict=True):
+        check(values[:, 0].astype(np.float64), name, x.astype(np.float64), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_processors_without_wide_vectors(tmp_path, dtype):
     """NumPy has other loops there, and this package takes exp for exp2."""
-    given, found = tmp_path / "given.npy", tmp_path / "found.npy"
-    x = FINITE.astype(dtype)
-    np.save(given, x[:, None])
-    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_SKX"}
-    run_python("-c", EACH, given, found, *EXPONENTIAL, env=environment)
-    for name, values in zip(EXPONENTIAL, np.load(found), strict=True):
-        check(values[:, 0].astype(np.float64), name, x.astype(np.float64), dtype)
+    check_in_a_process(tmp_path, "numpy", EXPONENTIAL, dtype, NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_SKX")
+
+
+def test_float64_in_jax(jax, tmp_path):
+    check_in_a_process(tmp_path, "jax", IN_JAX, "float64", JAX_ENABLE_X64="1")
 
 
 ROWS = [(), (1,), (7,), (100,), (401,), (5000,), (3, 700)]
@@ -248,6 +256,17 @@ def test_every_row_of_every_batch(backend, dtype, name):
         np.testing.assert_allclose(
             numbers(backend, found), ORACLES[name](x @ columns), rtol=rtol, atol=SMALLEST_NORMAL[dtype]
         )
+
+
+@pytest.mark.parametrize("units", [10, 200])
+def test_softmax_of_bounded_logits(backend, dtype, units):
+    """After a tanh no maximum need be subtracted."""
+    columns = np.linspace(-5, 5, units)[None]
+    net = pnn.Network([pnn.Dense(np.eye(1), None, "tanh"), pnn.Dense(columns, None, "softmax")])
+    x = np.array([[-1.0], [0.0], [0.25], [3.0]])
+    found = numbers(backend, net(placed(backend, x, dtype)))
+    rtol = 16 * EPSILON[dtype]
+    np.testing.assert_allclose(found, ORACLES["softmax"](np.tanh(x) @ columns), rtol=rtol)
 
 
 NORMAL = FINITE[(np.abs(FINITE) >= 6e-5) | (FINITE == 0)]

@@ -13,7 +13,9 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
+from portable_nn.activations import BOUNDED_SOFTMAX, FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
+from portable_nn.activations.rectifiers import SELU_ALPHA, SELU_SCALE
 from portable_nn.backends._base import Backend, Forward, Kernel, wide
 from portable_nn.layers import Activation, Dense, Graph, Layer
 
@@ -139,18 +141,58 @@ class JAX(Backend):
         return jax.default_matmul_precision("highest")  # type: ignore[no-any-return]
 
 
+FEW = 64
+"""Outputs whose softmax is best without a maximum; for that of more, XLA packs the weights of all layers once."""
+
+
 @cache
 def _kernels() -> Mapping[str, Kernel]:
     import jax
 
+    jnp = jax.numpy
+
+    @jax.custom_jvp  # type: ignore[untyped-decorator]
+    def expm1(x: Array) -> Array:
+        """Of numbers up to 0; XLA's own takes an exp too."""
+        half = jnp.tanh(0.5 * x)
+        return 2 * half / (1 - half)
+
+    @jax.custom_jvp  # type: ignore[untyped-decorator]
+    def softplus(x: Array) -> Array:
+        """By the series of ``log((1 + t) / (1 - t))`` up to t = 1/3; log1p takes twice as long as all of this."""
+        e = jnp.exp(-jnp.abs(x))
+        t = e / (e + 2)
+        last = 33 if x.dtype == "float64" else 15
+        series = 2 / last
+        for odd in range(last - 2, 0, -2):
+            series = series * (t * t) + 2 / odd
+        return jnp.maximum(x, 0) + t * series
+
+    expm1.defjvps(lambda tangent, _, x: tangent * jnp.exp(x))  # where y + 1 is 0, it is not
+    softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))
+
+    def exponential_below(x: Array, below: Any, above: float) -> Array:
+        return jnp.where(x <= 0, below * expm1(jnp.where(x <= 0, x, 0)), above * x)
+
+    def softplus_of(x: Array, **parameters: Any) -> Array:
+        return FUNCTIONS["softplus"](x, xp=jnp, **parameters) if parameters else softplus(x)
+
     def gelu_tanh(x: Array) -> Array:
-        square = jax.numpy.minimum(x * x, 900)  # beyond, the sigmoid is 0 or 1, and derivatives would overflow
+        square = jnp.minimum(x * x, 900)  # beyond, the sigmoid is 0 or 1, and derivatives would overflow
         return x * jax.nn.sigmoid(x * (LINEAR + CUBIC * square))
+
+    def bounded_softmax(x: Array) -> Array:
+        return FUNCTIONS[BOUNDED_SOFTMAX](x, xp=jnp) if x.shape[-1] < FEW else jax.nn.softmax(x)
 
     return {
         "relu": jax.nn.relu,
+        "elu": wide(lambda x, alpha=1.0: exponential_below(x, alpha, 1.0)),
+        "selu": wide(lambda x: exponential_below(x, SELU_SCALE * SELU_ALPHA, SELU_SCALE)),
+        "softplus": wide(softplus_of),
+        "log_sigmoid": wide(lambda x: -softplus(-x)),
         "sigmoid": wide(jax.nn.sigmoid),
         "silu": wide(lambda x, beta=1.0: x * jax.nn.sigmoid(beta * x)),
         "gelu": wide(lambda x: 0.5 * x * jax.lax.erfc(x * -sqrt(0.5))),
         "gelu_tanh": wide(gelu_tanh),
+        BOUNDED_SOFTMAX: wide(bounded_softmax),
     }
