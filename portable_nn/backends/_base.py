@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from inspect import unwrap
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from portable_nn._arrays import float_name, is_narrow
+from portable_nn._arrays import FLOATS, float_name, is_narrow
 from portable_nn._typing import Array, Device, DType, FloatName, Namespace
 from portable_nn.activations import FUNCTIONS
 from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer
@@ -216,9 +217,12 @@ class Backend:
         """The library's own elementwise activations, where they pay: the same values, tails and derivatives."""
         return {}
 
-    def activation(self, name: str, **parameters: Any) -> Forward:
-        """An activation of arrays of this library, which it may overwrite; its parameters as the function's."""
-        kernel = self.kernels.get(name) or partial(FUNCTIONS[name], xp=self.xp)
+    def activation(self, name: str, dtype: DType, **parameters: Any) -> Forward:
+        """An activation of arrays of a dtype, which it may overwrite; its parameters as the function's."""
+        function = FUNCTIONS[name]
+        if FLOATS[self.dtype_name(dtype)] > 2:
+            function = unwrap(function)  # what it is wrapped in asks at each call
+        kernel = self.kernels.get(name) or partial(function, xp=self.xp)
         return partial(kernel, **parameters) if parameters else kernel
 
     def cast_to(self, dtype: DType) -> Forward:
@@ -252,9 +256,9 @@ class Backend:
         """One layer; an activation may overwrite its argument."""
         match layer:
             case Dense(activation=name) if name in self.kernels:
-                return partial(layer.with_activation("identity"), xp=self.xp), self.activation(name)
+                return partial(layer.with_activation("identity"), xp=self.xp), self.activation(name, dtype)
             case Activation(name=name, parameters=parameters):
-                return (self.activation(name, **parameters),)
+                return (self.activation(name, dtype, **parameters),)
             case Graph():
                 inside = partial(self.inside, like, dtype) if like.ndim == 2 else None
                 return (layer.bound(self.xp, inside),)

@@ -83,7 +83,7 @@ class CuPy(Backend):
         if not isinstance(layer, Dense):
             return super().steps_of(layer, like, dtype)
         product, bias = methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
-        return product, bias, self.activation(layer.activation)
+        return product, bias, self.activation(layer.activation, dtype)
 
     def entered(self, function: Forward) -> Forward:
         """With this GPU the current one, at no cost where it is that already."""

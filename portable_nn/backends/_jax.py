@@ -90,9 +90,9 @@ class JAX(Backend):
             for layer in layers:
                 match layer.map(lambda _: next(given)):
                     case Dense(weight=weight, bias=bias, activation=name):
-                        x = self.activation(name)(x @ weight + bias)
+                        x = self.activation(name, dtype)(x @ weight + bias)
                     case Activation(name=name, parameters=parameters):
-                        x = self.activation(name, **parameters)(x)
+                        x = self.activation(name, dtype, **parameters)(x)
                     case other:
                         x = other(x, self.xp)
             return x
@@ -182,7 +182,7 @@ def _kernels() -> Mapping[str, Kernel]:
         return x * jax.nn.sigmoid(x * (LINEAR + CUBIC * square))
 
     def bounded_softmax(x: Array) -> Array:
-        return FUNCTIONS[BOUNDED_SOFTMAX](x, xp=jnp) if x.shape[-1] < FEW else jax.nn.softmax(x)
+        return FUNCTIONS[BOUNDED_SOFTMAX if x.shape[-1] < FEW else "softmax"](x, xp=jnp)
 
     return {
         "relu": jax.nn.relu,
@@ -194,5 +194,5 @@ def _kernels() -> Mapping[str, Kernel]:
         "silu": wide(lambda x, beta=1.0: x * jax.nn.sigmoid(beta * x)),
         "gelu": wide(lambda x: 0.5 * x * jax.lax.erfc(x * -sqrt(0.5))),
         "gelu_tanh": wide(gelu_tanh),
-        BOUNDED_SOFTMAX: wide(bounded_softmax),
+        BOUNDED_SOFTMAX: bounded_softmax,
     }

@@ -117,7 +117,7 @@ class Torch(Backend):
         product = partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias)
         if name == "gelu_tanh":
             return product, partial(_gelu_tanh, layer.weight.new_full((), LINEAR))
-        return (product,) if name == "identity" else (product, self.activation(name))
+        return (product,) if name == "identity" else (product, self.activation(name, dtype))
 
     def extent(self, x: Array, rows: int) -> tuple[float, float] | None:
         """Of the values alone, without their history; there are none on `meta`."""
