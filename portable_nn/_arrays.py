@@ -146,8 +146,6 @@ def namespace(x: object) -> Namespace:
     """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError("masked arrays have values that are not there: call x.filled(0), or drop the samples")
-    if hasattr(x, "get_mask"):  # of PyTorch
-        raise InputError("masked tensors have values that are not there: call x.to_tensor(0) first")
     if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2:
         raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
     if isinstance(x, np.ndarray) and x.dtype.names:
@@ -155,6 +153,12 @@ def namespace(x: object) -> Namespace:
             f"a structured array has columns by name, {', '.join(x.dtype.names)}: make them the last axis, with "
             "numpy.lib.recfunctions.structured_to_unstructured(x)"
         )
+    if type(x) is np.ndarray:
+        from array_api_compat import numpy  # here, for this package is to be imported quickly
+
+        return numpy
+    if hasattr(x, "get_mask"):  # of PyTorch
+        raise InputError("masked tensors have values that are not there: call x.to_tensor(0) first")
     for method in ("toarray", "todense"):  # of SciPy and CuPy, of PyData and JAX
         if hasattr(x, method):
             raise InputError(f"{type(x).__name__} is sparse, and networks take dense arrays: call x.{method}()")

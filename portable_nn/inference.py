@@ -175,6 +175,13 @@ def infer(
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if is_whole(source) else None
+    if out is None and total and total <= ROWS and not (workers or batch_size):  # to share it out takes longer
+        part = net.passes.taken(next(batches(source, total)))
+        found = run(part)
+        if progress is not None:
+            progress(total)
+        _end(origin, 0 if outputs else net.passes.blank(part))
+        return found
 
     def prepare(part: Any) -> None:
         net.passes.find("outputs" if outputs else "untold", each(partial(placed, target=target), part))
@@ -204,21 +211,8 @@ def infer(
                 if progress is not None:
                     progress(done)
                 yield part
-        end(without_values)
+        _end(origin, without_values)
 
-    def end(without_values: int) -> None:
-        for one in named(origin).values():
-            if one is not None:
-                one.check()
-        warn_of_blank(without_values)
-
-    if out is None and total and total <= ROWS and not (workers or batch_size):  # to share it out takes longer
-        part = net.passes.taken(next(batches(source, total)))
-        found = run(part)
-        if progress is not None:
-            progress(total)
-        end(0 if outputs else net.passes.blank(part))
-        return found
     if out is None:
         size = batch_size or _batch_size(net, target, total, threads_for(total))
         return joined([*results(size)] or [nothing(net, outputs)])
@@ -254,6 +248,8 @@ def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
     if isinstance(data, Mapping):
         data = alone(data, net.layers[0])
     data = as_array(data, net.meaning.inputs)
+    if type(data) is np.ndarray:
+        return data, data, None
     source, first = _first(opened(data, net.meaning.inputs), partial(as_array, names=net.meaning.inputs))
     if is_path(first):
         source = first = source_of(source, inputs=net.meaning.inputs)
@@ -261,6 +257,14 @@ def _opened(net: Network, data: Any) -> tuple[Any, Any, Any]:
         source = first = reshaped(source, net.input_shape)
     origin = reshaped(source_of(data, inputs=net.meaning.inputs), net.input_shape) if is_path(data) else None
     return source, first, source if isinstance(source, Source) else origin
+
+
+def _end(origin: Any, without_values: int) -> None:
+    """Raise an error if a file is another one by now, and warn of samples of nothing but nan."""
+    for one in named(origin).values():
+        if one is not None:
+            one.check()
+    warn_of_blank(without_values)
 
 
 def _ending_with_blocks(source: Any, size: int, start: int, block: int) -> Iterator[Array]:
