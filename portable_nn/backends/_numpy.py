@@ -29,6 +29,7 @@ from portable_nn.backends._numpy_one import (
     IDENTITY,
     Pair,
     of_one,
+    one_by_one,
     one_sample,
     one_sum,
     widened,
@@ -129,9 +130,9 @@ class NumPy(Backend):
 
     def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
         """By blocks of rows; one sample goes as it is."""
-        forward = forward_pass(steps)
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
+        forward = one_by_one(steps) if is_one else forward_pass(steps)
         overflowing = OVERFLOWING - WITHOUT_OVERFLOW.keys() if is_one else OVERFLOWING
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:

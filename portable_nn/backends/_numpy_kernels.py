@@ -350,23 +350,38 @@ def _sigmoid_of_one(number: Number, zeros: Zeros) -> Forward:
     one, largest = number(1), number(40)  # from where it is 1 in every dtype
 
     def sigmoid(x: Array) -> Array:
-        e = np.exp(np.minimum(x, largest))
-        return e / (e + one)
+        np.exp(np.minimum(x, largest, out=x), x)
+        return np.divide(x, x + one, x)
 
     return sigmoid
 
 
 def _silu_of_one(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
-    sigmoid, factor = _sigmoid_of_one(number, zeros), number(beta)
-    if np.all(beta == 1):
-        return lambda x: x * sigmoid(x)
-    return lambda x: x * sigmoid(x * factor)
+    one, largest = number(1), number(40)
+    factor = None if np.all(beta == 1) else number(beta)
+
+    def silu(x: Array) -> Array:
+        e = np.minimum(x if factor is None else x * factor, largest)
+        np.exp(e, e)
+        e /= e + one
+        x *= e
+        return x
+
+    return silu
 
 
 def _learned_swish_of_one(number: Number, zeros: Zeros, alpha: Any, beta: Any) -> Forward:
     sigmoid = _sigmoid_of_one(number, zeros)
     factor, least, rest = number(alpha), number(beta), number(1 - beta)
-    return lambda x: (least + rest * sigmoid(x * factor)) * x
+
+    def learned_swish(x: Array) -> Array:
+        gate = sigmoid(x * factor)
+        gate *= rest
+        gate += least
+        x *= gate
+        return x
+
+    return learned_swish
 
 
 WITHOUT_OVERFLOW: dict[str, Maker] = {

@@ -1,6 +1,7 @@
 """One sample of NumPy's arrays: a row by a matrix, in as few calls as may be."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portable_nn._typing import Array, DType
-from portable_nn.backends._base import Forward
+from portable_nn.backends._base import Forward, forward_pass
 from portable_nn.backends._numpy_kernels import KERNELS, WITHOUT_OVERFLOW
 from portable_nn.layers import Activation, Dense, Layer
 
@@ -45,17 +46,77 @@ def widened(pairs: list[Pair]) -> list[Pair]:
     return wider
 
 
-def one_sample(layer: Dense, kernel: Activation, leading: int | None) -> Forward:
-    weight = _aligned(layer.weight)
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A Dense for one sample, with an activation in place."""
+
+    weight: Array
+    bias: Array
+    activation: Forward
+
+    def __call__(self, x: Array) -> Array:
+        x = x.dot(self.weight)
+        x += self.bias
+        return self.activation(x)
+
+
+def one_sample(layer: Dense, kernel: Activation, leading: int | None) -> Row:
     bias = layer.bias[None] if leading else layer.bias
-    activation = of_one(kernel, bias.dtype, leading, np.zeros_like(bias))
+    return Row(_aligned(layer.weight), bias, of_one(kernel, bias.dtype, leading, np.zeros_like(bias)))
 
-    def dense(x: Array) -> Array:
-        x = x.dot(weight)
-        x += bias
-        return activation(x)
 
-    return dense
+def one_by_one(steps: tuple[Forward, ...]) -> Forward:
+    """The forward pass of one sample, in places that are used again: as many as there are calls at a time.
+
+    Behind what goes from one layer to the next stands a 1, by which the product adds the bias: to add it apart
+    takes as long as the product.
+    """
+    with_bias = {
+        i: _aligned(np.vstack([after.weight, np.atleast_2d(after.bias)]))
+        for i, (before, after) in enumerate(pairwise(steps), start=1)
+        if isinstance(before, Row) and isinstance(after, Row) and after.weight.nbytes <= FEW
+    }
+    free: list[tuple[Forward, ...]] = []
+
+    def forward(x: Array) -> Array:
+        try:
+            own = free.pop()
+        except IndexError:
+            own = tuple(
+                _placed(step, with_bias.get(i), i + 1 in with_bias) if isinstance(step, Row) else step
+                for i, step in enumerate(steps)
+            )
+        for step in own:
+            x = step(x)
+        free.append(own)
+        return x
+
+    return forward if with_bias else forward_pass(steps)
+
+
+def _placed(row: Row, with_bias: Array | None, goes_on: bool) -> Forward:
+    """A layer that has its bias in its weights if there are such, and leaves a 1 for the next if that has."""
+    activation, bias = row.activation, row.bias
+    place = np.ones((*bias.shape[:-1], bias.shape[-1] + 1), bias.dtype)
+    values = place[..., :-1]
+
+    def first(x: Array) -> Array:
+        x.dot(row.weight, values)
+        np.add(values, bias, values)
+        activation(values)
+        return place
+
+    def middle(x: Array) -> Array:
+        x.dot(with_bias, values)
+        activation(values)
+        return place
+
+    def last(x: Array) -> Array:
+        return activation(x.dot(with_bias))
+
+    if with_bias is None:
+        return first if goes_on else row
+    return middle if goes_on else last
 
 
 def one_sum(layer: Dense) -> Callable[[Array, Array], Array]:
