@@ -43,8 +43,9 @@ last are blocks, `activation(z + (activation(z @ W1 + b1) @ W2 + b2))`, for this
 
 Batches are of 1, 100 and 10,000 samples; wide networks get fewer than 10,000, so that a call takes less than a
 second, and "rows" tells how many. Processes, turns and ratios are as in the races below, with turns of 15 ms and
-seven rounds, or as many as fit eight seconds, at least five. A hundred rows of each answer, the first and the
-last among them, are checked against float64 before. Where the environment forces the BLAS of NumPy to a kernel,
+seven rounds, or as many as fit eight seconds, at least five. What is beyond the worst is raced again, three times
+as long, and all its rounds count. A hundred rows of each answer, the first and the last among them, are checked
+against float64 before. Where the environment forces the BLAS of NumPy to a kernel,
 all that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
 thread".\
 """

@@ -15,7 +15,7 @@ from benchmarks.networks import NETWORKS
 from benchmarks.processes import Worker, excused
 from benchmarks.racing import Effort, worker
 
-__all__ = ["Suite", "race"]
+__all__ = ["Suite", "extended", "race"]
 
 Suite: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """The record of each contender, by network and batch as `named` has them."""
@@ -71,6 +71,16 @@ def race(
                     raced = _raced(workers, started, network, batch, effort)
                     found.setdefault(network, {})[str(batch)] = raced
     return found
+
+
+def extended(found: Suite, again: Suite) -> None:
+    """Add the rounds of networks and batches that were raced again."""
+    for network, batches in again.items():
+        for batch, entries in batches.items():
+            for name, entry in entries.items():
+                if entry["state"] == found[network][batch][name]["state"] == "ready":
+                    for what in "seconds", "cores":
+                        found[network][batch][name][what] += entry[what]
 
 
 def _raced(

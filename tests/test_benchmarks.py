@@ -331,6 +331,15 @@ def test_the_bare_operations_give_what_the_call_gives(call, library):
     assert len(call(rounds=2)) == 2  # it compares the outputs before
 
 
+def test_what_is_raced_again_has_all_its_rounds():
+    def ready(seconds):
+        return {"state": "ready", "seconds": seconds, "cores": [1.0] * len(seconds)}
+
+    found = {SMALL: {"1": {"by-hand": ready([1.0, 2.0]), "openvino": {"state": "missing"}}, "100": {}}}
+    suite.extended(found, {SMALL: {"1": {"by-hand": ready([3.0]), "openvino": {"state": "missing"}}}})
+    assert found[SMALL]["1"] == {"by-hand": ready([1.0, 2.0, 3.0]), "openvino": {"state": "missing"}}
+
+
 def test_the_number_of_rounds_is_cut_to_the_fewest(monkeypatch):
     monkeypatch.setattr(suite, "SECONDS", 0)
     found = suite.race(["by-hand"], [SMALL], [1], "one", Effort(rounds=9))
