@@ -1,5 +1,6 @@
 """What the tests share: the backends of this machine, the networks, and the examples in the documentation."""
 
+import gc
 import os
 import signal
 from contextlib import nullcontext
@@ -55,6 +56,16 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "dtypes(*names): the floating dtypes that the fixture `dtype` is to take")
     config.addinivalue_line("markers", "slow: takes long, and runs only where markers are named: -m slow")
+
+
+def pytest_collection():
+    """Imports and items stay, and to look through them for garbage takes a third of the time of collection."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):
