@@ -409,7 +409,7 @@ def test_jax_holds_no_input(jax, fresh, images):
 # ONNX
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize(("net", "dtype"), [("mnist", "float32"), ("book", "uint8")], indirect=["net"])
 def test_traced_by_ndonnx_and_run_by_onnx_runtime(net, mnist_test, dtype):
     ndonnx = pytest.importorskip("ndonnx", reason="pip install ndonnx")
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
