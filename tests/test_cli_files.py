@@ -4,12 +4,14 @@ import json
 import pickle
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from commands import MODULE, environment
 
 import portable_nn as pnn
+from portable_nn.__main__ import main
 
 pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
 
@@ -25,19 +27,18 @@ NET = pnn.Network(
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command in a folder: what it says on stdout, or on stderr where it fails."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
     def run(*arguments, status=0):
-        done = subprocess.run(
-            [*MODULE, *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=environment(),
-            check=False,
-        )
-        assert done.returncode == status, done.stderr + done.stdout
-        assert "Traceback" not in done.stderr
-        return done.stdout if status in (0, 1) else done.stderr
+        monkeypatch.setattr(sys, "argv", ["portable-nn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, errors = capsys.readouterr()
+        assert (caught.value.code or 0) == status, errors + out
+        return out if status in (0, 1) else errors
 
     return run
 
@@ -193,7 +194,7 @@ def test_files_that_are_none(run, name, command):
     assert run(command, name, status=2).startswith("portable-nn: ")
 
 
-def test_warnings_are_one_line(run, tmp_path):
+def test_warnings_are_one_line(tmp_path):
     np.save(tmp_path / "images.npy", np.linspace(0, 1, 784 * 2).reshape(2, 784))
     done = subprocess.run(
         [*MODULE, "predict", "images.npy"],

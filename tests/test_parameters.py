@@ -134,7 +134,8 @@ def test_networks_give_the_same(backend, dtype):
         exact = numbers(backend, x)
         for given in [*several, arrays] if eager else [arrays]:
             last = pnn.Activation(name, **given)
-            wanted = numbers(backend, last.map(lambda array: placed(backend, array, dtype))(x, backend.xp))
+            layer = partial(last.map(lambda array: placed(backend, array, dtype)), xp=backend.xp)
+            wanted = numbers(backend, results_of(backend, {name: layer}, x)[name])
             nets = [(pnn.Network([pnn.Dense(np.eye(n)), last]), x)]
             if eager:
                 nets += (pnn.Network([last]), x), (pnn.Network([pnn.Rescaling(2.0), last]), half)

@@ -142,6 +142,7 @@ def test_node_tests(backend, folder):
     if backend.name in ("dask", "jax"):  # Dask makes a graph and XLA a program of each operator for each shape
         found = [*with_every_operator(found)]
         assert len(found) > 100
+        found = found[::3]  # slow tests have all cases
     check_cases(backend, found)
 
 
