@@ -7,17 +7,17 @@ that are not there.
 
 import json
 import pickle
-import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from commands import MODULE, environment
 from helpers import check_beside, forward
 
 import portable_nn as pnn
 from portable_nn import backends
+from portable_nn.__main__ import main
 
 FEW = 100
 ATOL = 1e-5  # float32 probabilities
@@ -343,13 +343,16 @@ def test_dask_over_cupy(gpu, dask, mnist, images, wanted):
     )
 
 
-def test_the_command_line(gpu, last, tmp_path):
+def test_the_command_line(gpu, last, monkeypatch, capsys):
+    pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+
     def run(*arguments):
-        done = subprocess.run(
-            [*MODULE, *arguments], capture_output=True, text=True, env=environment(), check=False
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
+        monkeypatch.setattr(sys, "argv", ["portable-nn", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, errors = capsys.readouterr()
+        assert (stop.value.code or 0, errors) == (0, "")
+        return out
 
     (status,) = (status for status in json.loads(run("backends", "--json")) if status["name"] == "cupy")
     assert (status["state"], status["devices"]) == ("ready", [str(device) for device in range(last + 1)])

@@ -212,14 +212,15 @@ def test_compare_measures_what_is_announced(abacus):
     ]
 
 
-def test_the_command_line(abacus):
+def test_the_command_line(abacus, monkeypatch, capsys):
     pytest.importorskip("typer", reason='pip install "portable-nn[cli]"')
+    monkeypatch.setattr(sys, "argv", ["portable-nn", "backends", "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    assert json.loads(capsys.readouterr().out)[-1]["name"] == "abacus"
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(abacus), str(Path(__file__).parent)])
-    environment = os.environ | {"PYTHONPATH": path}
-    shown = json.loads(run_python("-m", "portable_nn", "backends", "--json", env=environment))
-    assert shown[-1]["name"] == "abacus"
     words = {"COMP_WORDS": "portable-nn evaluate -b aba", "COMP_CWORD": "3"}
-    completing = environment | {"_PORTABLE_NN_COMPLETE": "complete_bash"} | words
+    completing = os.environ | {"PYTHONPATH": path, "_PORTABLE_NN_COMPLETE": "complete_bash"} | words
     assert run_python("-m", "portable_nn", env=completing).split() == ["abacus"]
 
 
