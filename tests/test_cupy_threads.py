@@ -35,7 +35,7 @@ def test_a_thread_may_be_in_a_backends_device_while_another_computes(cupy):
 def test_the_stand_in_refuses_a_second_thread(cupy):
     if "standin" not in cupy.__version__:
         pytest.skip("a real GPU is here, which needs no stand-in")
-    device = cupy.cuda.Device(1)
+    device, before = cupy.cuda.Device(1), cupy.cuda.runtime.getDevice()
     with device, ThreadPoolExecutor(1) as pool:
         with device:
             pass
@@ -43,4 +43,4 @@ def test_the_stand_in_refuses_a_second_thread(cupy):
             pool.submit(device.__enter__).result()
         with cupy.cuda.Device(1):
             assert pool.submit(cupy.cuda.runtime.getDevice).result() == 0
-    assert cupy.cuda.runtime.getDevice() == 0
+    assert cupy.cuda.runtime.getDevice() == before
