@@ -143,9 +143,9 @@ class Symbols:
             return x if high is None else self.minimum(x, high)
         return self.made("Clip", x, *("" if bound is None else bound for bound in (low, high)))
 
-    def copysign(self, size: float, x: Symbol) -> Symbol:
-        """A number with the sign of a value."""
-        return self.made("Where", x < 0.0, -size, size)
+    def astype(self, x: Symbol, dtype: np.dtype[Any]) -> Symbol:
+        """A condition as a number."""
+        return self.made("Where", x, 1.0, 0.0)
 
     def expm1(self, x: Symbol) -> Any:
         """``tanh(x / 2) * (exp(x) + 1)``, which has all digits near 0."""

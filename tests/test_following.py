@@ -426,6 +426,15 @@ def test_traced_by_ndonnx_and_run_by_onnx_runtime(net, mnist_test, dtype):
     assert np.mean(found == labels) == 0.9352
 
 
+def test_activations_are_traced_by_ndonnx():
+    ndonnx = pytest.importorskip("ndonnx", reason="pip install ndonnx")
+    x = np.linspace(-4, 4, 9, dtype=np.float32)
+    for name in ("erf", "erfc", "gelu", "ndtr", "sparsemax"):
+        net = pnn.Network([pnn.Dense(np.eye(9, dtype=np.float32), None, name)])
+        assert net(ndonnx.argument(shape=("N", 9), dtype=ndonnx.float32)).dtype == ndonnx.float32
+        np.testing.assert_allclose(net(ndonnx.asarray(x)).unwrap_numpy(), net(x), rtol=1e-5, atol=1e-6)
+
+
 def test_one_network_takes_any_number_of_leading_axes(backend):
     """A forward pass that is kept for some is not taken for others."""
     net = pnn.Network([pnn.Dense(np.arange(12.0).reshape(4, 3), None, "tanh"), pnn.Dense(np.eye(3))])

@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations._common import on_arrays
+from portable_nn.activations._common import on_arrays, side
 
 __all__ = [
     "erf",
@@ -82,8 +82,8 @@ def erfc_parts(x: Array, factor: float, xp: Namespace) -> tuple[Array, Array, Ar
     The first falls as ``1 / size``. The second is ``exp(-factor * size**2)``. Rounding the square would cost as
     many digits as it has before its point: it is computed as a sum of two numbers, the smaller in the first.
     """
-    side = xp.copysign(xp.ones_like(x), x)
-    size = side * xp.clip(x, -40.0, 40.0)  # beyond, there is nothing left
+    sign = side(x, xp)
+    size = sign * xp.clip(x, -40.0, 40.0)  # beyond, there is nothing left
     coarse = xp.round(64 * size) / 64  # its square is exact
     fine = (size - coarse) * (size + coarse)
     square = coarse * coarse + fine
@@ -91,7 +91,7 @@ def erfc_parts(x: Array, factor: float, xp: Namespace) -> tuple[Array, Array, Ar
     gauss = xp.exp(-factor * square)
     scale, shift, above, below = scaled_erfc(factor**0.5, x.dtype == xp.float64)
     rising = size + (shift + _polynomial(size, above) / _polynomial(size, below))
-    return side, size, (scale - scale * factor * rest) / rising, gauss
+    return sign, size, (scale - scale * factor * rest) / rising, gauss
 
 
 Polynomial: TypeAlias = tuple[float, ...]
@@ -139,8 +139,8 @@ def erf(x: Array, /, *, xp: Namespace = None) -> Array:
     """
     small = xp.clip(x, -2.0, 2.0)  # what is beyond 1 is not taken, and must be finite
     near = small * _polynomial(small * small, ERF64 if x.dtype == xp.float64 else ERF32)
-    side, _, scaled, gauss = erfc_parts(x, 1.0, xp)
-    return xp.where(xp.abs(x) <= 1, near, side * (1 - scaled * gauss))
+    sign, _, scaled, gauss = erfc_parts(x, 1.0, xp)
+    return xp.where(xp.abs(x) <= 1, near, sign * (1 - scaled * gauss))
 
 
 @on_arrays
@@ -163,8 +163,8 @@ def erfc(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> erfc(np.array([-10.0, 0.0, 10.0]))
     array([2.00000000e+00, 1.00000000e+00, 2.08848758e-45])
     """
-    side, _, scaled, gauss = erfc_parts(x, 1.0, xp)
-    return (1 - side) + side * (scaled * gauss)
+    sign, _, scaled, gauss = erfc_parts(x, 1.0, xp)
+    return (1 - sign) + sign * (scaled * gauss)
 
 
 @on_arrays
@@ -187,5 +187,5 @@ def ndtr(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> ndtr(np.array([-10.0, 0.0, 10.0]))
     array([7.61985302e-24, 5.00000000e-01, 1.00000000e+00])
     """
-    side, _, scaled, gauss = erfc_parts(x, 0.5, xp)
-    return 0.5 * (1 + side) - side * (0.5 * scaled * gauss)
+    sign, _, scaled, gauss = erfc_parts(x, 0.5, xp)
+    return 0.5 * (1 + sign) - sign * (0.5 * scaled * gauss)

@@ -3,7 +3,7 @@
 from math import inf
 
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations._common import Parameter, filled, last, on_arrays
+from portable_nn.activations._common import Parameter, filled, last, on_arrays, side
 
 __all__ = [
     "softplus",
@@ -70,7 +70,7 @@ def squareplus(x: Array, /, *, b: Parameter = 4.0, xp: Namespace = None) -> Arra
     >>> squareplus(np.array([-1000.0, 0.0, 1000.0])).round(6)
     array([1.000000e-03, 1.000000e+00, 1.000001e+03])
     """
-    size = xp.copysign(xp.ones_like(x), x) * x  # |x|, whose derivative at 0 is 1 as on its right
+    size = side(x, xp) * x  # |x|, whose derivative at 0 is 1 as on its right
     root = xp.hypot(x, xp.sqrt(filled(x, b, xp)))
     return xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * b / (0.5 * root + 0.5 * size)
 
