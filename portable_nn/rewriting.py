@@ -151,9 +151,19 @@ def _merged_neighbours(layers: Layers, merge: Callable[[Layer, Layer], Layers | 
     for layer in layers:
         done.append(layer)
         with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not taken
-            while len(done) > 1 and (merged := merge(*done[-2:])) is not None:
+            while len(done) > 1 and (merged := merge(*done[-2:])) and not _vanish(*done[-2:]):
                 done[-2:] = merged
     return tuple(done)
+
+
+def _vanish(*layers: Layer) -> bool:
+    """Whether a product of their numbers may be too small for float64, of which 0 would be left."""
+    least = 1.0
+    for layer in layers:
+        plain = (value for value in layer.options.values() if isinstance(value, float))
+        sizes = [np.abs(value) for value in (*layer.arrays.values(), *plain)]
+        least *= min((np.min(size, where=size > 0, initial=1.0) for size in sizes), default=1.0)
+    return least < NORMAL["float64"][0]
 
 
 def _dense(weight: Array, bias: Array, activation: Plain, dtype: str) -> Layers | None:

@@ -221,6 +221,12 @@ def test_products_that_overflow_are_not_merged(backend, dtype):
     np.testing.assert_array_equal(predicted(pnn.Network(layers), backend, x), [1, 0])
 
 
+@pytest.mark.parametrize("small", [pnn.Dense(np.eye(2) * 1e-200), pnn.Rescaling(1e-200)])
+def test_products_that_vanish_are_not_merged(small):
+    net = pnn.Network([pnn.Dense(np.eye(2) * 1e-200), small, pnn.Dense(np.eye(2) * 1e300, None, "softmax")])
+    np.testing.assert_allclose(net.logits(np.array([1e200, -2e200])), [1e100, -2e100])
+
+
 @pytest.mark.parametrize(
     "layer",
     [pnn.Dense(np.eye(2) * 4, np.full(2, -2.0), "sigmoid"), pnn.Rescaling(1.0, 1e-3), pnn.Dense(np.eye(2))],
