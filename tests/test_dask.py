@@ -282,6 +282,16 @@ def test_a_bound_network_refuses_what_is_not_in_chunks(dask, images):
         pnn.load("mnist").to("numpy")(dask.from_array(images))
 
 
+@pytest.mark.parametrize("spec", ["dask:torch", "dask:jax"])
+def test_verified_and_compared_inside_chunks(dask, spec):
+    pytest.importorskip(spec.partition(":")[2])
+    net = pnn.Network([pnn.Dense(np.eye(3, dtype=np.float32), None, "softmax")])
+    assert net.verify(spec).share < 1
+    quick = {"in_process": True, "budget": 0.001, "batch_sizes": [1]}
+    found = pnn.compare(net, np.eye(3), backends=[spec], dtypes=["float16", "float32", "bfloat16"], **quick)
+    assert [row.state for row in found.rows] == ["agrees", "agrees", "unsupported"]  # chunks have no bfloat16
+
+
 def test_chunks_of_pytorch_are_refused_with_the_reason(dask, torch, fresh):
     x = dask.zeros((4, 784), chunks=2, dtype="float32")
     chunks = x.map_blocks(lambda block: torch.as_tensor(block.copy()), meta=torch.zeros(0, 0))

@@ -150,13 +150,12 @@ class Dask(Backend):
         return "" if name == "numpy" else name
 
     def dtype(self, name: str) -> DType:
-        """As the blocks have it."""
-        return self.device.dtype(name)
+        """Of the chunks, as far as the blocks have it too."""
+        return self.chunks.dtype(self.device.dtype_name(self.device.dtype(name)))
 
     def dtype_name(self, dtype: DType) -> FloatName:
-        """As the blocks have it."""
-        found: FloatName = self.device.dtype_name(dtype)
-        return found
+        """As the chunks have it."""
+        return self.chunks.dtype_name(dtype)
 
     def computed_in(self, dtype: str) -> str:
         """As the blocks are."""
