@@ -202,7 +202,7 @@ class Storage:
             elif signature == b"SNOD":
                 for start, target, cached in struct.iter_unpack("<QQI20x", self.read(node + 8, 40 * count)):
                     end = names.find(b"\0", start)
-                    if start >= size or end < 0:
+                    if start >= size or end <= start:
                         raise ValueError("the name of a member of a group is not there")
                     yield names[start:end].decode(), None if cached == 2 else target
             else:

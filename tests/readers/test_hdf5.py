@@ -267,6 +267,65 @@ def test_the_same_bytes_again_and_again():
         _ = [file.array(f"x{i}") for i in range(1000)]
 
 
+ONE, MANY = {"abcdef": [1]}, {f"layer_{i}": [i] for i in range(60)}
+
+
+@pytest.mark.parametrize(
+    ("values", "libver", "mark", "at", "damage", "match"),
+    [
+        (ONE, "latest", b"\x06abcdef", 0, b"\0", "a link has no name"),
+        (ONE, "latest", b"\x06abcdef", 0, b"\xf0", "a link has no name"),
+        (ONE, "latest", b"\x06abcdef", -5, b"\xff", "is not whole"),
+        (MANY, "latest", b"BTHD", 6, b"\x0b\0", "in a tree that is none"),
+        (MANY, "latest", b"BTHD", 10, b"\0\0", "in a tree that is none"),
+        (MANY, "latest", b"BTLF", 10, b"\x10", "stored in an unusual way"),
+        (MANY, "latest", b"BTLF", 14, b"\x01", "is not in its heap"),
+        (MANY, "latest", b"BTLF", 15, b"\xff\xff", "is not in its heap"),
+        (ONE, "earliest", b"SNOD", 8, b"\0", "the name of a member of a group is not there"),
+        (ONE, "earliest", b"SNOD", 8, b"\x60", "the name of a member of a group is not there"),
+    ],
+)
+def test_what_is_damaged_is_told(values, libver, mark, at, damage, match):
+    """Lengths of names, messages and records, and the place of a name."""
+    data = written(filled(values), libver)
+    at += data.index(mark)
+    with (
+        open_hdf5(data[:at] + damage + data[at + len(damage) :]) as file,
+        pytest.raises(FormatError, match=match),
+    ):
+        file.arrays("")
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_text_that_is_not_in_its_heap(index):
+    """Of index 0 is what is free there."""
+
+    def fill(file):
+        file.attrs["text"] = "words"
+
+    data = written(fill)
+    reference = data.index(b"GCOL").to_bytes(8, "little")
+    damaged = data.replace(reference + b"\x01\0\0\0", reference + bytes([index, 0, 0, 0]))
+    assert damaged != data
+    with open_hdf5(damaged) as file, pytest.raises(FormatError, match=f"there is no {index}"):
+        file.text("", "text")
+
+
+@pytest.mark.parametrize("links", [10_000, 10_001])
+def test_the_most_links(links):
+    def fill(file):
+        file["x"] = [1]
+        for i in range(1, links):
+            file[f"x{i}"] = file["x"]
+
+    with open_hdf5(written(fill)) as file:
+        if links > 10_000:
+            with pytest.raises(FormatError, match="more than 10000 links"):
+                file.arrays("")
+        else:
+            assert len(file.arrays("")) == links
+
+
 @pytest.mark.parametrize(
     "signature", [b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FHIB", b"BTHD", b"BTLF"]
 )
