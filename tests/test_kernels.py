@@ -20,18 +20,19 @@ from helpers import (
     results_of,
     run_python,
 )
-from scipy.special import expit
+from scipy.special import erf, expit
 
 import portable_nn as pnn
 from portable_nn.activations import ACTIVATIONS, PLAIN
 
-ELEMENTWISE = ["celu", "elu", "exp", "exp10", "gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "hard_tanh"]
-ELEMENTWISE += ["identity", "leaky_relu", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu"]
-ELEMENTWISE += ["softplus", "softsign", "step", "tanh"]
-SMOOTH = sorted(set(ELEMENTWISE) - {"hard_tanh", "identity", "step"})
+ELEMENTWISE = ["celu", "elu", "erf", "exp", "exp10", "gelu", "gelu_tanh", "hard_sigmoid", "hard_swish"]
+ELEMENTWISE += ["hard_tanh", "identity", "leaky_relu", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid"]
+ELEMENTWISE += ["silu", "softplus", "softsign", "step", "tanh"]
+SMOOTH = sorted(set(ELEMENTWISE) - {"erf", "hard_tanh", "identity", "step"})  # test_normal.py has erf
 NARROW = ("float16", "bfloat16")
 
-IN_JAX = ["elu", "gelu", "gelu_tanh", "leaky_relu", "log_sigmoid", "relu", "selu", "sigmoid", "silu", "softplus"]
+IN_JAX = ["elu", "erf", "gelu", "gelu_tanh", "leaky_relu", "log_sigmoid", "relu", "selu", "sigmoid", "silu"]
+IN_JAX += ["softplus"]
 """Those with kernels of JAX's, and some without; `test_activations.py` has the others."""
 
 SIZES = [2e-38, 1e-30, 6.2e-5, 0.01, 0.1, 0.5, 0.75, 1, 1.5, 2.5, 4, 5.5, 8, 13, 17, 20, 30, 40, 41, 60, 80, 88]
@@ -122,6 +123,9 @@ def derivatives(name, x):
             return [np.clip(x, -1, 1)], [], [], 0 * x
         case "relu6":
             return [np.clip(x, 0, 6)], [(x > 0) & (x < 6)], [0 * x], 0 * x
+        case "erf":
+            density = 2 / np.sqrt(np.pi) * np.exp(-x * x)
+            return [erf(x)], [density], [-2 * x * density], x * x
         case "gelu":
             density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
             return [x * ndtr(x)], [ndtr(x), x * density], [2 * density, -x * x * density], x * x / 2
@@ -147,9 +151,9 @@ def check(found, name, x, dtype, order=0):
     if dtype in NARROW and order == 0:
         allowed = EPSILON[dtype] * 2.0 ** np.floor(np.log2(np.maximum(np.abs(wanted), SMALLEST_NORMAL[dtype])))
     else:
-        near_one = (x < 0 if name == "log_sigmoid" else x > 0) | (name in ("softsign", "tanh"))
+        near_one = (x < 0 if name == "log_sigmoid" else x > 0) | (name in ("erf", "softsign", "tanh"))
         size = size * (1 + np.abs(exponent)) + (order > 0) * near_one * np.maximum(1, np.abs(x)) ** order
-        roundings = 128 if name == "gelu" and order == 2 else 8  # it is a polynomial that is derived twice
+        roundings = 128 if name in ("erf", "gelu") and order == 2 else 8  # polynomials that are derived twice
         allowed = roundings * EPSILON[dtype] * size
     allowed = allowed + 4 * SMALLEST_NORMAL[dtype] * (1 + np.abs(x)) ** (1 + order)  # some flush what is denormal
     wrong = ~np.where(finite, np.abs(found - wanted) <= allowed, np.abs(found) >= LARGEST[dtype])
