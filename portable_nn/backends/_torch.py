@@ -218,6 +218,13 @@ def _layer_norm(layer: Normalize, x: Array) -> Array:
     return torch.nn.functional.layer_norm(x, x.shape[-1:], layer.scale, layer.offset, layer.epsilon)
 
 
+def _portable(name: str, x: Array, **parameters: Any) -> Array:
+    """An activation as it is written once; its namespace is known, which a compiler would warn to look for."""
+    from array_api_compat import torch as xp
+
+    return FUNCTIONS[name](x, xp=xp, **parameters)
+
+
 @cache
 def _kernels() -> Mapping[str, Kernel]:
     import torch
@@ -226,37 +233,37 @@ def _kernels() -> Mapping[str, Kernel]:
 
     def leaky_relu(x: Array, negative_slope: Any = 0.01) -> Array:
         if not isinstance(negative_slope, float):
-            return FUNCTIONS["leaky_relu"](x, negative_slope=negative_slope)
+            return _portable("leaky_relu", x, negative_slope=negative_slope)
         return functional.leaky_relu(x, negative_slope, inplace=negative_slope > 0)
 
     def prelu(x: Array, slope: Any) -> Array:
         return leaky_relu(x, slope)
 
     def elu(x: Array, alpha: Any = 1.0) -> Array:
-        return functional.elu(x, alpha) if isinstance(alpha, float) else FUNCTIONS["elu"](x, alpha=alpha)
+        return functional.elu(x, alpha) if isinstance(alpha, float) else _portable("elu", x, alpha=alpha)
 
     def celu(x: Array, alpha: Any = 1.0) -> Array:
-        return functional.celu(x, alpha) if isinstance(alpha, float) else FUNCTIONS["celu"](x, alpha=alpha)
+        return functional.celu(x, alpha) if isinstance(alpha, float) else _portable("celu", x, alpha=alpha)
 
     def clip(x: Array, low: Any = -1.0, high: Any = 1.0) -> Array:
         if isinstance(low, float) and isinstance(high, float):
             return torch.clamp(x, low, high)
-        return FUNCTIONS["clip"](x, low=low, high=high)
+        return _portable("clip", x, low=low, high=high)
 
     def silu(x: Array, beta: Any = 1.0) -> Array:
         if isinstance(beta, float) and beta == 1:
             return functional.silu(x)
-        return FUNCTIONS["silu"](x, beta=beta) if is_narrow(x) else torch.sigmoid(beta * x) * x
+        return _portable("silu", x, beta=beta) if is_narrow(x) else torch.sigmoid(beta * x) * x
 
     def log_sigmoid(x: Array) -> Array:  # PyTorch's second derivative loses its upper tail
-        return FUNCTIONS["log_sigmoid"](x) if _derived(x) else functional.logsigmoid(x)
+        return _portable("log_sigmoid", x) if _derived(x) else functional.logsigmoid(x)
 
     def mish(x: Array) -> Array:  # PyTorch's second derivative is nan where exp overflows
-        return FUNCTIONS["mish"](x) if _derived(x) else functional.mish(x)
+        return _portable("mish", x) if _derived(x) else functional.mish(x)
 
     def learned_swish(x: Array, alpha: Any, beta: Any) -> Array:
         if is_narrow(x):
-            return FUNCTIONS["learned_swish"](x, alpha=alpha, beta=beta)
+            return _portable("learned_swish", x, alpha=alpha, beta=beta)
         gate = torch.sigmoid_(alpha * x)
         if _derived(x):
             return (beta + (1 - beta) * gate) * x
@@ -265,12 +272,12 @@ def _kernels() -> Mapping[str, Kernel]:
     def softplus(x: Array, beta: Any = 1.0, threshold: Any = inf) -> Array:
         if isinstance(beta, float) and isinstance(threshold, float):
             return functional.softplus(x, beta, min(threshold, 40))  # beyond, it is x in every dtype
-        return FUNCTIONS["softplus"](x, beta=beta, threshold=threshold)
+        return _portable("softplus", x, beta=beta, threshold=threshold)
 
     def hard_swish(x: Array) -> Array:
         if x.device.type == "cpu":
             return functional.hardswish(x)
-        return FUNCTIONS["hard_swish"](x)  # CUDA's has a sixth of float32 in float64 too
+        return _portable("hard_swish", x)  # CUDA's has a sixth of float32 in float64 too
 
     return {  # in place where derivatives are taken from the result
         "sigmoid": torch.sigmoid_,
@@ -313,7 +320,7 @@ def _gelu(x: Array) -> Array:
     import torch
 
     if is_narrow(x) or _derived(x):
-        return FUNCTIONS["gelu"](x)
+        return _portable("gelu", x)
     return torch.erfc(x * -sqrt(0.5)).mul_(x).mul_(0.5)
 
 
@@ -322,5 +329,5 @@ def _gelu_tanh(linear: Array, x: Array) -> Array:
     import torch
 
     if is_narrow(x) or _derived(x):
-        return FUNCTIONS["gelu_tanh"](x)
+        return _portable("gelu_tanh", x)
     return torch.addcmul(linear, x, x, value=CUBIC).mul_(x).sigmoid_().mul_(x)
