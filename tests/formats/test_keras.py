@@ -469,7 +469,6 @@ def random_call(name):
         (functional([START, node("Dense", "d", ["in"])]), "damaged"),
         (functional([START, node("Dense", "d", [tensor("in", None)])]), "damaged"),
         (functional([START, {"class_name": "Dense", "config": {"name": "d"}}]), "damaged"),
-        (functional([START], outputs=("in", 0, 0)), "at least one layer"),
         (sequential(dense("d"), dense("d")), "two layers named 'd'"),
         (sequential(dense("e")), "layer 'e': it has arrays none"),
         (sequential(dense("d"), layer("Flatten")), "of a shape that the file does not hold"),
