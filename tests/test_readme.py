@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -11,6 +12,7 @@ from commands import MODULE, environment, without_speed
 from helpers import run_python
 
 import portable_nn as pnn
+from portable_nn.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,20 +43,16 @@ def shell_commands():
 
 
 @pytest.mark.parametrize("arguments", shell_commands())
-def test_commands_that_write_files(arguments, tmp_path, mnist_test):
+def test_commands_that_write_files(arguments, tmp_path, mnist_test, monkeypatch, capsys):
     for extra in ("typer", "matplotlib", "jinja2"):
         pytest.importorskip(extra, reason='pip install "portable-nn[cli,plot]"')
-    np.save(tmp_path / "images.npy", mnist_test[0][:100])
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", mnist_test[0][:100])
     quick = ["--backend", "numpy", "--iterations", "1", "--warm-up", "0"] if "compare" in arguments else []
-    done = subprocess.run(
-        [*MODULE, *arguments, *quick],
-        cwd=tmp_path,
-        env=environment(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.setattr(sys, "argv", ["portable-nn", *arguments, *quick])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert (caught.value.code or 0, capsys.readouterr().err) == (0, "")
     assert all((tmp_path / name).stat().st_size for name in re.findall(r"--\w+ (\w+\.\w+)", " ".join(arguments)))
 
 
