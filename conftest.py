@@ -77,9 +77,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 @cache
+def statuses():
+    """Those of all libraries, by their names."""
+    return {status.name: status for status in pnn.backends.status()}
+
+
 def found(name):
     """The status of a library."""
-    return next(status for status in pnn.backends.status() if status.name == name)
+    return statuses()[name]
 
 
 def specs(named):
