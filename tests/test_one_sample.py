@@ -49,6 +49,14 @@ def test_values_of_any_size(name):
         np.testing.assert_allclose(net(x), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("name", ["softplus", "mish", "log_sigmoid"])
+@pytest.mark.parametrize("rows", [1, 100])
+def test_the_largest_numbers_overflow_nowhere(name, rows):
+    net = pnn.Network([pnn.Dense(np.eye(1, dtype=np.float32), activation=name)])
+    x = np.full((rows, 1), 3e38, np.float32)
+    np.testing.assert_array_equal(net(x), 0 if name == "log_sigmoid" else x)
+
+
 def test_an_infinite_value_is_no_nan_in_the_bias_of_the_next_layer():
     one = np.ones((1, 1), np.float32)
     net = pnn.Network([pnn.Dense(one, one[0], "exp"), pnn.Dense(one, one[0], "relu"), pnn.Dense(one, one[0])])

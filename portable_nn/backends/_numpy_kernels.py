@@ -342,8 +342,8 @@ KERNELS: dict[str, Maker] = {
     "softplus": _softplus,
 }
 
-OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh"}
-"""Those that divide by an exponential, which is infinite where they are 0."""
+OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh", "softplus", "log_sigmoid", "mish"}
+"""Those with an exponential, or an exponent, that is infinite where nothing is left of them."""
 
 
 def _sigmoid_of_one(number: Number, zeros: Zeros) -> Forward:
