@@ -22,7 +22,7 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
-from portable_nn.backends._numpy_blocks import ROWS, Cast, Product, by_blocks, sharing
+from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Cast, Product, by_blocks, sharing
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
 from portable_nn.backends._numpy_one import (
     BLOCK,
@@ -140,14 +140,15 @@ class NumPy(Backend):
         threads_for = sharing(layers)
         widest = max(1, *map(_width, layers))
         rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
+        few = min(rows, FEWEST)
 
         def parted(x: Array) -> Array:
             with np.errstate(over="ignore") if overflows else nullcontext():
+                if leading == 1 and len(first_of(x)) < few:
+                    return forward(x)
                 axes = first_of(x).shape[:leading]
                 n = prod(axes)
                 threads = threads_for(n)
-                if leading == 1 and n <= rows and threads == 1:
-                    return forward(x)
                 samples = each(lambda array: np.reshape(array, (n, *array.shape[leading:])), x)
                 at_once = rows if threads == 1 else _evenly(n, threads, SHARED * rows)
                 found = forward(samples) if n <= at_once else by_blocks(steps, samples, n, at_once, threads)

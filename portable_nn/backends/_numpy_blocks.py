@@ -17,10 +17,13 @@ from portable_nn.backends._base import Forward, forward_pass
 from portable_nn.layers import Dense, Graph, Layer
 from portable_nn.threads import VALUE, given, of_blas, with_others
 
-__all__ = ["ROWS", "Cast", "Product", "by_blocks", "sharing"]
+__all__ = ["FEWEST", "ROWS", "Cast", "Product", "by_blocks", "sharing"]
 
 ROWS = 200
 """A block has a multiple of so many rows: a product packs its weights anew for each."""
+
+FEWEST = 2 * ROWS
+"""Samples that are shared out at all: two threads have a block each."""
 
 HANDED = 2**23
 """Multiply-adds that take as long as to hand work to another thread, to take turns in Python, and to wait."""
@@ -38,7 +41,7 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     activations = VALUE * values
 
     def threads(n: int) -> int:
-        if n < 2 * ROWS or n * activations < HANDED:
+        if n < FEWEST or n * activations < HANDED:
             return 1
         of_all = min(given(), of_blas())
         ours = min(of_all, n // ROWS)
