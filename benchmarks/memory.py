@@ -44,6 +44,7 @@ class AnonymousMemory:
     ) -> None:
         self._over.set()
         self._thread.join()
+        self._look()
 
     @property
     def growth(self) -> int | None:
@@ -52,4 +53,7 @@ class AnonymousMemory:
 
     def _watch(self) -> None:
         while not self._over.wait(INTERVAL):
-            self.peak = max(self.peak or 0, anonymous(self._pid) or 0) if self.baseline is not None else None
+            self._look()
+
+    def _look(self) -> None:
+        self.peak = max(self.peak or 0, anonymous(self._pid) or 0) if self.baseline is not None else None

@@ -110,7 +110,7 @@ def test_other_dtypes_of_pytorch(torch):
 
 def test_other_dtypes_of_jax(jax):
     refused(jax.numpy.zeros(2, "float8_e4m3fn"), r"got dtype float8_e4m3fn: cast it")
-    refused(jax.random.split(jax.random.key(0)), r"got dtype key<\w+>: cast it")
+    refused(jax.random.split(jax.random.key(0)), "keys of random numbers are none: draw some")
 
 
 @pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">i4", ">u2"])

@@ -15,7 +15,7 @@ from typing import Any, final
 import array_api_compat
 import numpy as np
 
-from portable_nn._arrays import each, first_of, namespace, native
+from portable_nn._arrays import FLOATS, each, first_of, namespace, native
 from portable_nn._typing import Array, Device, DType, FloatName
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError, InputError
@@ -151,7 +151,7 @@ class Dask(Backend):
 
     def dtype(self, name: str) -> DType:
         """Of the chunks, as far as the blocks have it too."""
-        return self.chunks.dtype(self.device.dtype_name(self.device.dtype(name)))
+        return self.chunks.dtype(self.device.dtype_name(self.device.dtype(name)) if name in FLOATS else name)
 
     def dtype_name(self, dtype: DType) -> FloatName:
         """As the chunks have it."""
