@@ -1,4 +1,4 @@
-"""Samples of nothing but nan, whose labels mean nothing: an argmax of nan is 0."""
+"""Samples of nothing but nan, whose labels mean nothing: an argmax of nan is 0, or any other."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

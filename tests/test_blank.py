@@ -40,7 +40,7 @@ def test_a_warm_call_tells(backend, shape, blank):
     net.predict(backend.place(samples(*shape)))
     with warned:
         found = net.predict(backend.place(samples(*shape, blank=blank)))
-    if backend.device_name() != "meta":
+    if backend.device_name() != "meta" and backend.name != "dpnp":  # whose argmax of nan is another
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pnn.InputWarning)  # where Dask computes it
             assert backend.to_numpy(found)[() if len(shape) == 1 else blank] == 0
