@@ -58,6 +58,8 @@ def blas() -> str:
         from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
         return "unknown: pip install threadpoolctl"
+    import numpy  # noqa: F401 (what is not loaded is not found)
+
     found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}" for pool in found)
 

@@ -86,6 +86,9 @@ def test_peers_gives_times_of_every_contender(peers):
     printed, found, _ = peers
     assert found["kind"] == "peers"
     assert set(found["environment"]["versions"]) >= {"python", "portable_nn", "numpy"}
+    assert (
+        found["environment"]["BLAS of NumPy"] or sys.platform == "darwin"
+    )  # whose own threadpoolctl does not know
     assert set(found["results"]) == {"one", "all"}
     for entries in found["results"].values():
         assert set(entries) >= set(CHEAP)
