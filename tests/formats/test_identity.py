@@ -45,7 +45,7 @@ def test_pytorch_flattens_what_it_is_told_to_take(tmp_path, end):
         np.testing.assert_allclose(read(sample_shape=(3,))(vectors), model(vectors))
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # of Keras, about itself and its backend
 @pytest.mark.parametrize("kinds", [[], ["Dropout"], ["GaussianNoise", "Flatten"]])
 def test_keras(tmp_path, kinds):
     keras = pytest.importorskip("keras", reason="the oracle is Keras: pip install keras torch")
