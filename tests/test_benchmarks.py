@@ -14,7 +14,7 @@ from clusters import until
 
 import portable_nn as pnn
 from benchmarks import cells, dispatch, labelling, memory, ratios, runner, suite
-from benchmarks.__main__ import measured_before
+from benchmarks.__main__ import AGAIN, measured_before
 from benchmarks.contenders import CONTENDERS, NATURAL, WORKLOADS
 from benchmarks.dispatch import folded
 from benchmarks.networks import BATCHES, NETWORKS, Architecture, Cell
@@ -150,7 +150,8 @@ def test_networks_gives_times_of_every_cell(networks):
                 assert set(entries) == {"portable-numpy", "by-hand"}
                 for entry in entries.values():
                     assert entry["state"] == "ready", entry
-                    assert len(entry["seconds"]) == len(entry["cores"]) == QUICK.rounds
+                    assert len(entry["seconds"]) == len(entry["cores"])
+                    assert len(entry["seconds"]) in (QUICK.rounds, (1 + AGAIN) * QUICK.rounds)  # was it raced again?
                     assert min(entry["seconds"]) > 0
     assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
 
