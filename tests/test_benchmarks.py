@@ -151,7 +151,7 @@ def test_networks_gives_times_of_every_cell(networks):
                 for entry in entries.values():
                     assert entry["state"] == "ready", entry
                     assert len(entry["seconds"]) == len(entry["cores"])
-                    assert len(entry["seconds"]) in (QUICK.rounds, (1 + AGAIN) * QUICK.rounds)  # was it raced again?
+                    assert len(entry["seconds"]) in (QUICK.rounds, (1 + AGAIN) * QUICK.rounds)
                     assert min(entry["seconds"]) > 0
     assert all(title in printed for title in ("Every ratio, the worst first", "Targets", SMALL))
 
