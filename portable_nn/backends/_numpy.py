@@ -22,7 +22,8 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
-from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Cast, Product, by_blocks, sharing
+from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Blocks, Cast, sharing
+from portable_nn.backends._numpy_columns import Columns, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
 from portable_nn.backends._numpy_one import (
     BLOCK,
@@ -39,17 +40,21 @@ from portable_nn.backends._onnxruntime import through_onnxruntime
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
 SMALL_BLOCK = 15_000
-"""`BLOCK` of what takes several temporaries, which the system takes back each time if they are large."""
+"""Values that an activation takes at once where a C library gives large temporaries back to the system."""
 
-AT_ONCE = SMALL_BLOCK if "MALLOC_TRIM_THRESHOLD_" in os.environ else 2 * BLOCK
-"""Values that an activation takes at once: of few, a C library that gives large memory back keeps temporaries."""
+GIVES_BACK = "MALLOC_TRIM_THRESHOLD_" in os.environ
+"""As Dask has it do in its workers."""
+
+WIDE = 256
+"""Units from which on a block is more than stays in a core's cache beside the temporaries of an activation."""
 
 MOST = 2000
 """A block has as many rows as the widest layer has units if those are fewer: to pack the weights is a part of a
 product that falls with the rows."""
 
-SHARED = 2
-"""Times as long a block is that one of several threads computes: they take turns between any two operations."""
+SHARED = 2**21
+"""Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
+take turns between any two operations, which takes longer than an operation on few values."""
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
@@ -107,8 +112,9 @@ class NumPy(Backend):
             match layer:
                 case Dense() if is_one:
                     steps.append(one_sample(layer, kernel, leading))
-                case Dense():
-                    steps += Product(np.dot, b=layer.weight), _finished(kernel, dtype, layer.bias)
+                case Dense(weight=weight, bias=bias):
+                    finished = _finished(kernel, dtype, bias)
+                    steps.append(Rows(weight, bias, finished, partial(_in_columns, kernel, dtype)))
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -137,9 +143,9 @@ class NumPy(Backend):
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
             return _silent(forward) if overflows else forward
-        threads_for = sharing(layers)
         widest = max(1, *map(_width, layers))
-        rows = max(1, max(BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
+        threads_for, by_blocks = sharing(layers), Blocks(steps, widest)
+        rows = max(1, max(2 * BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
         few = min(rows, FEWEST)
 
         def parted(x: Array) -> Array:
@@ -150,8 +156,8 @@ class NumPy(Backend):
                 n = prod(axes)
                 threads = threads_for(n)
                 samples = each(lambda array: np.reshape(array, (n, *array.shape[leading:])), x)
-                at_once = rows if threads == 1 else _evenly(n, threads, SHARED * rows)
-                found = forward(samples) if n <= at_once else by_blocks(steps, samples, n, at_once, threads)
+                at_once = rows if threads == 1 else _evenly(n, threads, max(rows, SHARED // (threads * widest)))
+                found = forward(samples) if n <= at_once else by_blocks(samples, n, at_once, threads)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
         return parted
@@ -211,7 +217,7 @@ OVER_ALL = SimpleNamespace(
 def _by_columns(name: str) -> Forward:
     """A softmax with each column in one piece: NumPy reduces short rows in twenty times the time."""
     function = partial(FUNCTIONS[name], xp=REDUCING)
-    return lambda x: function(np.asfortranarray(x))
+    return Columns(lambda x: function(np.asfortranarray(x)))
 
 
 def _is_one(x: Array, leading: int | None) -> bool:
@@ -237,10 +243,10 @@ def _names(layer: Layer) -> Iterable[str]:
 
 
 def _width(layer: Layer) -> int:
-    """Of the widest values that a layer makes of a sample, as far as they count."""
+    """Of the widest values that a layer takes or makes of a sample, as far as they count."""
     match layer:
         case Dense():
-            return len(layer.bias)
+            return max(layer.input_shape[0], len(layer.bias))
         case Graph():
             return max(map(prod, layer.shapes.values()), default=0)
     return 0
@@ -249,7 +255,7 @@ def _width(layer: Layer) -> int:
 def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
     (n,) = kernel.input_shape or np.shape(bias) or (1,)
-    block = SMALL_BLOCK if kernel.name == "gelu" else AT_ONCE
+    block = SMALL_BLOCK if GIVES_BACK else 2 * BLOCK if n > WIDE or kernel.name == "gelu" else SHARED
     at_once = block // n * n or n
 
     def activation(repeats: int) -> Forward:
@@ -270,6 +276,18 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
         return x
 
     return finished
+
+
+def _in_columns(kernel: Activation, dtype: DType) -> Forward:
+    """The activation alone, of values whose first axis is that of features."""
+    if not kernel.arrays:
+        return _finished(kernel, dtype)
+
+    def number(value: Any) -> Array:
+        array = np.array(value, dtype)
+        return array[:, None] if array.ndim else array
+
+    return KERNELS[kernel.name](number, zeros_like, **kernel.parameters)
 
 
 def _plus(bias: Array) -> Callable[[Array], None]:

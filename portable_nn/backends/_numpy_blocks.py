@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from portable_nn._arrays import each, first_of
-from portable_nn._typing import Array
+from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Forward, forward_pass
-from portable_nn.layers import Dense, Graph, Layer
+from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained
+from portable_nn.layers import Activation, Dense, Graph, Layer
 from portable_nn.threads import VALUE, given, of_blas, with_others
 
-__all__ = ["FEWEST", "ROWS", "Cast", "Product", "by_blocks", "sharing"]
+__all__ = ["FEWEST", "ROWS", "Blocks", "Cast", "sharing"]
 
 ROWS = 200
 """A block has a multiple of so many rows: a product packs its weights anew for each."""
@@ -25,7 +26,7 @@ ROWS = 200
 FEWEST = 2 * ROWS
 """Samples that are shared out at all: two threads have a block each."""
 
-HANDED = 2**23
+HANDED = 2**22
 """Multiply-adds that take as long as to hand work to another thread, to take turns in Python, and to wait."""
 
 
@@ -36,8 +37,16 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     """
     dense = [layer for layer in layers if isinstance(layer, Dense)]
     products = sum(layer.weight.size for layer in dense)
-    values = sum(len(layer.bias) for layer in dense if layer.activation != "identity")
-    values += sum(prod(shape) for layer in layers if isinstance(layer, Graph) for shape in layer.shapes.values())
+    values = units = 0
+    for layer in layers:
+        match layer:
+            case Dense(activation=name, bias=bias):
+                units = len(bias)
+                values += units if name != "identity" else 0
+            case Activation():
+                values += units
+            case Graph(shapes=shapes):
+                values += sum(map(prod, shapes.values()))
     activations = VALUE * values
 
     def threads(n: int) -> int:
@@ -51,33 +60,68 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     return threads
 
 
-def by_blocks(steps: tuple[Forward, ...], samples: Any, n: int, rows: int, threads: int) -> Any:
-    """Blocks of so many rows of the n, each by a thread that is free."""
-    blocks = deque(slice(start, min(start + rows, n)) for start in range(0, n, rows))
-    found: list[Any] = []
-    finding = Lock()
-
-    def run() -> None:
-        whole = forward_pass(tuple(_in_place(steps, first_of(samples)[:rows])))
-        try:
-            for block in _taken(blocks):
-                forward = whole if block.stop - block.start == rows else forward_pass(steps)
-                results = forward(each(itemgetter(block), samples))
-                with finding:
-                    if not found:
-                        found.append(each(lambda array: np.empty((n, *array.shape[1:]), array.dtype), results))
-                _write(found[0], block, results)
-        finally:
-            blocks.clear()  # after an error nobody goes on
-
-    if threads == 1:
-        run()
-    else:
-        with_others(run, threads)
-    return found[0]
+KEPT = 2**20
+"""Values in places that are kept for the next call: of more it is all the same to take them anew."""
 
 
-def _taken(blocks: deque[slice]) -> Iterator[slice]:
+class Blocks:
+    """Steps over blocks of rows, whose widest layer has so many values.
+
+    Places are used again, by one thread at a time: new ones would have to be backed by the system.
+    """
+
+    def __init__(self, steps: tuple[Forward, ...], widest: int) -> None:
+        self._steps = chained(steps)
+        self._widest = widest
+        self._free: list[tuple[int, Placed]] = []
+
+    def __call__(self, samples: Any, n: int, rows: int, threads: int) -> Any:
+        """Blocks of so many rows of the n, each by a thread that is free."""
+        blocks = deque(slice(start, min(start + rows, n)) for start in range(0, n, rows))
+        last = self._steps[-1]
+        found: list[Any] = [last.results(n)] if isinstance(last, (Chain, Rows)) else []
+        finding = Lock()
+
+        def run() -> None:
+            forward = self._taken(rows)
+            try:
+                for block in _not_taken(blocks):
+                    some = each(itemgetter(block), samples)
+                    if isinstance(last, (Chain, Rows)):
+                        forward(some, found[0][block])
+                        continue
+                    results = forward(some)
+                    with finding:
+                        if not found:
+                            found.append(each(partial(_of_rows, n), results))
+                    _write(found[0], block, results)
+            finally:
+                blocks.clear()  # after an error nobody goes on
+            if rows * max(self._widest, prod(first_of(samples).shape[1:])) <= KEPT:
+                self._free.append((rows, forward))
+
+        if threads == 1:
+            run()
+        else:
+            with_others(run, threads)
+        return found[0]
+
+    def _taken(self, rows: int) -> Placed:
+        """The steps in places for so many rows that nobody has."""
+        while self._free:
+            for_rows, forward = self._free.pop()
+            if for_rows == rows:
+                return forward
+        *others, last = _placed(self._steps, rows)
+        first = forward_pass(tuple(others))
+        return lambda x, *out: last(first(x), *out)
+
+
+def _of_rows(n: int, array: Array) -> Array:
+    return np.empty((n, *array.shape[1:]), array.dtype)
+
+
+def _not_taken(blocks: deque[slice]) -> Iterator[slice]:
     """Those that no other thread has taken."""
     while True:
         try:
@@ -86,37 +130,47 @@ def _taken(blocks: deque[slice]) -> Iterator[slice]:
             return
 
 
-class Product(partial[Array]):
-    """A product with weights."""
-
-
 class Cast(partial[Array]):
     """A cast."""
 
 
-def _in_place(steps: tuple[Forward, ...], block: Array) -> Iterator[Forward]:
-    """The steps for arrays like a block, each product and cast into the place of the one before.
+def _placed(steps: list[Forward | Chain], rows: int) -> Iterator[Placed]:
+    """Each step for so many rows at most, with a product or cast in the place of the one before.
 
     A C library that gives memory back at once, as Dask has it do in its workers, takes each page anew otherwise.
     Products take turns in two places: what the one holds, the next one multiplies.
     """
-    weights = [step.keywords["b"] for step in steps if isinstance(step, Product)]
+    weights = [step.weight for step in steps if isinstance(step, Rows)]
     most = max((weight.shape[1] for weight in weights), default=0)
-    sides = cycle([np.empty(len(block) * most, weight.dtype) for weight in weights[:2]])
+    sides = cycle([np.empty(rows * most, weight.dtype) for weight in weights[:2]])
     for step in steps:
         match step:
-            case Product(keywords={"b": weight}):
-                shape = len(block), weight.shape[1]
-                yield partial(np.dot, b=weight, out=next(sides)[: prod(shape)].reshape(shape))
+            case Chain():
+                yield step.placed(rows)
+            case Rows() if step is not steps[-1]:
+                yield partial(_product, step, next(sides))
             case Cast(keywords={"dtype": dtype}):
-                yield partial(_cast, np.empty(block.shape, dtype))
+                yield _cast(dtype, rows)
             case _:
                 yield step
 
 
-def _cast(found: Array, x: Array) -> Array:
-    np.copyto(found, x, casting="unsafe")
-    return found
+def _product(step: Rows, place: Array, x: Array) -> Array:
+    shape = len(x), step.weight.shape[1]
+    return step(x, place[: prod(shape)].reshape(shape))
+
+
+def _cast(dtype: DType, rows: int) -> Forward:
+    places: list[Array] = []
+
+    def cast(x: Array) -> Array:
+        if not places:
+            places.append(np.empty((rows, *x.shape[1:]), dtype))
+        found = places[0][: len(x)]
+        np.copyto(found, x, casting="unsafe")
+        return found
+
+    return cast
 
 
 def _write(found: Any, block: slice, results: Any) -> None:

@@ -1,0 +1,120 @@
+"""Dense layers one after another on NumPy, of many samples that stand in columns.
+
+Below the values of a layer stands a row of ones, by which the next product adds the bias: to add it apart takes a
+pass through the cache. In rows the ones would stand between the samples, and all that is done to values in place
+would have to step over them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import TypeAlias
+
+import numpy as np
+
+from portable_nn._typing import Array
+from portable_nn.backends._base import Forward
+
+__all__ = ["Chain", "Columns", "Placed", "Rows", "chained"]
+
+COPIED = 4
+"""A value of the input is copied into its column in the time of so many biases."""
+
+MOST = 256
+"""Inputs of a layer beside whose products, of as many numbers, the bias takes a fiftieth of the time."""
+
+Placed: TypeAlias = Callable[..., Array]
+"""A step in places of its own; it may be given the place of its results as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A Dense for many samples in rows, with an activation in place.
+
+    Attributes
+    ----------
+    weight, bias : arrays
+    finished : callable
+        Adds the bias and computes the activation.
+    in_columns : callable
+        Makes the activation alone, of values whose first axis is that of features.
+    """
+
+    weight: Array
+    bias: Array
+    finished: Forward
+    in_columns: Callable[[], Forward]
+
+    def results(self, n: int) -> Array:
+        """A place for those of n samples."""
+        return np.empty((n, len(self.bias)), self.bias.dtype)
+
+    def __call__(self, x: Array, out: Array = None) -> Array:
+        return self.finished(np.dot(x, self.weight, out=out))
+
+
+class Columns(partial[Array]):
+    """A step that runs best on samples in columns."""
+
+
+class Chain:
+    """Dense layers one after another, whose results stay in columns where the step after them takes those."""
+
+    def __init__(self, layers: Sequence[Rows], in_columns: bool) -> None:
+        *weights, last = [np.vstack([layer.weight, layer.bias]) for layer in layers]
+        self._weights = [np.ascontiguousarray(weight.T) for weight in weights]
+        self._last = last
+        self._in_columns = in_columns
+        *self._activations, self._final = [layer.in_columns() for layer in layers]
+        self._units = [len(layer.weight) for layer in layers]
+
+    def results(self, n: int) -> Array:
+        """A place for those of n samples, in rows."""
+        return np.empty((n, self._last.shape[1]), self._last.dtype)
+
+    def placed(self, rows: int) -> Placed:
+        """A step for so many samples at most, in two places in which layers take turns."""
+        places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
+
+        def forward(x: Array, out: Array = None) -> Array:
+            n = len(x)
+            wholes = [
+                place[: (units + 1) * n].reshape(units + 1, n)
+                for place, units in zip(cycle(places), self._units, strict=False)
+            ]
+            whole = wholes[0]
+            whole[:-1] = x.T
+            whole[-1] = 1
+            for weight, activation, after in zip(self._weights, self._activations, wholes[1:], strict=True):
+                activation(np.dot(weight, whole, out=after[:-1]))
+                after[-1] = 1
+                whole = after
+            if self._in_columns:
+                return self._final(np.dot(self._last.T, whole)).T
+            return self._final(np.dot(whole.T, self._last, out=out))
+
+        return forward
+
+
+def chained(steps: Sequence[Forward]) -> list[Forward | Chain]:
+    """The steps, with chains in place of what they compute better."""
+    found: list[Forward | Chain] = []
+    while steps:
+        n = next((i for i, step in enumerate(steps) if not isinstance(step, Rows)), len(steps))
+        layers = [step for step in steps[:n] if isinstance(step, Rows)]
+        if n > 1 and _pays(layers):
+            found.append(Chain(layers, isinstance([*steps[n:], None][0], Columns)))
+            steps = steps[n:]
+        else:
+            found.append(steps[0])
+            steps = steps[1:]
+    return found
+
+
+def _pays(layers: Sequence[Rows]) -> bool:
+    """Whether columns are faster; an infinite bias is none for a product, which may multiply it by 0."""
+    inputs = [len(layer.weight) for layer in layers]
+    units = sum(len(layer.bias) for layer in layers)
+    are_finite = all(np.isfinite(layer.bias).all() for layer in layers)
+    return max(inputs) <= MOST and COPIED * inputs[0] <= units and are_finite

@@ -1,0 +1,125 @@
+"""Many samples on NumPy, whose layers are computed in columns and in places that are used again."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import special
+
+import portable_nn as pnn
+from portable_nn.layers import Activation, Normalize, Rescaling
+
+RNG = np.random.default_rng(8)
+ROWS = 7001  # several blocks, the last one short
+HIDDEN = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": special.expit,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * special.ndtr(x),
+    "softplus": lambda x: np.logaddexp(x, 0),
+}
+
+
+def dense(inputs, units, activation="identity", dtype="float32"):
+    weight = RNG.standard_normal((inputs, units)) / inputs**0.5
+    return pnn.Dense(weight.astype(dtype), RNG.standard_normal(units).astype(dtype), activation)
+
+
+def by_hand(layers, x, function):
+    """In float64; the last layer has no activation."""
+    for layer in layers:
+        x = x @ np.float64(layer.weight) + np.float64(layer.bias)
+        x = x if layer is layers[-1] else function(x)
+    return x
+
+
+@pytest.mark.parametrize("widths", [(4, 20, 20, 1), (8, 32, 100), (16, *[64] * 8, 3), (5, 300, 7)], ids=str)
+@pytest.mark.parametrize("name", HIDDEN)
+def test_as_by_hand(name, widths):
+    layers = [dense(n, m, name) for n, m in pairwise(widths)]
+    layers[-1] = layers[-1].with_activation("identity")
+    x = RNG.standard_normal((ROWS, widths[0]), np.float32)
+    np.testing.assert_allclose(pnn.Network(layers)(x), by_hand(layers, x, HIDDEN[name]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [dense(6, 40, "relu"), dense(40, 9, "softmax")],
+        [dense(6, 40, "relu"), dense(40, 9), Activation("log_softmax")],
+        [dense(6, 40), Activation("prelu", slope=np.linspace(0.1, 2, 40)), dense(40, 9, "silu")],
+        [
+            Rescaling(1 / 255),
+            dense(6, 40, "selu"),
+            dense(40, 9, "mish"),
+            Normalize(),
+            dense(9, 50),
+            dense(50, 2),
+        ],
+        [dense(6, 40, "softmax"), dense(40, 50, "tanh"), dense(50, 3)],
+        [dense(6, 40, "relu", "float64"), dense(40, 9, "sigmoid", "float64")],
+        [dense(6, 40, "relu", "float16"), dense(40, 9, "sigmoid", "float16")],
+    ],
+    ids=lambda layers: "-".join(str(getattr(layer, "activation", layer)) for layer in layers)[:60],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_as_of_few_samples(layers, dtype):
+    net = pnn.Network(layers)
+    x = RNG.integers(0, 4, (ROWS, 6)).astype(dtype)
+    found = net(x)
+    few = np.concatenate([net(x[i : i + 100]) for i in (0, 3500, ROWS - 100)])
+    some = np.r_[:100, 3500:3600, ROWS - 100 : ROWS]
+    np.testing.assert_allclose(found[some], few, rtol=1e-2 if found.dtype == np.float16 else 2e-5, atol=1e-5)
+    assert found.dtype == few.dtype
+
+
+@pytest.mark.parametrize("given", [np.asfortranarray, lambda x: np.repeat(x, 2, 0)[::2], lambda x: x[:, ::-1]])
+def test_any_memory_order(given):
+    layers = [dense(8, 30, "relu"), dense(30, 5)]
+    x = given(RNG.standard_normal((ROWS, 8), np.float32))
+    expected = by_hand(layers, x, HIDDEN["relu"])
+    np.testing.assert_allclose(pnn.Network(layers)(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("last", [dense(30, 5), dense(30, 5, "softmax"), dense(30, 5, "relu")], ids=repr)
+def test_results_are_the_callers_own(last):
+    net = pnn.Network([dense(8, 30, "relu"), last])
+    first, second = (RNG.standard_normal((ROWS, 8), np.float32) for _ in range(2))
+    found = net(first)
+    kept = found.copy()
+    net(second)
+    np.testing.assert_array_equal(found, kept)
+    found[...] = np.nan
+    np.testing.assert_array_equal(net(first), kept)
+
+
+def test_one_network_in_many_threads_on_batches_of_several_lengths():
+    net = pnn.Network([dense(8, 30, "tanh"), dense(30, 30, "tanh"), dense(30, 5)])
+    batches = [RNG.standard_normal((n, 8), np.float32) for n in [ROWS, 2000, 5000, 9000] * 5]
+    alone = [net(x) for x in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(net, batches), alone, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_error_leaves_the_next_call_alone():
+    net = pnn.Network([dense(8, 30, "exp"), dense(30, 5)])
+    x = RNG.standard_normal((ROWS, 8), np.float32)
+    expected = net(x)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        net(x * 1000)
+    np.testing.assert_array_equal(net(x), expected)
+
+
+def test_biases_that_are_infinite():
+    bias = np.array([0, -np.inf, np.inf], np.float32)
+    net = pnn.Network([dense(8, 30, "relu"), pnn.Dense(np.ones((30, 3), np.float32), bias)])
+    x = RNG.standard_normal((ROWS, 8), np.float32)
+    x[0, 0] = np.nan
+    found = net(x)
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1:, 0]).all()
+    assert (found[1:, 1] == -np.inf).all()
+    assert (found[1:, 2] == np.inf).all()
