@@ -98,27 +98,16 @@ def _started(workers: int) -> Any:
 @contextmanager
 def _out_of_reach() -> Iterator[None]:
     """Threads and processes that start meanwhile never see Ctrl-C, which a terminal sends to all; this does."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover: Windows
         yield
         return
-    _start_tracker()  # whose own start would let interrupts through
+    os.environ["PYTHONWARNINGS"] = "ignore"  # for what tracks semaphores, and would warn of what a kill leaves
+    resource_tracker.ensure_running()  # whose own start would let interrupts through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_tracker() -> None:
-    """Start what multiprocessing tracks semaphores with: silent, for it would warn of what a kill leaves."""
-    given = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore"
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        del os.environ["PYTHONWARNINGS"]
-        if given is not None:
-            os.environ["PYTHONWARNINGS"] = given
 
 
 def check_client(client: Any) -> None:
@@ -143,6 +132,6 @@ def _check_installed() -> None:
 
 def dashboard(client: Any) -> str:
     """The address of Dask's dashboard, "" where it has none."""
-    with suppress(Exception):  # versions differ in what they raise without one
+    with suppress(Exception):  # it is made by a template in Dask's settings, which may name what is not here
         return client.dashboard_link or ""
     return ""

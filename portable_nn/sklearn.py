@@ -32,9 +32,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def __init__(self, net: Network) -> None:
         self.net = net
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False

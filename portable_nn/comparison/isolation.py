@@ -117,7 +117,7 @@ def _watched(
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and what it has started, but for what has made itself independent."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover: Windows
         process.kill()
     else:
         with suppress(ProcessLookupError):  # nothing is left

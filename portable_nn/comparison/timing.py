@@ -100,11 +100,12 @@ def peak_memory() -> int | None:
     True
     """
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held before this program replaced it
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
-    if sys.platform == "win32":
-        return None
-    import resource
+    if not status.exists():  # pragma: no cover: Linux alone has it
+        if sys.platform == "win32":
+            return None
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # getrusage would count what the parent held before this program replaced it
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024
