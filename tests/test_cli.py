@@ -493,3 +493,15 @@ def test_without_the_cli_extra(request, tmp_path, name, way):
         f'portable-nn: the command line needs {name}, which is not installed: pip install "portable-nn[cli]"\n'
     )
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
+def test_without_the_plot_extra(tmp_path, name):
+    (tmp_path / "sitecustomize.py").write_text(HIDING.format(name=name))
+    option = {"matplotlib": "--plot=c.png", "jinja2": "--html=c.html"}[name]
+    done = subprocess.run(
+        [*MODULE, "compare", option], cwd=tmp_path,
+        capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=False,
+    )  # fmt: skip
+    assert f'this needs {name}, which is not installed: pip install "portable-nn[plot]"' in done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -129,6 +129,22 @@ def test_plot_what_compare_has_written(cli, data, tmp_path, picture):
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("picture", "draws", "sizes"), [("errors", "errors", [1]), ("sweep", "throughput", [1, 3])]
+)
+def test_plot_what_is_compared_now(cli, data, tmp_path, monkeypatch, picture, draws, sizes):
+    from portable_nn.report import pictures
+
+    drawn, draw = [], getattr(pictures, draws)
+    monkeypatch.setattr(pictures, draws, lambda found: drawn.append(found) or draw(found))
+    monkeypatch.setattr("portable_nn.cli.plotting.SWEEP", (3,))
+    status, output, errors = cli("plot", picture, "-b", "numpy", "--data", data, "-o", tmp_path / "picture.png")
+    assert (status, output, errors) == (0, "", "")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    ((row,), found) = drawn[0].rows, drawn[0]
+    assert (row.backend, row.state, list(found.batch_sizes), found.samples) == ("numpy", "agrees", sizes, 300)
+
+
 WRITES = [
     ("compare", "--json", "found.json"),
     ("compare", "--html", "found.html"),

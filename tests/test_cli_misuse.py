@@ -21,6 +21,7 @@ def cli(monkeypatch, capsys, tmp_path):
     np.savez("negative.npz", images=images[:9], labels=-labels[:9])
     np.savez("floats.npz", images=images[:9], labels=labels[:9] / 2)
     np.savez("two.npz", a=images[:2], b=images[:2])
+    np.savez("one.npz", x=np.array(3.0))
     np.save("number.npy", np.array(3.0))
     pnn.save(pnn.Network([pnn.Dense(np.ones((784, 1)))]), "regression.safetensors")
     (tmp_path / "really.npz").write_bytes((tmp_path / "number.npy").read_bytes())
@@ -50,6 +51,7 @@ def cli(monkeypatch, capsys, tmp_path):
         ("plot sweep relu --out c.png", "names are for activations: leave relu out"),
         ("plot confusion --out c.png --from latin1.json", "--from is for errors and sweep"),
         ("compare --backend numpy --data number.npy", "samples along their first axis"),
+        ("evaluate --data one.npz", "one.npz holds one number: data have samples along their first axis"),
         ("compare --backend numpy --json no/such.json", "there is no folder no"),
         ("compare --backend numpy --data two.npz", "two.npz holds a, b: name the samples images or x or X\n"),
         ("predict number.npy", "samples along their first axis"),

@@ -41,6 +41,7 @@ def models(predict, tmp_path):
     pnn.save(NAMED, "named.npz")
     pnn.save(NAMED.described(classes=[7, 8, 9]), "numbered.npz")
     pnn.save(pnn.Network([pnn.Dense(WEIGHT, None, "sigmoid")], classes=CLASSES, task="multilabel"), "several.npz")
+    pnn.save(pnn.Network([pnn.Dense(-WEIGHT, None, "sigmoid")], task="multilabel"), "nameless.npz")
     pnn.save(pnn.Network([pnn.Dense(WEIGHT, None)], outputs=["u", "v", "w"], task="regression"), "values.npz")
     np.save("x.npy", X)
     (tmp_path / "x.csv").write_text("c,label,a,b\n0,?,1,0\n0,?,0,1\n2,?,0,0\n")
@@ -164,6 +165,7 @@ def test_what_goes_wrong_is_one_line(models, tmp_path, arguments, message):
         ("named.npz", ["cat", "eel", "big dog"]),
         ("numbered.npz", ["7", "9", "8"]),
         ("several.npz", ["cat, big dog, eel"] * 3),
+        ("nameless.npz", ["0\t1\t1", "1\t1\t0", "1\t0\t1"]),
     ],
 )
 def test_lines_are_names_where_classes_have_some(models, model, lines):
