@@ -123,6 +123,24 @@ class Reversing(Faulty):
         return *super().prepared(layers, like, dtype), lambda outputs: outputs[..., ::-1]
 
 
+class Narrowing(Faulty):
+    """The last output is missing."""
+
+    def prepared(self, layers, like, dtype):
+        return *super().prepared(layers, like, dtype), lambda outputs: outputs[..., :-1]
+
+
+class Losing(Faulty):
+    """The first output of each sample is nan."""
+
+    def prepared(self, layers, like, dtype):
+        return *super().prepared(layers, like, dtype), self.lost
+
+    def lost(self, outputs):
+        outputs[..., 0] = np.nan
+        return outputs
+
+
 class Mislabelling(Faulty):
     """The label of the last sample is another than its outputs say."""
 
@@ -253,9 +271,9 @@ class WrongAxis(Backend):
         return array.values
 
 
-HEALTHY, TRANSPOSED, RUNS_TF32, RUNS_BFLOAT16, STALE, NOISY, SKEWED, REVERSING = (
+HEALTHY, TRANSPOSED, RUNS_TF32, RUNS_BFLOAT16, STALE, NOISY, SKEWED, REVERSING, NARROWING, LOSING = (
     fault(array_api_compat.numpy, None)
-    for fault in (Healthy, Transposed, TF32, BFloat16, Stale, Noisy, Skewed, Reversing)
+    for fault in (Healthy, Transposed, TF32, BFloat16, Stale, Noisy, Skewed, Reversing, Narrowing, Losing)
 )
 CRASHING, LEAVING, HANGING, FORKING, FORKING_AND_HANGING = (
     fault(array_api_compat.numpy, None) for fault in (Crashing, Leaving, Hanging, Forking, ForkingAndHanging)

@@ -175,9 +175,11 @@ def test_labels_that_rounding_turns_are_told_and_no_fault(layer):
     assert (row.labels.differ, row.state) == (0, "agrees")
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["", "apart"])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh"])
-def test_what_is_bounded_is_allowed_a_number_besides(activation):
-    net = pnn.Network([pnn.Dense(np.eye(8), None, activation)])
+def test_what_is_bounded_is_allowed_a_number_besides(activation, apart):
+    dense = pnn.Dense(np.eye(8), None, activation)
+    net = pnn.Network([pnn.Dense(np.eye(8)), pnn.Activation(activation)] if apart else [dense])
     (row,) = pnn.compare(net, INPUTS[:, :8], backends=["numpy"], in_process=True, **QUICK).rows
     assert (row.state, row.parity.atol, row.parity.rtol) == ("agrees", 1e-5, 2.0**-15)
     (row,) = pnn.compare(net, INPUTS[:, :8], backends=[faulty.SKEWED], in_process=True, **QUICK).rows
@@ -265,6 +267,16 @@ def test_one_wrong_label_of_ten_thousand_is_found():
     (shown,) = row.labels.disagreements
     assert (shown.index, shown.label) == (9999, (shown.expected + 1) % 10)
     assert row.parity.within_tolerance
+
+
+def test_outputs_that_are_nan_or_missing_are_named():
+    net = pnn.Network([pnn.Dense(np.eye(4), None, "softmax")])
+    options = {"backends": [faulty.LOSING, faulty.NARROWING], "in_process": True, **QUICK}
+    losing, narrowing = pnn.compare(net, INPUTS[:30, :4], **options).rows
+    assert losing.state == "differs"
+    assert losing.symptom.startswith("30 outputs are nan or infinite; ")
+    assert (narrowing.state, narrowing.parity) == ("failed", None)
+    assert narrowing.symptom == "outputs have shape (30, 3), the reference has (30, 4)"
 
 
 @pytest.mark.parametrize("size", [1e-12, 1e-6, 1.0, 1e6, 1e12])
@@ -469,6 +481,12 @@ def test_progress_reaches_the_end(mnist):
 def test_misuse(mnist, options, error, words):
     with pytest.raises(error, match=words):
         pnn.compare(*mnist, **options)
+
+
+def test_without_threadpoolctl_no_pools_are_told(mnist, monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    (row,) = pnn.compare(*mnist, backends=["numpy"], in_process=True, **QUICK).rows
+    assert (row.state, row.measured.threads) == ("agrees", ())
 
 
 def test_batch_sizes_of_numpy_are_written_as_json(mnist):

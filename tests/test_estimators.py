@@ -301,6 +301,11 @@ def test_regression():
             pnn.NetworkError,
             "several labels to each sample",
         ),
+        (
+            NetworkClassifier(pnn.Network([pnn.Activation("softmax")])),
+            pnn.NetworkError,
+            r"as many outputs as features come: net\.described\(classes=\[\.\.\.\]\)",
+        ),
     ],
 )
 def test_networks_that_do_not_fit(made, error, words):

@@ -43,6 +43,15 @@ def test_a_bound_network_moves_nothing(backend):
     assert found.precision == "float32"
 
 
+def test_weights_of_ones_own_are_shared_or_cast_at_each_call(torch):
+    net = pnn.Network([pnn.Dense(np.eye(3), np.ones(3)).map(torch.tensor)])
+    for _ in range(2):
+        found = explain(net, torch.ones(3, dtype=torch.float64))
+        assert (found.weights, found.moved_bytes, found.dtype) == ("shared", 0, "float64")
+        found = explain(net, torch.ones(3, dtype=torch.float32))
+        assert (found.weights, found.moved_bytes, found.dtype) == ("cast", 0, "float32")
+
+
 def test_a_call_before_leaves_the_weights_cached():
     net, x = pnn.load("mnist"), np.zeros((2, 784))
     net(x)

@@ -129,6 +129,26 @@ def test_digits_are_found_along_any_leading_axes(comparison, images):
     assert digits(images.reshape(25, 20, 28, 28)) == found
 
 
+def test_what_is_not_there_is_left_out(comparison, images):
+    """A picture of nothing, digits of samples that are no squares, a load that the system does not tell."""
+    from portable_nn.report.page import html
+
+    whole = html(comparison, images)
+    assert 'src="data:image/svg+xml' in whole
+    assert "load before" in whole
+    crashed = replace(
+        comparison, rows=comparison.rows[4:], environment=replace(comparison.environment, load=None)
+    )
+    page = html(crashed, images)
+    assert "SIGABRT" in page
+    assert 'src="data:image/svg+xml' not in page
+    assert "load before" not in page
+    oblong = html(comparison, images[:, :700])
+    assert oblong.count("read as <b>") == whole.count("read as <b>") > 0
+    assert "data:image/png" in whole
+    assert "data:image/png" not in oblong
+
+
 def test_a_phone_scrolls_tables_not_the_page(browser):
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)

@@ -59,6 +59,24 @@ def test_a_tie_is_told(comparison):
     assert told[1] == "Fastest, for one sample and for many: numpy or array_api_strict (too close to tell)."
 
 
+def timed(row, seconds):
+    """The row as if calls had taken so long, by batch size, and no samples had been moved."""
+    one = row.measured.speeds[0]
+    speeds = [replace(one, batch_size=size, p10=time, median=time, p90=time) for size, time in seconds.items()]
+    return replace(row, measured=replace(row.measured, speeds=tuple(speeds)))
+
+
+def test_each_is_named_from_the_batch_size_on_where_it_is_fastest(comparison):
+    one, two, *wrong = comparison.rows
+    rows = timed(one, {1: 1.0, 10: 10.0, 500: 500.0}), timed(two, {1: 5.0, 10: 6.0, 500: 50.0})
+    idle = replace(comparison.environment, load=0.0)
+    told = list(sentences(replace(comparison, rows=rows, environment=idle)))
+    assert told[1:] == ["Fastest: numpy for one sample, array_api_strict from 10 samples at once."]
+    told = list(sentences(replace(comparison, rows=(rows[0], timed(wrong[0], {1: 0.1})), environment=idle)))
+    assert told[-1] == "Fastest, for one sample and for many: numpy."
+    assert len(list(sentences(replace(comparison, rows=tuple(wrong), environment=idle)))) == len(wrong)
+
+
 @pytest.mark.parametrize(("load", "warned"), [(None, False), (0.9, False), (1.1, True)])
 def test_a_busy_machine_is_told_of(comparison, load, warned):
     here = replace(comparison.environment, cores=2, load=load)
