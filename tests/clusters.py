@@ -1,4 +1,4 @@
-"""Dask schedulers and workers as processes of their own on 127.0.0.1, and hidden modules for some of them."""
+"""Dask schedulers and workers as processes of their own on 127.0.0.1, and what is asked of them."""
 
 import os
 import resource
@@ -9,9 +9,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from commands import environment
+import pytest
+from commands import MODULE, environment
+
+import portable_nn as pnn
 
 PATIENCE = 60  # seconds until something that should come is taken to be missing
+COUNT, BLOCK = 5000, 50
+KILLS = [pytest.param(3, id="3"), pytest.param(20, id="20", marks=pytest.mark.slow)]
 
 
 def until(condition, process=None):
@@ -93,3 +98,22 @@ def blocks(folder):
 def contents(folder):
     """The files of a folder, hidden ones as well."""
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def label(net, source, client, out, **options):
+    """What a cluster writes, by small blocks."""
+    return pnn.infer(net, source, client=client, out=out, **{"block": BLOCK} | options)
+
+
+def command(folder, out, address, **options):
+    """The command that computes what is wanted."""
+    return subprocess.Popen(
+        [*MODULE, "predict", folder / "x.npy", "--out", out, "--probabilities", "--block-size", str(BLOCK),
+         "--scheduler", address],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options,
+    )  # fmt: skip
+
+
+def after(process, folder, n):
+    """Wait until so many blocks are there, or the process has ended."""
+    until(lambda: len(blocks(folder)) >= n, process)

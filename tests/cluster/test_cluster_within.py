@@ -24,11 +24,6 @@ def client():
         yield client
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return pnn.load("mnist")
-
-
 @pytest.fixture
 def infer(mnist, mnist_test, tmp_path):
     """Label images by a client."""
