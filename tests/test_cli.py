@@ -498,9 +498,9 @@ def test_without_the_cli_extra(request, tmp_path, name, way):
 @pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
 def test_without_the_plot_extra(tmp_path, name):
     (tmp_path / "sitecustomize.py").write_text(HIDING.format(name=name))
-    option = {"matplotlib": "--plot=c.png", "jinja2": "--html=c.html"}[name]
+    option = {"matplotlib": "--plot=no/c.png", "jinja2": "--html=no/c.html"}[name]
     done = subprocess.run(
-        [*MODULE, "compare", option], cwd=tmp_path,
+        [*MODULE, "compare", option],
         capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=False,
     )  # fmt: skip
     assert f'this needs {name}, which is not installed: pip install "portable-nn[plot]"' in done.stderr
