@@ -189,3 +189,44 @@ def test_the_opsets_are_those_of_onnx(name):
 def test_refusals_name_the_node(node, opsets, match):
     with pytest.raises(NetworkError, match=match):
         Graph([node], [Value("x", "float32", (3,))], ["y"], opsets)
+
+
+def constant(name, *shape, dtype=np.float32):
+    return Node("Constant", (), (name,), {"value": np.zeros(shape, dtype)})
+
+
+PLACES, OF_TWO = Node("Constant", (), ("k",), {"value_ints": (0, 6)}), {"coefficients": (1.0,) * 6}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "match"),
+    [
+        (
+            [Node("Split", ("x",), ("y", "z"), {"axis": 1, "split": (1, 3)})],
+            r"6 values does not split into \(1, 3\)",
+        ),
+        ([PLACES, Node("Gather", ("x", "k"), ("y",), {"axis": 1})], r"6 values has no places \(0, 6\)"),
+        ([Node("LpNormalization", ("x",), ("y",), {"p": 3})], "p = 3: 1 or 2 is computed"),
+        (
+            [constant("w", 6), Node("BatchNormalization", ("x", *"wwww"), ("y",), {"spatial": 0})],
+            "in training mode, or not per feature, it is not computed",
+        ),
+        ([Node("Cast", ("x",), ("y",), {"to": 8})], "Cast to type 8 of ONNX, which is not computed in"),
+        (
+            [Node("ai.onnx.ml.LinearRegressor", ("x",), ("y",), OF_TWO | {"post_transform": "PROBIT"})],
+            "'PROBIT' is none of NONE, LOGISTIC and SOFTMAX",
+        ),
+        (
+            [constant("a", 2**13 + 1, 1), constant("b", 2**13), Node("Add", ("a", "b"), ("y",))],
+            "Add that makes y: it combines constants alone, and large ones: fold them before",
+        ),
+        (
+            [constant("a", 2), constant("b", 3), Node("Add", ("a", "b"), ("y",))],
+            "Add that makes y: it does not take what it is given: .*shape",
+        ),
+    ],
+    ids=lambda value: value[-1].operator if isinstance(value, list) else "",
+)
+def test_what_is_not_computed_is_refused(nodes, match):
+    with pytest.raises(NetworkError, match=match):
+        Graph(nodes, [Value("x", "float32", (6,))], ["y"], {"": 12, "ai.onnx.ml": 1})
