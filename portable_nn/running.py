@@ -14,7 +14,7 @@ from portable_nn._typing import Array
 from portable_nn.backends import Backend
 from portable_nn.errors import ShapeError
 from portable_nn.labels import labels_of
-from portable_nn.layers import Shape, axes_before, check_input
+from portable_nn.layers import Shape, axes_before, misfit
 from portable_nn.network import Network
 from portable_nn.parts import check_names, known, no_samples
 from portable_nn.sources import Source
@@ -119,7 +119,7 @@ def check_samples(first: Any, shape: Shape | None) -> None:
             "x[None], or call net.predict(x)"
         )
     if axes is None:
-        check_input(first, shape)
+        raise misfit(first, shape)
 
 
 def check_data(first: Any, net: Network) -> None:

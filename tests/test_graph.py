@@ -434,3 +434,52 @@ def test_a_graph_of_several_inputs_before_a_dense_takes_no_array():
     net = pnn.Network([Graph(NODES[:-1], INPUTS, ["y"], {"": 20}, table=TABLE, w=W), pnn.Dense(np.eye(3))])
     assert (net.input_shape, net.output_shape) == (None, (3,))
     np.testing.assert_allclose(net(GIVEN), wanted()["y"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("node", "value", "match"),
+    [
+        (["Relu", ["x"], [1], {}, ""], ["x", "float32", [3]], r"names of values are strings, got \[1\]"),
+        (["Relu", [None], ["y"], {}, ""], ["x", "float32", [3]], r"names of values are strings, got \[None\]"),
+        (["Relu", ["x"], ["y"], {"a": None}, ""], ["x", "float32", [3]], "a list of such, or an array, got None"),
+        (
+            ["Constant", [], ["y"], {"value": {"dtype": "object", "shape": [1], "values": [1]}}, ""],
+            ["x", "float32", [3]],
+            "a list of such, or an array, got {'dtype': 'object'",
+        ),
+        (["Relu", ["x"], ["y"], {}, ""], [1, "float32", [3]], r"a name, a dtype and a shape, got \[1, 'float32'"),
+        (["Relu", ["x"], ["y"], {}, ""], ["x", 32, [3]], r"a name, a dtype and a shape, got \['x', 32"),
+    ],
+)
+def test_what_no_file_of_this_package_says_is_refused(node, value, match):
+    with pytest.raises(NetworkError, match=f"Graph: .*{match}"):
+        Graph([node], [value], ["y"], {"": 20})
+
+
+def test_lists_of_numbers_are_saved(tmp_path):
+    nodes = [
+        Node("Constant", (), ("pick",), {"value_ints": (2, 0)}),
+        Node("Transpose", ("x",), ("t",), {"perm": (0, 2, 1)}),
+        Node("Gather", ("t", "pick"), ("y",), {"axis": 1}),
+    ]
+    net = pnn.Network([Graph(nodes, [Value("x", "float32", (2, 3))], ["y"], {"": 20})])
+    pnn.save(net, tmp_path / "net.safetensors")
+    x = f(5, 2, 3)
+    np.testing.assert_array_equal(pnn.load(tmp_path / "net.safetensors")(x), x.transpose(0, 2, 1)[:, [2, 0]])
+
+
+def test_shapes_that_depend_on_values_are_not_traced(torch, jax):
+    """The largest of all values tells how many are taken of each sample."""
+    nodes = [
+        Node("ReduceMax", ("x",), ("most",)),
+        Node("Constant", (), ("one",), {"value": np.array([1])}),
+        Node("Reshape", ("most", "one"), ("m",)),
+        Node("Cast", ("m",), ("k",), {"to": 7}),
+        Node("TopK", ("x", "k"), ("y", "places")),
+    ]
+    net, x = pnn.Network([Graph(nodes, [Value("x", "float32", None)], ["y"], {"": 20})]), np.float32([[0, 1, 2]])
+    for array in (x, torch.from_numpy(x)):
+        assert net(array).tolist() == [[2, 1]]
+    for call, array in ((jax.jit(net), x), (net, torch.empty((1, 3), device="meta"))):
+        with pytest.raises(InputError, match="shapes that depend on values cannot be told while tracing"):
+            call(array)

@@ -39,6 +39,33 @@ def test_dense_refuses(arguments, message):
         pnn.Dense(*arguments)
 
 
+def test_a_module_is_a_dense_by_name_alone(torch):
+    module = torch.nn.Linear(3, 2)
+    with pytest.raises(pnn.NetworkError, match=r"got a module for weight: call Dense\.from_linear\(module\)"):
+        pnn.Dense(module)
+    x = torch.ones(4, 3)
+    for arguments, wanted in (
+        ((module,), module(x)),
+        ((module, torch.ones(2)), x @ module.weight.T + 1),
+        ((torch.nn.Linear(3, 2, bias=False).requires_grad_(False),), None),
+    ):
+        layer = pnn.Dense.from_linear(*arguments)
+        found = pnn.Network([layer])(x)
+        torch.testing.assert_close(found, arguments[0](x) if wanted is None else wanted)
+    pnn.Network([pnn.Dense.from_linear(module)])(x).sum().backward()
+    assert module.weight.grad is not None
+
+
+def test_linear_weights_may_be_lists():
+    np.testing.assert_array_equal(pnn.Dense.from_linear([[1.0, 2.0, 3.0]], [4.0]).weight, [[1], [2], [3]])
+
+
+@pytest.mark.parametrize("weight", [np.ones(3), np.ones((1, 2, 3)), 3.0], ids=np.shape)
+def test_a_linear_weight_has_two_axes(weight):
+    with pytest.raises(pnn.NetworkError, match=r"from_linear takes a weight of shape \(n_out, n_in\), got \("):
+        pnn.Dense.from_linear(weight)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -67,6 +94,13 @@ def test_rescaling_refuses(arguments, message):
         ("clip", {"low": 2, "high": 1}, "low of clip is above high"),
         ("hard_tanh", {"low": [0, 2], "high": [1, 1]}, "low of hard_tanh is above high"),
         (np.tanh, {}, "which is no name .did you mean 'tanh'"),
+        ("relu", {"slope": 1}, "relu has no parameter slope: it has none"),
+        ("elu", {"slope": 1, "gain": 2}, "elu has no parameter gain, slope: choose from alpha"),
+        (
+            "clip",
+            {"low": [0, 0], "high": [1, 1, 1]},
+            r"parameters of clip have lengths that differ: \[\(2,\), \(3",
+        ),
     ],
 )
 def test_activation_refuses(name, parameters, message):

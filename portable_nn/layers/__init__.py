@@ -38,9 +38,9 @@ __all__ = [
     "Value",
     "architecture",
     "axes_before",
-    "check_input",
     "fitted",
     "fused",
+    "misfit",
     "sample_shapes",
     "standardized",
 ]
@@ -180,8 +180,7 @@ def fitted(x: Array, shape: Shape, xp: Namespace) -> Array:
     came = tuple(x.shape)
     axes = axes_before(came, shape)
     if axes is None:
-        check_input(x, shape)
-        return x
+        raise misfit(x, shape)
     if came[axes:] == shape:
         return x
     leading = came[:axes]
@@ -190,8 +189,8 @@ def fitted(x: Array, shape: Shape, xp: Namespace) -> Array:
     return xp.reshape(x, (*(-1 if n is None else n for n in leading), *shape))
 
 
-def check_input(x: Array, shape: Shape) -> None:
-    """Raise a `ShapeError` that says how to mend `x`, whose samples have not the shape `shape`."""
+def misfit(x: Array, shape: Shape) -> ShapeError:
+    """The error that says how to mend `x`, whose samples have not the shape `shape`."""
     came = tuple(x.shape)
     size = prod(shape)
     hint = ""
@@ -203,4 +202,4 @@ def check_input(x: Array, shape: Shape) -> None:
         elif came[0] == size:
             hint = ": samples come first, transpose x"
     wanted = f"(..., {', '.join(map(str, shape))})"
-    raise ShapeError(f"the network takes arrays of shape {wanted}, got {came}{hint}")
+    return ShapeError(f"the network takes arrays of shape {wanted}, got {came}{hint}")

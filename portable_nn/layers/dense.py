@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, final
 
-from portable_nn._arrays import namespace
+from portable_nn._arrays import as_array, namespace
 from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace, Plain, Weights
 from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, PLAIN
@@ -113,11 +113,9 @@ class Dense:
         """
         if callable(weight) and hasattr(weight, "weight"):
             weight, bias = weight.weight, getattr(weight, "bias", None) if bias is None else bias
-        if len(getattr(weight, "shape", ())) != 2:
-            raise NetworkError(
-                "Dense: from_linear takes a weight of shape (n_out, n_in), "
-                f"got {tuple(getattr(weight, 'shape', ()))}"
-            )
+        weight = as_array(weight)
+        if len(shape := tuple(getattr(weight, "shape", ()))) != 2:
+            raise NetworkError(f"Dense: from_linear takes a weight of shape (n_out, n_in), got {shape}")
         return cls(weight.T, bias, activation)
 
     def __call__(self, x: Array, xp: Namespace) -> Array:
