@@ -13,6 +13,7 @@ from helpers import check_beside, placed, run_python
 
 import portable_nn as pnn
 from portable_nn import backends
+from portable_nn.activations import PLAIN
 from portable_nn.backends import BACKENDS, Backend
 
 NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -159,6 +160,15 @@ def test_a_device_counts_only_once_a_product_ran_on_it(monkeypatch):
     assert backends.status()[-1].reason.startswith("broken: RuntimeError: no kernel image")
 
 
+def test_a_device_that_cannot_be_opened(monkeypatch):
+    def parse(cls, device):
+        raise OSError(f"{device} is busy")
+
+    found = register(monkeypatch, "busy", devices=classmethod(lambda cls: ["disk"]), parse=classmethod(parse))
+    reason = "disk: OSError: disk is busy"
+    assert found() == backends.Status("busy", "no device", np.__version__, reason=reason)
+
+
 def test_a_package_that_breaks_on_import(tmp_path):
     (tmp_path / "jax").mkdir()
     (tmp_path / "jax" / "__init__.py").write_text("raise OSError('libxla.so: undefined symbol')")
@@ -281,6 +291,25 @@ def test_meta_tensors_have_shapes_only(torch):
     assert tuple(net.predict(x).shape) == (7,)
     with pytest.raises(pnn.ShapeError, match=r"\(\.\.\., 784\), got \(7, 783\)"):
         net(x[:, 1:])
+    with pytest.raises(pnn.BackendError, match="on torch:meta have shapes and no values: compute on another"):
+        pnn.infer(net, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_meta_tensors_through_each_activation(torch, dtype):
+    x = torch.empty((7, 4), device="meta", dtype=getattr(torch, dtype))
+    for name in PLAIN:
+        check_beside(pnn.Network([pnn.Activation(name)])(x), x, x.dtype, (7, 4))
+
+
+def test_full_memory_is_told_from_other_errors_of_jax(jax):
+    is_full = backends.get("jax:cpu").is_out_of_memory
+    with pytest.raises(RuntimeError) as caught:
+        jax.numpy.zeros(2**60, "uint8", device=jax.devices("cpu")[0])
+    assert is_full(caught.value)
+    with pytest.raises(TypeError) as caught:
+        jax.numpy.zeros(2) @ jax.numpy.zeros(3)
+    assert not is_full(caught.value)
 
 
 # What may be kept

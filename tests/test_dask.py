@@ -327,6 +327,18 @@ def test_weights_in_dask_arrays_are_the_users_own(dask, images):
     check(found.compute(), forward(pnn.load("mnist"), images))
 
 
+def test_samples_of_unknown_number_that_are_to_be_reshaped(dask, fresh, images):
+    x = dask.from_array(images.reshape(-1, 28, 28).astype(np.float32), chunks=(16, 28, 28))
+    x, known = x[x.sum(axis=(1, 2)) > 0], x
+    own = pnn.Network([pnn.Flatten((28, 28)), pnn.Dense(dask.from_array(np.eye(784, 2, dtype=np.float32)))])
+    nodes = [Node("Flatten", ("x",), ("f",)), Node("Sqrt", ("f",), ("s",)), Node("MatMul", ("s", "w"), ("y",))]
+    graph = Graph(nodes, [Value("x", "float32", (28, 28))], ["y"], {"": 20}, w=np.eye(784, 2, dtype=np.float32))
+    for net in (fresh, own, pnn.Network([graph.map(dask.from_array)])):
+        with pytest.raises(pnn.ShapeError, match=r"unknown size.*: call x\.compute_chunk_sizes\(\) first"):
+            net(x)
+        assert net(known).compute().shape == (COUNT, *net.output_shape)
+
+
 def test_query_planning_for_arrays_is_refused_with_the_remedy(dask):
     code = (
         "import dask.array, portable_nn as pnn\n"

@@ -127,6 +127,22 @@ def test_another_backend_of_a_library_that_has_one(folder):
     assert backends.of(X, array_namespace(X)) == backends.get("numpy")
 
 
+WITH_KERNELS = """
+class Halving(Own):
+    @property
+    def kernels(self):
+        return {"tanh": lambda x: x / 2}
+"""
+
+
+def test_a_kernel_is_taken_wherever_its_activation_stands(folder):
+    (folder / "halving.py").write_text(OVER_NUMPY + WITH_KERNELS)
+    weight = X[:3].T
+    for layers in ([pnn.Dense(weight, None, "tanh")], [pnn.Dense(weight), pnn.Activation("tanh")]):
+        net = pnn.Network(layers).to("halving:Halving")
+        np.testing.assert_allclose(net(X), X @ weight / 2, rtol=1e-5)
+
+
 def test_without_a_name_nothing_travels(folder):
     backend = type("Local", (backends.Backend,), {"name": "local"})(np, None)
     with pytest.raises(pnn.BackendError, match="has no name that another process can import"):
@@ -181,8 +197,9 @@ def test_what_is_announced_and_cannot_be_had_is_told(folder):
         "calculator": "portable_abacus:Abacus has the name 'abacus', and is announced as 'calculator'",
         "portable_abacus:Abacus": "another library has its name, numpy",
     }
-    with pytest.raises(pnn.BackendError, match=r"'crashes:0': import failed \(OSError: libbeads"):
-        backends.get("crashes:0")
+    for spec, reason in (("crashes:0", "OSError: libbeads"), ("number", "math:pi is no subclass")):
+        with pytest.raises(pnn.BackendError, match=rf"'{spec}': import failed \({reason}"):
+            backends.get(spec)
     assert backends.get("numpy").name == "numpy"
 
 

@@ -293,7 +293,7 @@ class Backend:
 
         `samples` has the shape of a sample of each array of `like`, which is a dict, or one under any name.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover: of blocks alone
 
     def has_labels(self) -> bool:
         """Whether the device has the integers that argmax gives."""

@@ -14,7 +14,7 @@ from portable_nn.backends._base import Backend, Kernel, by_maximum
 
 
 @final
-class Dpnp(Backend):
+class Dpnp(Backend):  # pragma: no cover: it takes dpnp
     """dpnp on one SYCL device."""
 
     name = "dpnp"

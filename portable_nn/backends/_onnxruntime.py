@@ -169,7 +169,7 @@ def _leave_parent() -> None:
     _MAKING.release()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows
     os.register_at_fork(before=_MAKING.acquire, after_in_parent=_MAKING.release, after_in_child=_leave_parent)
 
 

@@ -159,18 +159,18 @@ class Torch(Backend):
         """Wait for the device's queue; the CPU has none."""
         import torch
 
-        if array.device.type in ("cuda", "xpu"):
+        if array.device.type in ("cuda", "xpu"):  # pragma: no cover: a GPU
             getattr(torch, array.device.type).synchronize(array.device)
-        elif array.device.type == "mps":
+        elif array.device.type == "mps":  # pragma: no cover: macOS
             torch.mps.synchronize()
 
     def peak_memory(self) -> int | None:
         """What the allocator counts on CUDA and XPU devices."""
         import torch
 
-        if self.device.type not in ("cuda", "xpu"):
-            return None
-        return int(getattr(torch, self.device.type).max_memory_allocated(self.device))
+        if self.device.type in ("cuda", "xpu"):  # pragma: no cover: a GPU
+            return int(getattr(torch, self.device.type).max_memory_allocated(self.device))
+        return None
 
     def float32_precision(self) -> str:
         """Found by trying, but on `meta`, where there are no values."""
@@ -307,9 +307,9 @@ def _derived(x: Array) -> bool:
     """Whether derivatives may be taken, to which writing in place is an error; a compiler sees to it itself."""
     import torch
 
-    if torch.compiler.is_compiling():
-        return True
-    return bool(x.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(x))
+    return bool(
+        torch.compiler.is_compiling() or x.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
 
 
 def _gelu(x: Array) -> Array:
