@@ -98,7 +98,7 @@ _ON_FIRST_USE = {
 """The module of each public name: to import the package alone takes next to no time."""
 
 
-if not TYPE_CHECKING:  # which would take any name for one that is here
+if not TYPE_CHECKING:  # pragma: no branch: type checkers would take any name for one that is here
 
     def __getattr__(name: str) -> Any:
         if name not in _ON_FIRST_USE:

@@ -169,8 +169,6 @@ def namespace(x: object) -> Namespace:
     layout = str(getattr(x, "layout", ""))
     if layout.startswith("torch.") and layout != "torch.strided":  # JAX's arrays have layouts too, all dense
         raise InputError(f"the tensor's layout is {layout}, and networks take dense ones: call x.to_dense()")
-    if hasattr(x, "to_numpy"):  # of pandas, Polars and Arrow
-        raise InputError(f"{type(x).__name__} is a table or a column of one: call x.to_numpy() first")
     check_there(x)
     if type(getattr(x, "dtype", None)).__name__ == "KeyTy":  # of JAX
         raise InputError("keys of random numbers are none: draw some, with jax.random.normal(key, shape)")

@@ -65,9 +65,6 @@ class Symbol:
     __gt__: ClassVar[Binary] = _binary("Greater")
     __ge__: ClassVar[Binary] = _binary("GreaterOrEqual")
 
-    def __neg__(self) -> "Symbol":
-        return self.xp.made("Neg", self)
-
 
 class Symbols:
     """What activations take of a namespace, for symbols and numbers.
@@ -132,10 +129,6 @@ class Symbols:
         """0."""
         return 0.0
 
-    def ones_like(self, x: Symbol) -> float:
-        """1."""
-        return 1.0
-
     def clip(self, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
         """Values within bounds."""
         if np.ndim(low) or np.ndim(high):  # which Clip takes as numbers alone
@@ -164,7 +157,3 @@ class Symbols:
         large = self.maximum(size, y)
         ratio = self.minimum(size, y) / large
         return large * self.sqrt(ratio * ratio + 1.0)
-
-    def log10(self, x: Symbol) -> Any:
-        """The logarithm to the base 10."""
-        return self.log(x) * (1 / np.log(10).item())

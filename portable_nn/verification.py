@@ -139,16 +139,15 @@ def samples_of(layers: Layers, shape: Shape | None, input_range: tuple[float, fl
         several = {name: _samples_of_input(value, random) for name, value in inputs.items()}
         return several if len(several) > 1 else first_of(several)
     size = SAMPLES, *(shape or (2,))  # of one value, a softmax tells nothing
-    first = list(takewhile(lambda layer: isinstance(layer, Rescaling | Flatten), layers))
+    first: list[Any] = list(takewhile(lambda layer: isinstance(layer, Rescaling | Flatten), layers))
     found = random.standard_normal(size)
     if any(isinstance(layer, Flatten) for layer in first):
         found = found.reshape(SAMPLES, -1)
     for layer in reversed(first):
-        match layer:
-            case Rescaling(scale=scale, offset=offset):
-                found = (found - offset) / np.where(np.asarray(scale) == 0, 1, scale)
-            case Flatten(sample_shape=shape_before):
-                found = found.reshape(SAMPLES, *shape_before)
+        if isinstance(layer, Flatten):
+            found = found.reshape(SAMPLES, *layer.sample_shape)
+        else:
+            found = (found - layer.offset) / np.where(np.asarray(layer.scale) == 0, 1, layer.scale)
     low, high = input_range or implied_range(layers) or (-np.inf, np.inf)
     if np.isfinite(low) or np.isfinite(high):
         within = (low <= found) & (found <= high) & any(isinstance(layer, Rescaling) for layer in first)

@@ -136,7 +136,7 @@ def lock(file: int, path: str | os.PathLike[str]) -> None:
     OutputError
         If another process holds it.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover: Windows
         return
     import fcntl
 

@@ -172,3 +172,8 @@ def test_labels_that_are_no_classes(labels, classes, words):
 def test_strings_are_not_counted_as_wrong():
     with pytest.raises(ShapeError, match=r"integers, got dtype <U1: .*label_indices"):
         count_correct(np.array([1, 2]), np.array(["1", "2"]))
+
+
+def test_what_differs_in_shape_is_not_compared():
+    with pytest.raises(ShapeError, match=r"outputs have shape \(1, 2\), the reference has \(3, 2\)"):
+        parity(np.ones((1, 2)), np.ones((3, 2)))

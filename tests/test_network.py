@@ -364,6 +364,17 @@ def test_astype_where_the_network_is(backend, dtype):
     check_beside(net(x), x, backend.dtype(dtype), (1, 3))
 
 
+def test_astype_of_weights_of_ones_own(backend, dtype):
+    rounded = small().astype("float32")
+    net = pnn.Network(layer.map(backend.place) for layer in rounded.layers).astype(dtype)
+    for array in weights(net):
+        check_place(array, backend.place(np.zeros(1, np.float32)))
+        assert array.dtype == backend.dtype(dtype)
+    assert net.dtype == dtype
+    found = backend.to_numpy(net(placed(backend, np.ones((2, 4)), dtype)))
+    np.testing.assert_allclose(found, forward(rounded, np.ones((2, 4))), rtol=0, atol=TOLERANCE[dtype])
+
+
 def test_astype_refuses():
     with pytest.raises(pnn.NetworkError, match="unknown dtype 'int8': choose one of float16, bfloat16, float32"):
         small().astype("int8")

@@ -446,3 +446,16 @@ def test_a_saved_network_is_held_to_its_samples(tmp_path, net, suffix):
     name = max(kept)
     with pytest.raises(FormatError, match="samples lack some of their inputs or outputs"):
         network_of(metadata, {key: array for key, array in tensors.items() if key != name}, "the file")
+
+
+def test_data_of_an_input_that_takes_any_shape():
+    nodes = [
+        Node("ReduceSum", ("any", "last"), ("s",), {"keepdims": 1}),
+        Node("Constant", (), ("last",), {"value": np.array([-1])}),
+        Node("Mul", ("s", "x"), ("y",)),
+    ]
+    inputs = [Value("x", "float32", (3,)), Value("any", "float32", None)]
+    net = pnn.Network([Graph([nodes[1], nodes[0], nodes[2]], inputs, ["y"], {"": 20})])
+    given = {"x": np.ones((8, 3), np.float32), "any": np.arange(16, dtype=np.float32).reshape(8, 2)}
+    found = pnn.infer(net, given, outputs=True, batch_size=3)
+    np.testing.assert_array_equal(found, np.repeat(given["any"].sum(axis=1, keepdims=True), 3, axis=1))

@@ -1,6 +1,7 @@
 """What may be kept between calls: never what a trace, a transform or a mode made, whichever call comes first."""
 
 import os
+import re
 from textwrap import dedent
 
 import numpy as np
@@ -187,3 +188,16 @@ def test_devices_that_cannot_be_hashed(array_api_strict):
         hash(Device(0))
     here, there = (pnn.backends.Backend(array_api_strict, Device(number)) for number in (0, 1))
     assert len({here, there, pnn.backends.Backend(array_api_strict, Device(0))}) == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large", "words"), [("float32", 1e300, "1.0e+300"), ("float16", 7e4, "7.0e+04")]
+)
+def test_weights_that_a_dtype_does_not_hold(torch, dtype, large, words):
+    net = pnn.Network([pnn.Dense(np.array([[large], [-1.0]]), None, "tanh")])
+    x = torch.ones((1, 2), dtype=getattr(torch, dtype))
+    with pytest.raises(
+        pnn.NetworkError, match=re.escape(f"weights up to {words} are too large for {dtype}: give")
+    ):
+        net(x)
+    assert net(x.double()).tolist() == [[1.0]]

@@ -1,10 +1,12 @@
 """Results that grow on disk: whole or not at all, of one process at a time, gone on with to the same bytes."""
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ import portable_nn as pnn
 from portable_nn.blocks import ZarrWriter, check_folder
 from portable_nn.results import NpyWriter
 from portable_nn.writing import check_output
+
+with suppress(ModuleNotFoundError):  # Windows has none
+    import fcntl
 
 posix = pytest.mark.skipif(os.name == "nt", reason="locks, limits and signals of POSIX: run on Linux or macOS")
 
@@ -265,6 +270,37 @@ def test_one_process_writes(tmp_path, name):
         assert everything(tmp_path) == before
         writer.append(np.arange(5, 10))
     assert os.listdir(tmp_path) == [name]
+
+
+@posix
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_another_process_may_finish_at_any_moment(tmp_path, monkeypatch, name):
+    """Between the partial file's opening and its lock, or the folder's making and the lock in it."""
+    path, flock, touch = tmp_path / name, fcntl.flock, Path.touch
+
+    def finished():
+        monkeypatch.setattr(fcntl, "flock", flock)
+        monkeypatch.setattr(Path, "touch", touch)
+        (partial,) = tmp_path.glob("*.partial")
+        partial.rename(tmp_path / f"other {name}")
+
+    monkeypatch.setattr(fcntl, "flock", lambda *arguments: (finished(), flock(*arguments)))
+    with writers(path) as writer:
+        writer.append(np.arange(10))
+    assert sorted(os.listdir(tmp_path)) == [f"other {name}", name]
+    if name == "y.zarr":
+        rmtree(tmp_path / f"other {name}")
+        monkeypatch.setattr(Path, "touch", lambda *arguments: (finished(), touch(*arguments)))
+        rmtree(path)
+        with writers(path) as writer:
+            writer.append(np.arange(10))
+        assert sorted(os.listdir(tmp_path)) == [f"other {name}", name]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none" / "y.npy"
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
+        NpyWriter(path, "work")
 
 
 def everything(folder):

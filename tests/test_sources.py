@@ -1,6 +1,7 @@
 """Files of many kinds as data: tables by the names of columns, archives, several files as one."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -85,3 +86,32 @@ def test_a_table_is_never_written_over(tmp_path):
     os.link(tmp_path / "x.csv", tmp_path / "out.npy")
     with pytest.raises(pnn.OutputError, match="is an input"):
         pnn.infer(NET, tmp_path / "x.csv", out=tmp_path / "out.npy", overwrite=True)
+
+
+def test_only_samples_are_taken(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    source = source_of(tmp_path / "x.npy")
+    assert (source.shape, source.ndim) == (X.shape, X.ndim)
+    np.testing.assert_array_equal(source[2:4, ...], X[2:4])
+    with pytest.raises(TypeError, match="only samples can be taken from files"):
+        source[:, 0]
+
+
+def test_no_file_is_no_data():
+    with pytest.raises(pnn.FormatError, match="there is no file to read: give a path, or a pattern"):
+        source_of([])
+
+
+def test_a_file_that_is_gone_meanwhile_is_told(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    source = source_of(path)
+    path.unlink()
+    with pytest.raises(pnn.FormatError, match=r"x\.npy cannot be read: No such file or directory"):
+        source[:]
+
+
+def test_a_folder_without_images_asks_for_zarr(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(pnn.FormatError, match="is a folder without PNG images, and zarr arrays need zarr: pip"):
+        pnn.infer(NET, tmp_path)
