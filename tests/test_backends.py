@@ -299,7 +299,7 @@ def test_meta_tensors_have_shapes_only(torch):
 def test_meta_tensors_through_each_activation(torch, dtype):
     x = torch.empty((7, 4), device="meta", dtype=getattr(torch, dtype))
     for name in PLAIN:
-        check_beside(pnn.Network([pnn.Activation(name)])(x), x, x.dtype, (7, 4))
+        check_beside(pnn.Network([pnn.Dense(np.eye(4)), pnn.Activation(name)])(x), x, x.dtype, (7, 4))
 
 
 def test_full_memory_is_told_from_other_errors_of_jax(jax):

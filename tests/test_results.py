@@ -417,9 +417,13 @@ def test_files_and_their_folder_are_on_disk_before_and_after_they_have_their_nam
 FULL = """
 import resource, sys
 sys.dont_write_bytecode = True  # which would be cut too, for everyone
-resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
 import portable_nn.__main__
-portable_nn.__main__.main()
+try:
+    portable_nn.__main__.main()
+finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # for what is written of coverage
 """
 
 
