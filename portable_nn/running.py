@@ -128,8 +128,7 @@ def check_data(first: Any, net: Network) -> None:
     if len(inputs) > 1 and first is not None:
         check_names(first, inputs)
         for name, value in inputs.items():
-            if (shape := known(value)) is not None:
-                check_samples(first[name], shape)
+            check_samples(first[name], known(value))
         number_of_samples(first)
     else:  # a dict of one has no shape
         check_samples(first, net.input_shape)

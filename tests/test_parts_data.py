@@ -459,3 +459,5 @@ def test_data_of_an_input_that_takes_any_shape():
     given = {"x": np.ones((8, 3), np.float32), "any": np.arange(16, dtype=np.float32).reshape(8, 2)}
     found = pnn.infer(net, given, outputs=True, batch_size=3)
     np.testing.assert_array_equal(found, np.repeat(given["any"].sum(axis=1, keepdims=True), 3, axis=1))
+    with pytest.raises(ShapeError, match=r"samples along their first axis, got shape \(\)"):
+        pnn.infer(net, given | {"any": np.ones((), np.float32)}, outputs=True)
