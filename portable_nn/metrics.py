@@ -36,6 +36,9 @@ were seen to take 8; fewer in the narrow dtypes, whose sums are kept in float32 
 
 SHOWN = 24
 
+MOST_CLASSES = 2**16
+"""Of which a table of counts takes 32 GiB."""
+
 
 def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
     """Return how many predicted labels are the true ones.
@@ -71,7 +74,7 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
 
     Parameters
     ----------
-    predicted, labels : array of shape (N,), integer, not negative
+    predicted, labels : array of shape (N,), integer, from 0 to 65535
 
     Returns
     -------
@@ -81,7 +84,7 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
     Raises
     ------
     ShapeError
-        If the shapes differ, or labels are no integers or negative.
+        If the shapes differ, or labels are no integers from 0 to 65535.
 
     Examples
     --------
@@ -114,10 +117,10 @@ def _check_integers(labels: NumPyArray) -> None:
 def _as_indices(labels: NumPyArray) -> NumPyArray:
     """Labels as integers wide enough to compute with."""
     _check_integers(labels)
-    indices = labels.astype(np.int64)
-    if indices.min(initial=0) < 0:
-        raise ShapeError(f"labels are not negative, got {labels.min()}")
-    return indices
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or high >= MOST_CLASSES:
+        raise ShapeError(f"labels are counted as indices from 0 to {MOST_CLASSES - 1}, got {low} to {high}")
+    return labels.astype(np.int64)
 
 
 def margins(outputs: NumPyArray) -> NumPyArray:

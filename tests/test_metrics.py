@@ -36,7 +36,9 @@ def test_no_labels_are_no_counts():
     [
         (np.array([0, 1]), r"\(3,\) labels were predicted, \(2,\) are given"),
         (np.array([0.0, 1.0, 2.0]), "integers, got dtype float64"),
-        (np.array([0, -1, 2], dtype=np.int8), "not negative, got -1"),
+        (np.array([0, -1, 2], dtype=np.int8), "from 0 to 65535, got -1 to 2$"),
+        (np.array([0, 1, 2**63], dtype=np.uint64), "from 0 to 65535, got 0 to 9223372036854775808$"),
+        (np.array([0, 1, 2**40]), "from 0 to 65535, got 0 to 1099511627776$"),
     ],
 )
 def test_labels_that_cannot_be_counted(labels, words):
