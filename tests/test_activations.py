@@ -129,22 +129,23 @@ def test_along_an_axis(backend, dtype):
         ((), -1, r"shape \(\) has no axis -1: give at least one dimension"),
         ((2, 3), 2, r"shape \(2, 3\) has no axis 2: choose one from -2 to 1"),
         ((2, 3), -3, r"shape \(2, 3\) has no axis -3: choose one from -2 to 1"),
-        ((2, 0), -1, r"softmax over no values: axis -1 of shape \(2, 0\) has length 0"),
-        ((0, 3), 0, r"softmax over no values: axis 0 of shape \(0, 3\) has length 0"),
+        ((2, 0), -1, r"no values along axis -1 of shape \(2, 0\)"),
+        ((0, 3), 0, r"no values along axis 0 of shape \(0, 3\)"),
     ],
 )
 def test_an_axis_that_is_not_there_or_empty(backend, shape, axis, message):
     x = backend.place(np.zeros(shape, dtype=np.float32))
-    for name in ALONG_AN_AXIS:
-        with pytest.raises(pnn.ShapeError, match=message):
+    for name in sorted(ALONG_AXIS):
+        with pytest.raises(pnn.ShapeError, match=message) as refused:
             ACTIVATIONS[name](x, axis=axis)
+        assert "softmax" not in str(refused.value)
 
 
 def test_an_axis_that_is_no_number(backend):
     x = backend.place(np.zeros((2, 3), dtype=np.float32))
-    for name in ALONG_AN_AXIS:
+    for name in sorted(ALONG_AXIS):
         for axis in [(0, 1), None, 1.0, True, "1", [0]]:
-            with pytest.raises(pnn.InputError, match="along one axis, given by its number, got axis="):
+            with pytest.raises(pnn.InputError, match="the number of one axis was expected, got axis="):
                 ACTIVATIONS[name](x, axis=axis)
 
 

@@ -20,14 +20,14 @@ __all__ = [
 def _along(x: Array, axis: int) -> int:
     """Check that `x` has values along `axis`."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise InputError(f"softmax normalises along one axis, given by its number, got axis={axis!r}")
+        raise InputError(f"the number of one axis was expected, got axis={axis!r}")
     if not -x.ndim <= axis < x.ndim:
         raise ShapeError(
-            f"softmax normalises along an axis, and an array of shape {tuple(x.shape)} has no axis {axis}: "
+            f"an array of shape {tuple(x.shape)} has no axis {axis}: "
             + ("give at least one dimension" if x.ndim == 0 else f"choose one from {-x.ndim} to {x.ndim - 1}")
         )
     if x.shape[axis] == 0:
-        raise ShapeError(f"softmax over no values: axis {axis} of shape {tuple(x.shape)} has length 0")
+        raise ShapeError(f"there are no values along axis {axis} of shape {tuple(x.shape)}: give at least one")
     return axis
 
 
