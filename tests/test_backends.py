@@ -312,6 +312,27 @@ def test_full_memory_is_told_from_other_errors_of_jax(jax):
     assert not is_full(caught.value)
 
 
+def test_what_fetches_values_cannot_be_traced(torch, jax):
+    """By no function that does; the forward pass can."""
+    net, x, labels = pnn.Network([pnn.Dense(np.eye(3), None, "softmax")]), np.eye(3, dtype=np.float32), [0, 1, 2]
+    fetching = (
+        lambda x: pnn.infer(net, x),
+        lambda x: pnn.infer(net, x, backend="numpy"),
+        lambda x: pnn.infer(net, [x, x], outputs=True),
+        lambda x: pnn.evaluate(net, x, labels).correct,
+        lambda x: pnn.compare(net, x, backends=["numpy"]),
+    )
+    for function in fetching:
+        for traced in (
+            lambda: jax.jit(function)(x),  # noqa: B023
+            lambda: jax.vmap(function)(x[None]),  # noqa: B023
+            lambda: torch.func.vmap(function)(torch.asarray(x)[None]),  # noqa: B023
+        ):
+            with pytest.raises(pnn.BackendError, match=r"no values that can be fetched: call net\(x\) or"):
+                traced()
+    assert jax.jit(net.predict)(x).tolist() == labels
+
+
 # What may be kept
 
 

@@ -20,6 +20,11 @@ from portable_nn._typing import Array, Device, DType, FloatName, Namespace
 from portable_nn.activations import FUNCTIONS
 from portable_nn.layers import Activation, Dense, Flatten, Graph, Layer
 
+NO_VALUES = (
+    "arrays that jax.jit, torch.func.vmap and the like trace or transform have no values that can be fetched: "
+    "call net(x) or net.predict(x) there"
+)
+
 Forward: TypeAlias = Callable[[Array], Array]
 """A function from arrays to arrays: a step of a forward pass, or the whole of one."""
 

@@ -16,7 +16,8 @@ from portable_nn._typing import Array, Device, DType
 from portable_nn.activations import BOUNDED_SOFTMAX, FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.activations.rectifiers import SELU_ALPHA, SELU_SCALE
-from portable_nn.backends._base import Backend, Forward, Kernel, wide
+from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, wide
+from portable_nn.errors import BackendError
 from portable_nn.layers import Activation, Dense, Graph, Layer
 
 
@@ -124,6 +125,8 @@ class JAX(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
+        if not self.keeps(array):
+            raise BackendError(NO_VALUES)
         return np.asarray(array.astype("float32") if array.dtype == "bfloat16" else array)
 
     def synchronize(self, array: Array) -> None:

@@ -17,7 +17,7 @@ from portable_nn._arrays import each, first_of, is_narrow
 from portable_nn._typing import Array, Device, DType
 from portable_nn.activations import FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
-from portable_nn.backends._base import Backend, Forward, Kernel, leading_axes
+from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
 from portable_nn.layers import Dense, Layer, Normalize
 
@@ -153,7 +153,11 @@ class Torch(Backend):
         if array.device.type == "meta":
             raise BackendError("arrays on torch:meta have shapes and no values: compute on another device")
         host = array.detach().cpu().resolve_neg()
-        return np.asarray(host.float() if host.dtype == torch.bfloat16 else host)
+        host = host.float() if host.dtype == torch.bfloat16 else host
+        try:
+            return np.asarray(host)
+        except RuntimeError as error:
+            raise BackendError(NO_VALUES) from error
 
     def synchronize(self, array: Array) -> None:
         """Wait for the device's queue; the CPU has none."""
