@@ -227,6 +227,22 @@ def test_the_derivatives_at_0_in_jax(jax):
     assert jax.grad(activations.relu)(0.0 * jax.numpy.ones(())) == 0.0
 
 
+def test_the_derivative_of_a_step_is_0(torch, jax):
+    """Where it is all that a loss depends on, too."""
+    x = torch.tensor([-1.0, 0.0, 2.0, np.inf, -np.inf, np.nan], requires_grad=True)
+    weight = np.eye(6, dtype=np.float32)
+    for function in (
+        activations.step,
+        pnn.Network([pnn.Activation("step")]),
+        pnn.Network([pnn.Dense(weight, None, "step")]),
+        pnn.Network([pnn.Dense(torch.tensor(weight), None, "step")]),
+    ):
+        x.grad = None
+        function(x).sum().backward()
+        assert x.grad.tolist() == [0] * 6
+    assert jax.grad(lambda x: activations.step(x).sum())(jax.numpy.asarray(x.detach())).tolist() == [0] * 6
+
+
 OF_PYTORCH = {"gelu_tanh": ("gelu", {"approximate": "tanh"}), "hard_sigmoid": ("hardsigmoid", {})}
 OF_PYTORCH |= {"hard_swish": ("hardswish", {}), "hard_tanh": ("hardtanh", {}), "log_sigmoid": ("logsigmoid", {})}
 OF_PYTORCH |= {name: (name, {"dim": -1}) for name in ("log_softmax", "softmax", "softmin")}

@@ -47,7 +47,7 @@ def identity(x: Array, /, *, xp: Namespace = None) -> Array:
 
 @on_arrays
 def step(x: Array, /, *, xp: Namespace = None) -> Array:
-    """Heaviside step: 1 where ``x >= 0``, else 0 (also for nan).
+    """Heaviside step: 1 where ``x >= 0``, else 0 (also for nan); its derivative is 0.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def step(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> step(np.array([-1.0, 0.0, 2.0]))
     array([0., 1., 1.])
     """
-    return xp.astype(x >= 0, x.dtype)
+    values = xp.astype(x >= 0, x.dtype)
+    never = xp.zeros_like(x, dtype=xp.bool)
+    return xp.where(never, x, values)  # PyTorch takes no derivative of what has no x in it
 
 
 @on_arrays
