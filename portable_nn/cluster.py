@@ -217,7 +217,7 @@ def infer_there(
     total = number_of_samples(source)
     few = max(1, FEW // max(1, *(prod(one.sample) for one in named(source).values())))
     for array in net.passes.floats(each(itemgetter(slice(few)), source)):
-        check_values(array, net.meaning, net.layers, backends.get("numpy"))
+        check_values(array, net.meaning, net.layers, backends.get("numpy"), blank=outputs)
     same, names = identity(net, source, target, outputs, (block,)), net.passes.outputs
     with ZarrWriter(
         os.path.abspath(out), same, names=names, size=block, total=total, overwrite=overwrite

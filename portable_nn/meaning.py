@@ -158,8 +158,8 @@ def last_activation(layers: Layers) -> str:
     return "identity"
 
 
-def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -> None:
-    """Warn where `x` cannot be what the network takes: all nan, out of its range, or scaled already."""
+def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend, *, blank: bool = True) -> None:
+    """Warn where `x` cannot be what the network takes: all nan (`blank`), out of its range, or scaled already."""
     extent = backend.extent(x, LOOKED_AT)
     if extent is None or extent == (0, 0):  # zeros stand for arrays whose shape alone matters
         return
@@ -169,7 +169,8 @@ def check_values(x: Array, meaning: Meaning, layers: Layers, backend: Backend) -
     width = most - least
     takes = f"and the network takes {least:.4g} to {most:.4g}"
     if np.isnan(high):
-        _warn("all values that came are nan: so are the outputs, and labels mean nothing")
+        if blank:
+            _warn("all values that came are nan: so are the outputs, and labels mean nothing")
     elif low < least - SLACK * width or high > most + SLACK * width:
         _warn(f"{came}, {takes}: scale them as its training data were")
     elif isfinite(width) and low < high <= least + LITTLE * width and "float" in str(x.dtype):

@@ -33,7 +33,7 @@ from portable_nn.rewriting import parted, rewritten
 __all__ = ["Passes", "Result", "beside", "common_backend", "common_dtype", "fetched", "plain"]
 
 Result: TypeAlias = Literal["outputs", "logits", "labels", "untold"]
-"""What is given for arrays; ``"untold"`` are labels without a word about samples of nothing but nan."""
+"""What is given for arrays; ``"untold"`` are labels whose caller tells of samples of nothing but nan."""
 
 LABELS: tuple[Result, ...] = "labels", "untold"
 
@@ -238,8 +238,9 @@ class Passes:
             check_labels(self._layers, self._meaning, outputs)
         if self.follows and backend.of_blocks is not backend:
             return self._by_blocks(x, backend, result)
+        tells = result == "untold" or (result == "labels" and backend.at_hand is not None)  # of each blank sample
         for array in self.floats(x):
-            check_values(array, self._meaning, self._layers, backend)
+            check_values(array, self._meaning, self._layers, backend, blank=not tells)
         if self.follows:
             return self._placed_beside(x, backend, dtype, result)
         steps = as_given(self._layers, came.xp, dtype, result, self._meaning)

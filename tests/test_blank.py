@@ -46,6 +46,17 @@ def test_a_warm_call_tells(backend, shape, blank):
             assert backend.to_numpy(found)[() if len(shape) == 1 else blank] == 0
 
 
+def test_a_first_call_tells_once(backend):
+    """Of labels; where it looks at values only once it has them on the host, in other words."""
+    told_on(backend)
+    if backend.device_name() == "meta":
+        pytest.skip("the device has no values")
+    for x in (samples(3, 4, blank=...), samples(4, blank=...)):
+        with pytest.warns(pnn.InputWarning, match="labels mean nothing$") as caught:
+            backend.to_numpy(pnn.Network(NET.layers).predict(backend.place(x)))
+        assert len(caught) == 1
+
+
 def test_it_names_the_caller_and_the_number():
     x = samples(6, 4, blank=[0, 4])
     NET.predict(samples(6, 4))
@@ -135,6 +146,18 @@ def test_infer_evaluate_and_compare_tell_once():
     ):
         with told() as caught:
             call()
+        assert len(caught) == 1
+
+
+def test_a_first_call_of_infer_and_evaluate_tells_once():
+    x, labels = samples(5, 4, blank=...), np.zeros(5, int)
+    for call in (
+        lambda net: pnn.infer(net, x),
+        lambda net: pnn.evaluate(net, x, labels),
+        lambda net: pnn.evaluate(net, x, labels, per_sample=True),
+    ):
+        with told(5) as caught:
+            call(pnn.Network(NET.layers))
         assert len(caught) == 1
 
 
