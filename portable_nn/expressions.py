@@ -140,6 +140,9 @@ def _traced(
     """The operators that a function of arrays is; of float16 in float32, as it is here."""
     xp = Symbols(call, "float32" if dtype == "float16" else dtype)
     operands = [xp.symbol(x) if isinstance(x, str) else x for x in inputs]
+    parameters = {
+        key: np.asarray(value, xp.dtype) if np.ndim(value) else value for key, value in parameters.items()
+    }
     if dtype != "float16":
         return function(*operands, xp=xp, **parameters).name
     operands[0] = xp.made("Cast", operands[0], to=FLOAT)

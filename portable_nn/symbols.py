@@ -151,9 +151,3 @@ class Symbols:
         found = self.where(self.made("Equal", more, 1.0), x, found)
         return self.where(self.made("Equal", more, x), self.log(more), found)
 
-    def hypot(self, x: Symbol, y: Any) -> Any:
-        """The root of the sum of squares of a value and of what is positive, without overflow."""
-        size = self.abs(x)
-        large = self.maximum(size, y)
-        ratio = self.minimum(size, y) / large
-        return large * self.sqrt(ratio * ratio + 1.0)

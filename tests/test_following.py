@@ -429,7 +429,7 @@ def test_traced_by_ndonnx_and_run_by_onnx_runtime(net, mnist_test, dtype):
 def test_activations_are_traced_by_ndonnx():
     ndonnx = pytest.importorskip("ndonnx", reason="pip install ndonnx")
     x = np.linspace(-4, 4, 9, dtype=np.float32)
-    for name in ("erf", "erfc", "gelu", "ndtr", "sparsemax"):
+    for name in ("erf", "erfc", "gelu", "ndtr", "sparsemax", "squareplus", "step"):
         net = pnn.Network([pnn.Dense(np.eye(9, dtype=np.float32), None, name)])
         assert net(ndonnx.argument(shape=("N", 9), dtype=ndonnx.float32)).dtype == ndonnx.float32
         np.testing.assert_allclose(net(ndonnx.asarray(x)).unwrap_numpy(), net(x), rtol=1e-5, atol=1e-6)

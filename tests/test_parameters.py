@@ -291,6 +291,11 @@ def test_an_exponential_that_overflows_keeps_no_order():
     assert not is_strictly_increasing("celu", {"alpha": -1e-3})
 
 
+def test_what_has_no_root_is_nan(backend):
+    x = backend.place(np.asarray([-2.0, 0.0, 2.0], dtype=np.float32))
+    assert np.isnan(backend.to_numpy(ACTIVATIONS["squareplus"](x, b=-1))).all()
+
+
 def test_what_leaves_no_interval():
     """Those whose oracle does not, be numbers as large as they like, and its ends."""
     x = np.append(np.linspace(-12, 12, 2001), [-1e6, -1e-9, 1e-9, 1e6])

@@ -1,15 +1,18 @@
 """Smooth forms of relu."""
 
-from math import inf
+from math import inf, nan
 
 from portable_nn._typing import Array, Namespace
-from portable_nn.activations._common import Parameter, filled, last, on_arrays, side
+from portable_nn.activations._common import Parameter, last, on_arrays, side
 
 __all__ = [
     "softplus",
     "sparse_plus",
     "squareplus",
 ]
+
+FAR = 2**27
+"""From where on the root of ``x**2 + 1`` rounds to `x`."""
 
 
 @on_arrays
@@ -71,8 +74,11 @@ def squareplus(x: Array, /, *, b: Parameter = 4.0, xp: Namespace = None) -> Arra
     array([1.000000e-03, 1.000000e+00, 1.000001e+03])
     """
     size = side(x, xp) * x  # |x|, whose derivative at 0 is 1 as on its right
-    root = xp.hypot(x, xp.sqrt(filled(x, b, xp)))
-    return xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * b / (0.5 * root + 0.5 * size)
+    root = nan if isinstance(b, float) and b < 0 else b**0.5  # which Python makes complex
+    near = xp.clip(size, None, FAR * root)
+    ratio = near / root
+    mean = size + 0.5 * (root * xp.sqrt(ratio * ratio + 1) - near)  # of |x| and of sqrt(x**2 + b)
+    return xp.where(x < 0, xp.zeros_like(x), x) + 0.25 * (b / mean)
 
 
 @on_arrays

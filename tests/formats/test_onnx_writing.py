@@ -65,7 +65,7 @@ def networks():
 
 OTHERWISE = {
     *("learned_swish", "threshold", "clip of others 0", "threshold of others 0", "linear", "norms alone"),
-    *("silu of others 0", "softplus of others 0", "hard_tanh of others 0", "squareplus of others 0"),
+    *("silu of others 0", "softplus of others 0", "hard_tanh of others 0"),
     *("clipped_relu of others 0", *(f"{name} of others 1" for name in OTHERS)),
 }
 """What comes back as other layers that compute the same."""
