@@ -284,6 +284,17 @@ def test_a_tensor_whose_signs_are_turned_later_is_fetched(torch):
     np.testing.assert_array_equal(pnn.backends.get("torch").to_numpy(x), [[2, -4]])
 
 
+@pytest.mark.parametrize("dtype", ["int2", "int4", "uint2", "uint4"])
+def test_integers_of_jax_that_numpy_lacks_are_fetched(jax, dtype):
+    labels = np.asarray([1, 0])
+    x = jax.numpy.asarray([[0, 1, 0], [1, 0, 0]], dtype=dtype)
+    net = pnn.Network([pnn.Dense(np.eye(3), None, "softmax")])
+    assert pnn.infer(net, x, backend="numpy").tolist() == [1, 0]
+    assert pnn.evaluate(net, np.asarray(x.astype("int8")), x[:, 1]).correct == 2
+    options = {"backends": ["numpy", "jax"], "batch_sizes": [2], "budget": 0.01, "in_process": True}
+    assert [row.state for row in pnn.compare(net, x, labels, **options).rows] == ["agrees"] * 2
+
+
 def test_meta_tensors_have_shapes_only(torch):
     net, x = pnn.load("mnist"), torch.empty((7, 784), device="meta")
     for outputs in (net(x), net.to("torch:meta")(x)):

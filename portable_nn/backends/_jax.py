@@ -20,6 +20,9 @@ from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, wide
 from portable_nn.errors import BackendError
 from portable_nn.layers import Activation, Dense, Graph, Layer
 
+WIDER = {"bfloat16": "float32", "int2": "int8", "int4": "int8", "uint2": "uint8", "uint4": "uint8"}
+"""What holds the values of dtypes that NumPy itself lacks."""
+
 
 @final
 class JAX(Backend):
@@ -124,10 +127,11 @@ class JAX(Backend):
         return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        """Fetched to the host; bfloat16, which NumPy lacks, becomes float32."""
+        """Fetched to the host; what NumPy lacks becomes what is wider: bfloat16 float32, int4 int8."""
         if not self.keeps(array):
             raise BackendError(NO_VALUES)
-        return np.asarray(array.astype("float32") if array.dtype == "bfloat16" else array)
+        wider = WIDER.get(array.dtype.name)
+        return np.asarray(array.astype(wider) if wider else array)
 
     def synchronize(self, array: Array) -> None:
         """Wait for the asynchronous dispatch."""
