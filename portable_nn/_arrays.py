@@ -145,7 +145,10 @@ def _of_table(x: Any, names: Sequence[str] | None) -> NumPyArray:
 def namespace(x: object) -> Namespace:
     """The array API namespace of `x`, or an `InputError` that says how to make an array of it."""
     if isinstance(x, np.ma.MaskedArray):
-        raise InputError("masked arrays have values that are not there: call x.filled(0), or drop the samples")
+        raise InputError(
+            "masked arrays have values that are not there: call x.filled(0), of Dask dask.array.ma.filled(x, 0), "
+            "or drop the samples"
+        )
     if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2:
         raise InputError(f"NumPy itself has no dtype {x.dtype}: call x.astype('float32') first")
     if isinstance(x, np.ndarray) and x.dtype.names:
@@ -169,6 +172,8 @@ def namespace(x: object) -> Namespace:
     layout = str(getattr(x, "layout", ""))
     if layout.startswith("torch.") and layout != "torch.strided":  # JAX's arrays have layouts too, all dense
         raise InputError(f"the tensor's layout is {layout}, and networks take dense ones: call x.to_dense()")
+    if hasattr(x, "__dask_graph__"):
+        namespace(x._meta)  # type: ignore[attr-defined]
     check_there(x)
     if type(getattr(x, "dtype", None)).__name__ == "KeyTy":  # of JAX
         raise InputError("keys of random numbers are none: draw some, with jax.random.normal(key, shape)")

@@ -41,6 +41,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _check_fit(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:  # noqa: N803
         net = check_network(self.net)
         _check_values(X)
+        _check_values(y)
         X, y = validate_data(self, X, y, **options)  # noqa: N806
         if net.input_shape is not None and X.shape[1] != prod(net.input_shape):
             raise ShapeError(
@@ -272,8 +273,8 @@ class NetworkRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
 
 def _check_values(X: Any) -> None:  # noqa: N803
-    """Raise an `InputError` for arrays of NumPy whose masks scikit-learn drops, or dtypes it calls strings."""
-    if isinstance(X, np.ndarray):
+    """Raise an `InputError` for arrays whose masks scikit-learn drops, or of dtypes that it calls strings."""
+    if isinstance(X, np.ndarray) or hasattr(X, "__dask_graph__"):
         namespace(X)
 
 

@@ -30,6 +30,13 @@ def test_masked_arrays():
     refused(np.ma.masked_array(np.ones((1, 2)), [[True, False]]), r"masked arrays .* x\.filled\(0\)")
 
 
+def test_chunks_of_dask_are_refused_as_their_arrays_are():
+    dask = pytest.importorskip("dask.array", reason="pip install 'dask[array]'")
+    refused(dask.ma.masked_equal(dask.ones((1, 2)), 1), r"masked arrays .* x\.filled\(0\)")
+    sparse = dask.ones((2, 2)).map_blocks(scipy.sparse.csr_array)
+    refused(sparse, r"csr_array is sparse, .* call x\.toarray\(\)")
+
+
 @pytest.mark.parametrize("kind", ["csr_array", "coo_array", "csc_matrix"])
 def test_sparse_arrays_of_scipy(kind):
     refused(getattr(scipy.sparse, kind)(np.eye(2)), rf"{kind} is sparse, .* call x\.toarray\(\)")

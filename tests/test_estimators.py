@@ -318,12 +318,15 @@ def test_networks_that_do_not_fit(made, error, words):
 @pytest.mark.parametrize(
     "made", [NetworkClassifier(NET), NetworkRegressor(NET.described(task="regression", classes=None))]
 )
-def test_values_that_are_not_there(made):
-    masked = np.ma.masked_less(X, 1)
+@pytest.mark.parametrize("library", ["numpy", "dask.array"])
+def test_values_that_are_not_there(made, library):
+    asarray = pytest.importorskip(library, reason="pip install 'dask[array]'").asanyarray
+    masked, labels = asarray(np.ma.masked_less(X, 1)), np.zeros(len(X), int)
     for call in (
-        made.predict,
-        lambda x: made.fit(x, np.zeros(len(x), int)),
-        lambda x: made.score(x, np.zeros(len(x), int)),
+        lambda: made.predict(masked),
+        lambda: made.fit(masked, labels),
+        lambda: made.fit(X, asarray(np.ma.masked_equal(labels, 0))),
+        lambda: made.score(masked, labels),
     ):
         with pytest.raises(pnn.InputError, match=r"masked arrays .* x\.filled\(0\)"):
-            call(masked)
+            call()
