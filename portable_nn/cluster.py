@@ -141,7 +141,9 @@ def _run(
                     future.add_done_callback(ended.put)
             if not pending:
                 return
-            for future in _done(client, ended):
+            for future in _done(client, ended) or [future for future in pending if future.done()]:
+                if future not in pending:  # it was found done before it was told of
+                    continue
                 if future.status == "lost":  # its worker was, after the block was done: it is computed again
                     future.add_done_callback(ended.put)
                     continue
@@ -166,7 +168,7 @@ def _threads(client: Any) -> int:
 
 
 def _done(client: Any, ended: SimpleQueue[Any]) -> list[Any]:
-    """Those that have ended, after a tick at most."""
+    """Those that are told to have ended, after a tick at most; none where the client has no thread to tell it."""
     if client.status != "running":
         raise _lost(client)
     with suppress(Empty):

@@ -150,4 +150,3 @@ class Symbols:
         found = self.log(more) * (x / (more - 1.0))
         found = self.where(self.made("Equal", more, 1.0), x, found)
         return self.where(self.made("Equal", more, x), self.log(more), found)
-

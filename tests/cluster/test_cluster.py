@@ -56,6 +56,15 @@ def test_one_machine_writes_the_same_bytes(mnist, folder, client, wanted, tmp_pa
             assert contents(tmp_path / f"{block}.zarr") == contents(tmp_path / f"{block} here.zarr")
 
 
+def test_a_client_without_a_thread_to_tell_what_has_ended(mnist, folder, client, wanted, tmp_path, monkeypatch):
+    """Which distributed starts, and says nothing where the system gives none, for want of memory."""
+    import distributed
+
+    monkeypatch.setattr(distributed.Future, "add_done_callback", lambda *_: None)
+    found = label(mnist, folder / "x.npy", client, tmp_path / "y.zarr", outputs=True)
+    assert contents(found.store.root) == wanted
+
+
 def test_no_samples(mnist, client, tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 784), np.uint8))
     for outputs, shape in (False, (0,)), (True, (0, 10)):
