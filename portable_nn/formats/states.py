@@ -147,8 +147,10 @@ def _in_order(modules: Modules, entries: Iterable[str | Layer], epsilon: float |
             yield Activation(entry)  # type: ignore[arg-type]
         else:
             meant = hint(entry, [*modules, *ACTIVATIONS], ALSO_CALLED.get(str(entry).lower()))
+            left_out = "; leave dropout out, which does nothing after training" * ("drop" in entry.lower())
             raise NetworkError(
-                f"{entry!r:.100} is no module of the file, nor an activation{meant}: it holds {_shown(modules)}"
+                f"{entry!r:.100} is no module of the file, nor an activation{meant}: it holds "
+                f"{_shown(modules)}{left_out}"
             )
     if unused:
         raise NetworkError(

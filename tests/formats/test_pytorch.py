@@ -600,6 +600,7 @@ BOTH = {"activation": "relu", "last": "softmax"}
         (CHAIN, {"layers": ["fc1"]}, "no entry of layers= takes fc2"),
         (CHAIN, {"layers": ["fc2", "relu", "fc1"]}, "layer 0 gives 2 values, layer 1 takes 4"),
         (CHAIN, {"layers": ["fc1", "fc3"]}, "'fc3' is no module of the file, nor an activation: it holds fc1"),
+        (CHAIN, {"layers": ["fc1", "relu", "Dropout", "fc2"]}, r"it holds fc1 .*; leave dropout out"),
         (CHAIN, {"layers": ["fc1", "layernorm:fc2"]}, "fc2 .* is no layernorm"),
         (SQUARE, BOTH, "neither shapes nor numbers nor .* give layers="),
         ({"a.weight": torch.ones(2, 3), "b.weight": torch.ones(2, 3)}, BOTH, "neither shapes nor numbers"),
