@@ -53,6 +53,7 @@ DATA = {
     "table of names": ("named", lambda: write_table(NAMES[TRUTH])),
     "table of indices": ("named", lambda: write_table(TRUTH)),
     "table of integers": ("numbered", lambda: write_table(CLASSES[TRUTH])),
+    "table of integers as floats": ("numbered", lambda: write_table(map("{:.18e}".format, CLASSES[TRUTH]))),
 }
 
 
@@ -66,6 +67,15 @@ def test_accuracy_of_labels_in_any_words(cli, tmp_path, data):
     assert "correct   30/40\n" in out
     assert out.count(" samples/s\n") == 1
     assert "images" not in out
+
+
+@pytest.mark.parametrize("label", ["0.5", "nan", "inf", "1e300"])
+def test_labels_that_are_no_integers_stay_as_they_are_written(cli, label):
+    write_table([label] * len(TRUTH))
+    assert (
+        f"labels {label!r} are none of the network's classes"
+        in cli("evaluate", "-m", "named.npz", "--data", "data.csv")[2]
+    )
 
 
 def test_labels_in_a_file_of_their_own(cli):

@@ -116,9 +116,17 @@ def _of_text(labels: NumPyArray, classes: Sequence[str] | Sequence[int] | None) 
     if classes is not None and set(labels.tolist()) <= set(classes):
         return labels
     try:
-        return labels.astype(np.int64)
+        return np.array([_integer(label) for label in labels], dtype=np.int64)
     except (ValueError, OverflowError):
         return labels
+
+
+def _integer(text: str) -> int:
+    """The integer that a number is, 1 of 1.0 too."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
 
 
 def column_names(net: pnn.Network, columns: int) -> list[str] | None:
