@@ -50,7 +50,7 @@ def without_labels(layers: Layers, meaning: Meaning, outputs: Shape | None, inst
         return ""
     return (
         f"one output without a sigmoid is regression, which has no labels: call {instead}, or, if it is a logit, "
-        'say task="classification"'
+        'call net.described(task="classification")'
     )
 
 

@@ -69,7 +69,7 @@ def test_a_regression_has_outputs(predict):
     )
     status, out, error = predict("images.npy", "--model", "mean.safetensors")
     assert (status, out) == (2, "")
-    assert "call portable-nn predict --outputs, or, if it is a logit, say task=" in error
+    assert "call portable-nn predict --outputs, or, if it is a logit, call net.described(task=" in error
     assert error.endswith("; on the command line: --set task=classification\n")
 
 
