@@ -107,8 +107,6 @@ def _map(file: BufferedReader) -> np.ndarray[Any, Any]:
         return _read(file)
     dtype, shape = _read_header(file)
     _check_rest(file, dtype, shape)
-    if 0 in shape:
-        return np.empty(shape, dtype)
     return np.memmap(file, dtype, "r", file.tell(), shape)
 
 

@@ -125,11 +125,18 @@ def _records(file: BytesIO, budget: Budget) -> Any:
 
     def built(record: Record) -> object:
         """The array that follows its wrapper, or what else was built."""
-        match record.state:
-            case {"dtype": Record() as dtype, "shape": tuple() as shape, "order": "C" | "F" as order, **rest}:
-                if record.name == "joblib.numpy_pickle.NumpyArrayWrapper":
-                    padded = rest.get("numpy_array_alignment_bytes") is not None
-                    return array(dtype_of(dtype), shape, order, padded)
+        match record:
+            case Record(
+                name="joblib.numpy_pickle.NumpyArrayWrapper",
+                state={
+                    "dtype": Record() as dtype,
+                    "shape": tuple() as shape,
+                    "order": "C" | "F" as order,
+                    **rest,
+                },
+            ):
+                padded = rest.get("numpy_array_alignment_bytes") is not None
+                return array(dtype_of(dtype), shape, order, padded)
         return record
 
     return interpret(file, built=built, budget=budget)

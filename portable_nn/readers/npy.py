@@ -119,8 +119,6 @@ def array_in(file: BytesIO, header: Header) -> np.ndarray[Any, Any]:
         If the values are not as many as the header says.
     """
     data = file.getbuffer()[file.tell() :]
-    if header.length != len(data):
-        raise ValueError(f"it has not the length that shape {header.shape} takes")
     if header.dtype.kind == "U":
         return array_of(data, header.dtype, header.shape, header.order)
     return as_array(data, header.dtype.str, header.shape, header.order)

@@ -209,7 +209,7 @@ def _interpret(
     for operation, argument in _operations(source, budget):
         stack = stacks[-1]
         match operation:
-            case "PROTO" | "FRAME":
+            case "PROTO" | "FRAME" | "STOP":
                 pass
             case name if name in LITERALS:
                 stack.append(argument)
@@ -292,11 +292,9 @@ def _interpret(
                 stack.append(persistent(argument))
             case "BINPERSID":
                 stack.append(persistent(stack.pop()))
-            case "STOP":
-                break
             case name:
                 raise ValueError(f"it has an opcode {name}, for what is not in the file")
-    return stack.pop()
+    return stacks[-1].pop()
 
 
 def _operations(source: _Within, budget: Budget) -> Iterator[tuple[str, Any]]:

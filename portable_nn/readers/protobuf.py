@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 __all__ = ["Schema", "read_message"]
 
 Schema: TypeAlias = Mapping[int, tuple[str, Any, bool]]
@@ -133,12 +135,8 @@ class _Reader:
     def _extend(self, numbers: "array[Any]", data: memoryview, kind: str) -> None:
         """Add what is packed: numbers one after the other, without keys."""
         if kind in ("float", "double"):
-            if len(data) % numbers.itemsize:
-                raise ValueError(f"packed numbers have {len(data)} bytes")
-            more = array(numbers.typecode, bytes(data))
-            if struct.pack("=H", 1) != struct.pack("<H", 1):
-                more.byteswap()
-            numbers.extend(more)
+            found = np.frombuffer(data, f"<{numbers.typecode}").astype(numbers.typecode, copy=False)
+            numbers.frombytes(found.view(np.uint8).data)
             return
         at = 0
         while at < len(data):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
+from portable_nn.readers import csv
 from portable_nn.readers.csv import read_csv
 
 pandas = pytest.importorskip("pandas", reason="the oracle: pip install pandas")
@@ -21,6 +22,15 @@ def write(tmp_path):
         return path
 
     return write
+
+
+def test_a_table_that_would_not_fit_in_memory(write, monkeypatch):
+    monkeypatch.setattr(csv, "MAX_BYTES", 8 * 6)
+    assert read_csv(write("1,2\n3,4\n5,6\n")).values.shape == (3, 2)
+    with pytest.raises(
+        pnn.FormatError, match=r"it holds more than 6 values: save them as \.npy, which is mapped"
+    ):
+        read_csv(write("1,2\n3,4\n5,6\n7,8\n"))
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -137,6 +147,7 @@ def test_no_file(tmp_path):
         st.sampled_from(["a", "label", "1", "2.5", ",", ",", "\n", "\r\n", '"', " ", "\0", "é", "_"]), max_size=40
     )
 )
+@settings(deadline=None)
 def test_any_text_is_a_table_or_refused(tmp_path_factory, parts):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_text("".join(parts), newline="")

@@ -208,10 +208,38 @@ def test_unusual_arrays(libver, kind):
 def test_a_type_that_stands_elsewhere():
     def fill(file):
         file["type"] = np.dtype("f8")
+        file["text"] = h5py.string_dtype(length=4)
         file.create_dataset("x", (4,), dtype=file["type"])[:] = 1
+        file.attrs.create("name", b"abcd", dtype=file["text"])
 
-    with open_hdf5(written(fill)) as file, pytest.raises(FormatError, match="its type is stored elsewhere"):
+    with open_hdf5(written(fill)) as file:
+        with pytest.raises(FormatError, match="its type is stored elsewhere"):
+            file.array("x")
+        with pytest.raises(
+            FormatError, match="attribute 'name' of '/' cannot be read: it is stored in an unusual"
+        ):
+            file.text("", "name")
+
+
+def test_a_dataspace_of_another_version():
+    data = written(filled({"x": np.zeros(4321, np.uint8)}))
+    at = data.index((4321).to_bytes(8, "little")) - 8
+    assert data[at : at + 2] == b"\1\1"
+    with (
+        open_hdf5(data[:at] + b"\3" + data[at + 1 :]) as file,
+        pytest.raises(FormatError, match="its dataspace has version 3: known are 1 and 2"),
+    ):
         file.array("x")
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_two_members_of_one_name(libver):
+    data = written(filled({"group/abcdef": [1], "group/uvwxyz": [2]}), libver)
+    with (
+        open_hdf5(data.replace(b"uvwxyz", b"abcdef")) as file,
+        pytest.raises(FormatError, match="it has two members named 'abcdef'"),
+    ):
+        file.array("group/abcdef")
 
 
 @pytest.mark.parametrize("value", [1.5, ["a", "b"], np.ones(3), h5py.Empty("f8")], ids=str)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from portable_nn.datasets.embedded import embedded
 from portable_nn.errors import FormatError
 from portable_nn.readers import buffers
-from portable_nn.readers.idx import read_idx
+from portable_nn.readers.idx import open_idx, read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -151,6 +151,12 @@ def test_damaged_checksum(write):
 def test_refusals_say_why(write, data, match):
     with pytest.raises(FormatError, match=match):
         read_idx(write(data))
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 28, 28), (3, 0)])
+def test_an_array_of_nothing_is_mapped(write, shape):
+    found = open_idx(write(claim(*shape)))
+    assert (type(found), found.shape, found.dtype) == (np.memmap, shape, np.uint8)
 
 
 def test_64_dimensions(write):

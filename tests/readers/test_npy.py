@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from portable_nn.errors import FormatError
+from portable_nn.readers import npy as npy_files
 from portable_nn.readers.npy import open_npy, read_npy
 
 any_array = hnp.arrays(
@@ -100,6 +101,23 @@ def test_what_numpy_writes_is_mapped(write, array, fortran, version):
 def test_refusals_say_why(write, data, match):
     with pytest.raises(FormatError, match=match):
         open_npy(write(data))
+
+
+def test_what_is_read_whole_is_not_too_large(write, monkeypatch):
+    path = write(npy(FOUR))
+    monkeypatch.setattr(npy_files, "MAX_BYTES", path.stat().st_size)
+    np.testing.assert_array_equal(read_npy(path), FOUR)
+    monkeypatch.setattr(npy_files, "MAX_BYTES", 100)
+    with pytest.raises(FormatError, match=f"it has {path.stat().st_size} bytes, the limit is 100"):
+        read_npy(path)
+
+
+@pytest.mark.parametrize(
+    ("extra", "match"), [(b"", "takes 16 bytes, 15 came"), (b"ab", "takes 16 bytes, 17 came")]
+)
+def test_values_that_are_not_as_many_as_the_header_says(write, extra, match):
+    with pytest.raises(FormatError, match=match):
+        read_npy(write(npy(FOUR)[:-1] + extra))
 
 
 def test_a_header_of_four_gigabytes_costs_no_memory(write):

@@ -235,6 +235,7 @@ def tensor(**fields):
         (b"\x3b\x3c", "wire type 3 is none"),
         (b"\x38\x01", "graph has wire type 0"),
         (held(7, b"") * 2, "graph is there twice"),
+        (held(7, held(5, held(4, bytes(5)))), "buffer size must be a multiple of element size"),
         (held(7, held(1, held(1, b"\xff"))), "decode byte"),
         (tensor(data_type=17), "values of type 17"),
         (tensor(data_type=14), "values of type 14"),

@@ -409,6 +409,12 @@ def test_arrays_of_other_dtypes_are_records(write, dtype):
     assert record.name.endswith("._reconstruct")
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_arrays_of_other_dtypes_and_other_axes_are_records(write, dtype):
+    record = read_records(write(pickle.dumps(np.zeros((2, 3, 4), dtype).transpose(1, 0, 2), 5)))
+    assert (record.name, record.args[-1]) == ("numpy._core.numeric._frombuffer", (1, 0, 2))
+
+
 def test_arrays_of_fields_are_mere_bytes(write):
     array = np.array([(1.5, 2), (2.5, 3)], "f4,i4")
     found = read_records(write(pickle.dumps(array, 4)))
