@@ -294,9 +294,9 @@ def _live_weights(model: Any, node: Node, *names: str) -> list[NumPyArray]:
 
 def _fetched(value: Any) -> NumPyArray:
     """A variable in NumPy, or the bare tensor that a kernel with what LoRA adds to it is."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
     try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
     except (RuntimeError, TypeError) as error:  # of no dtype of NumPy's, on no device
         raise NetworkError(f"a weight cannot be fetched: {error}") from error

@@ -282,9 +282,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _argument(item: Any) -> Argument:
-    if isinstance(item, int | float):
-        return np.asarray(float(item))
-    config = _object(item, "config", dict)
+    config = {"value": item} if isinstance(item, int | float) else _object(item, "config", dict)
     if "keras_history" in config:
         return _tensor(config["keras_history"])
     try:
@@ -321,10 +319,6 @@ def _tensor(item: Any) -> Tensor:
 def _sample_shape(config: Mapping[str, Any]) -> tuple[int, ...] | None:
     """The shape of one sample, from whatever key of a config holds it."""
     shape = config.get("batch_shape") or config.get("batch_input_shape") or config.get("build_input_shape")
-    if shape is None and isinstance(config.get("build_config"), dict):
-        shape = config["build_config"].get("input_shape")
-    if shape is None and isinstance(config.get("input_dim"), int):
-        shape = [None, config["input_dim"]]
     sample: list[Any] = shape[1:] if isinstance(shape, list) else [None]
     if len(sample) > MAX_DIMENSIONS or not all(isinstance(n, int) and 0 < n < 2**63 for n in sample):
         return None

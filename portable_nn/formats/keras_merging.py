@@ -82,14 +82,12 @@ def _concatenate(call: Call, config: Mapping[str, Any], taken: Sequence[Taken]) 
 def _dot(call: Call, config: Mapping[str, Any], taken: Sequence[Taken]) -> Merged:
     """Of vectors alone."""
     axes = config.get("axes")
-    shape = _shape(taken)
     both = axes if isinstance(axes, list) else [axes]
-    if len(taken) != 2 or len(shape) != 1 or not all(axis in (1, -1) for axis in both):
-        raise NetworkError(f"it multiplies samples of shape {shape} along axes {axes!r}: only vectors are")
-    if any(x[1] != shape for x in taken):
-        raise NetworkError("it multiplies vectors of lengths that differ")
-    names = [_unit(call, x[0]) if config.get("normalize") else x[0] for x in taken]
-    return _sum(call, call("Mul", *names)), (1,)
+    match taken:
+        case [(str(x), (n,)), (str(y), (m,))] if n == m and all(axis in (1, -1) for axis in both):
+            names = [_unit(call, name) for name in (x, y)] if config.get("normalize") else [x, y]
+            return _sum(call, call("Mul", *names)), (1,)
+    raise NetworkError(f"it multiplies along axes {axes!r:.40} what is not two vectors of one length")
 
 
 def _sum(call: Call, x: str) -> str:

@@ -77,6 +77,6 @@ def npz_network(arrays: Mapping[str, NumPyArray], path: object, *, verify: bool 
         metadata = json.loads(text.tobytes().decode())
         if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("its metadata are no strings by name")
-    except (ValueError, RecursionError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not a network that portable_nn.save wrote: {error}") from error
     return network_of(metadata, tensors, path, verify=verify)

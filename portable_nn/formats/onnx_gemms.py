@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from portable_nn.formats.onnx_graph import Body, pruned
 from portable_nn.layers import Shape
 from portable_nn.readers.onnx import Node
 
-__all__ = ["with_gemms"]
+__all__ = ["gemm_parts", "with_gemms"]
+
+PARTS = "weight", "bias"
 
 
 def with_gemms(body: Body, shapes: Mapping[str, Shape]) -> Body:
@@ -56,8 +59,7 @@ def with_gemms(body: Body, shapes: Mapping[str, Shape]) -> Body:
         if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or not flat:
             nodes.append(node)
         elif node.operator == "Gemm" and (parts := _parts(node, weight, body.constants)):
-            weight, bias = parts
-            names = held(f"{node.outputs[0]}.weight", weight), held(f"{node.outputs[0]}.bias", bias)
+            names = (held(f"{node.outputs[0]}.{key}", part) for key, part in zip(PARTS, parts, strict=True))
             nodes.append(replace(node, inputs=(node.inputs[0], *names), attributes={}))
         elif node.operator == "MatMul" and (after := _sum_after(body, node, weight.shape[1])):
             add, bias = after
@@ -73,17 +75,44 @@ def _parts(
     node: Node, weight: NumPyArray, constants: Mapping[str, NumPyArray]
 ) -> tuple[NumPyArray, NumPyArray] | None:
     """Weight and bias of a Gemm, without what it does to them; None where they are no constants."""
-    given = node.attributes
-    if given.get("transA", 0) or (len(node.inputs) > 2 and node.inputs[2] not in constants):
-        return None
-    weight = (weight.T if given.get("transB", 0) else weight) * weight.dtype.type(given.get("alpha", 1.0))
+    bias = constants.get(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1, weight.dtype)
+    return None if bias is None else gemm_parts(node.attributes, weight, bias)
+
+
+def gemm_parts(
+    given: Mapping[str, Any], weight: NumPyArray, bias: NumPyArray
+) -> tuple[NumPyArray, NumPyArray] | None:
+    """Weight and bias without what a Gemm does to them; None where it is no ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        Its attributes.
+    weight : array of shape (n_in, n_out), or (n_out, n_in)
+    bias : array
+        It may have one number for each sample, which is no bias.
+
+    Returns
+    -------
+    weight, bias : arrays of shapes (n_in, n_out) and (n_out,), or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from portable_nn.formats.onnx_gemms import gemm_parts
+    >>> weight, bias = gemm_parts({"transB": 1, "beta": 2.0}, np.ones((2, 3)), np.ones((1, 1)))
+    >>> weight.shape, bias
+    ((3, 2), array([2., 2.]))
+    """
+    weight = weight.T if given.get("transB", 0) else weight
     n = weight.shape[1]
-    if len(node.inputs) < 3:
-        return weight, np.zeros(n, weight.dtype)
-    bias = constants[node.inputs[2]]
-    if bias.size not in (1, n):
+    if given.get("transA", 0) or bias.shape not in ((), (1,), (n,), (1, 1), (1, n)):
         return None
-    return weight, np.broadcast_to(bias.reshape(-1) * bias.dtype.type(given.get("beta", 1.0)), (n,))
+    weight, bias = (
+        array if given.get(name, 1.0) == 1 else array * array.dtype.type(given[name])
+        for name, array in (("alpha", weight), ("beta", bias))
+    )
+    return weight, np.full(n, bias.reshape(-1))
 
 
 def _sum_after(body: Body, node: Node, n: int) -> tuple[Node, NumPyArray] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from portable_nn._typing import ActivationName, NumPyArray
 from portable_nn.formats.normalization import batch_normalization
 from portable_nn.formats.onnx_classical import CLASSICAL, Layers, Link, affine
+from portable_nn.formats.onnx_gemms import gemm_parts
 from portable_nn.layers import Activation, Dense, Flatten, Normalize, Rescaling, Shape, standardized
 from portable_nn.operators.own import OWN
 
@@ -79,19 +80,11 @@ def _matmul(link: Link) -> Layers:
 
 
 def _gemm(link: Link) -> Layers:
-    weight, bias = link.constant(1), link.constants.get(2)
-    if link.at or weight is None or weight.ndim != 2 or link.get("transA", 0):
+    weight = link.constant(1)
+    if link.at or weight is None or weight.ndim != 2:
         return None
-    weight = weight.T if link.get("transB", 0) else weight
-    if link.get("alpha", 1.0) != 1:
-        weight = (weight * link.get("alpha", 1.0)).astype(weight.dtype)
-    if bias is None:
-        return (Dense(weight),)
-    n = weight.shape[1]
-    if bias.size not in (1, n):
-        return None
-    scaled = np.broadcast_to(bias.reshape(-1) * link.get("beta", 1.0), (n,)).astype(bias.dtype)
-    return (Dense(weight, scaled),)
+    parts = gemm_parts(link.node.attributes, weight, link.constants.get(2, np.zeros(1, weight.dtype)))
+    return None if parts is None else (Dense(*parts),)
 
 
 def _along(name: ActivationName) -> Callable[[Link], Layers]:

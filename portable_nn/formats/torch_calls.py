@@ -189,7 +189,7 @@ def _binary(operator: str) -> Call:
 
 
 def _subtracted_from(at: Traced, x: Any, other: Any, alpha: float = 1) -> Made:
-    return _binary("Sub")(at, other, x) if alpha == 1 else _unread("alpha")
+    return _binary("Sub")(at, other, x, alpha)
 
 
 def _power(at: Traced, x: Any, exponent: Any) -> str:
@@ -278,13 +278,13 @@ def _item(at: Traced, x: Any, index: Any) -> Made:
             case slice() as part:
                 start, end, step = part.indices(shape[axis - 1])
                 if part != slice(None):
-                    name = _sliced(at, name, axis, start, end, step) if step > 0 else _unread("a negative step")
+                    name = _sliced(at, name, axis, start, end, step)
             case int(place):
                 name = at.nodes.call("Gather", name, np.array(place), axis=axis)
             case [*_] as some if all(isinstance(n, int) for n in some):
                 name = at.nodes.call("Gather", name, np.array(some), axis=axis)
             case other:
-                _unread(f"the index {str(other)[:40]}")
+                raise NetworkError(f"the index {str(other)[:40]} is not read")
     return at.nodes.call("Reshape", name, np.array([-1, *at.value.shape[1:]])) if new else name
 
 
@@ -320,10 +320,6 @@ def _transposed_to(at: Traced, x: Any, order: list[int]) -> str:
 
 def _nothing(at: Traced, x: Any, *_: Any, **__: Any) -> str:
     return at.name(x)
-
-
-def _unread(what: str) -> str:
-    raise NetworkError(f"{what} is not read")
 
 
 CALLS: dict[str, Call] = {

@@ -1,5 +1,8 @@
 """`load` and `save`: which reader for which name."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,26 @@ def test_unknown_models(model):
         FormatError, match=r"give 'mnist', 'book', or a path that ends in .safetensors, .npz, .pt, "
     ):
         load(model)
+
+
+@pytest.mark.parametrize("model", [None, 3, NET])
+def test_what_is_no_file(model):
+    with pytest.raises(FormatError, match=rf"name or a path, got {type(model).__name__}: .* pnn\.from_torch"):
+        load(model)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders: run on Linux or macOS")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "net.npz")
+    with pytest.raises(FormatError, match=r"net\.npz is no regular file, and is opened again and again"):
+        load(tmp_path / "net.npz")
+
+
+def test_live_models_are_taken_by_the_function_of_their_framework(torch):
+    with pytest.raises(
+        pnn.InputError, match=r"from_sklearn takes .*, got an object of Linear: from_torch takes it"
+    ):
+        pnn.from_sklearn(torch.nn.Linear(2, 1))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pkl"])
@@ -74,6 +97,23 @@ def test_the_content_tells_the_format(tmp_path, suffix):
     save(RICH, tmp_path / f"net{suffix}")
     (tmp_path / f"net{suffix}").rename(tmp_path / "net.dat")
     assert load(tmp_path / "net.dat").same_architecture(RICH)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "match"),
+    [
+        (b"\xff", ".* can't decode byte"),
+        (b"[" * 100_000, "maximum recursion depth"),
+        (b"[]", "its metadata are no strings by name"),
+        (b'{"format": 3}', "its metadata are no strings by name"),
+        (json.dumps({"format": "another", "version": "2"}).encode(), "its metadata are of something else"),
+    ],
+    ids=["bytes", "deep", "list", "number", "another"],
+)
+def test_metadata_of_an_npz_that_are_none(tmp_path, metadata, match):
+    np.savez(tmp_path / "net.npz", portable_nn=np.frombuffer(metadata, np.uint8))
+    with pytest.raises(FormatError, match=rf"net\.npz is not a network that portable_nn\.save wrote: {match}"):
+        load(tmp_path / "net.npz")
 
 
 def test_what_a_file_says_itself_is_not_given(tmp_path):

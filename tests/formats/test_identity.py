@@ -58,6 +58,17 @@ def test_keras(tmp_path, kinds):
     check(pnn.from_keras(model))
 
 
+@pytest.mark.filterwarnings("ignore")  # of Keras, about itself and its backend
+def test_keras_that_was_never_called(tmp_path):
+    """Its config has no layers, not even one of its input."""
+    keras = pytest.importorskip("keras", reason="the oracle is Keras: pip install keras torch")
+    model = keras.Sequential()
+    for suffix in ("keras", "h5"):
+        model.save(tmp_path / f"model.{suffix}")
+        check(pnn.load(tmp_path / f"model.{suffix}"))
+    check(pnn.from_keras(model))
+
+
 @pytest.mark.parametrize("operator", ["Identity", "Dropout", "Flatten"])
 def test_onnx(tmp_path, operator):
     onnx = pytest.importorskip("onnx", reason="pip install onnx")

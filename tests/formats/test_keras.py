@@ -97,6 +97,37 @@ def test_live_models_without_weights():
         pnn.from_keras(model)
 
 
+# PyTorch's tensors have no `copy=` yet
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_live_models_that_are_refused():
+    keras = pytest.importorskip("keras", reason="the oracle: pip install keras")
+
+    class Mine(keras.Model):
+        pass
+
+    for model, name in (Mine(), r"test_keras\S*\.Mine"), (keras.layers.ReLU(), r"keras\S+\.ReLU"):
+        with pytest.raises(pnn.InputError, match=f"a Sequential or Functional .*, got an object of {name}$"):
+            pnn.from_keras(model)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="out")])
+    model.layers[0].quantize("int8")
+    with pytest.raises(
+        pnn.NetworkError, match="'out': it has arrays 0, 1, 2 where a Dense like it has kernel, bias"
+    ):
+        pnn.from_keras(model)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_live_weights_that_are_on_no_device(torch, lora):
+    """The backend of Keras that these tests import, see `conftest.py`."""
+    keras = pytest.importorskip("keras", reason="the oracle: pip install keras")
+    with keras.device("meta"):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="out")])
+        if lora:
+            model.layers[0].enable_lora(2)
+        with pytest.raises(pnn.NetworkError, match=r"layer 'out': a weight cannot be fetched: .*meta"):
+            pnn.from_keras(model)
+
+
 def test_without_keras_and_h5py(made):
     folder, _ = made
     run_python(
@@ -183,6 +214,13 @@ def test_keras_1(tmp_path):
     np.testing.assert_allclose(net(x), scipy.special.softmax(hidden @ w2 + b2, axis=1), rtol=1e-12)
     without = read_keras(h5(tmp_path / "older.h5", config, **arrays))
     np.testing.assert_array_equal(without(x), net(x))
+
+
+def test_a_layer_that_keras_2_alone_has(tmp_path):
+    config = sequential(layer("ThresholdedReLU", theta=0.5), layer("ThresholdedReLU", name="y"))
+    x = np.array([-1.0, 0.3, 0.5, 0.7, 1.0, 1.2])
+    found = read_keras(h5(tmp_path / "model.h5", config, "2.4.0"))(x)
+    np.testing.assert_array_equal(found, [0, 0, 0, 0, 0, 1.2])
 
 
 @pytest.mark.parametrize(("version", "slope"), [("2.4.0", 0.2), ("2.2.4-tf", 0.2), ("3.0.0", 1 / 6)])
@@ -423,6 +461,10 @@ def tensor(name, call=0, output=0):
     return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, call, output]}}
 
 
+def constant(value):
+    return {"class_name": "__numpy__", "config": {"value": value}}
+
+
 def node(kind, name, *calls, **options):
     return {
         "class_name": kind,
@@ -467,6 +509,11 @@ def random_call(name):
         (functional([START, START, node("Dense", "d", [tensor("in")])]), "two layers named 'in'"),
         (functional([START, node("Dense", "d", [3])]), "a Dense, is called with what is not read"),
         (functional([START, node("Dense", "d", ["in"])]), "damaged"),
+        (functional([START, node("Add", "d", [tensor("in"), 10**400])]), "where an argument was to be"),
+        *[
+            (functional([START, node("Add", "d", [tensor("in"), constant(value)])]), "an argument was to be")
+            for value in ("a", {}, [1, [2]], 10**400)
+        ],
         (functional([START, node("Dense", "d", [tensor("in", None)])]), "damaged"),
         (functional([START, {"class_name": "Dense", "config": {"name": "d"}}]), "damaged"),
         (sequential(dense("d"), dense("d")), "two layers named 'd'"),
@@ -576,7 +623,12 @@ def of_all_kinds(tmp_path_factory):
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         model.set_weights([*kept, *(random.uniform(0.1, 1, array.shape) for array in model.get_weights()[3:])])
         model.layers[0].finalize_state()
+        model.compile("adam")
+        model.optimizer.build(model.trainable_variables)
         model.save_weights(folder / "new.weights.h5")
+        with h5py.File(folder / "new.weights.h5", "r+") as file:
+            assert len(file["optimizer/vars"])
+            file["layers/dropout/seed_generator/vars/0"] = np.uint32([1, 2])  # as earlier versions have it
         with h5py.File(folder / "old.h5", "w") as file:
             for layer in model.layers:
                 for variable in layer.weights:
@@ -638,6 +690,24 @@ def test_weights_alone_that_do_not_tell_what_they_are(tmp_path, name):
         pnn.load(tmp_path / "model.weights.h5", layers=[name])
 
 
+@pytest.mark.parametrize(
+    ("paths", "name"),
+    [
+        (["a/dense/vars/0", "b/dense/vars/0"], "b/dense/vars/0"),
+        (["a/dense/kernel:0", "b/dense/kernel:0"], "b/dense/kernel:0"),
+        (["gain/gain/gain:0"], "gain"),
+        (["dense/dense/kernel:0", "dense/dense/gamma:0"], "dense"),
+    ],
+    ids=["numbered", "named", "unknown", "of two kinds"],
+)
+def test_weights_alone_with_names_that_do_not_tell_it(tmp_path, paths, name):
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        for path in paths:
+            file[path] = np.ones((3, 3))
+    with pytest.raises(pnn.FormatError, match=f"those of '{name}' do not tell what they belong to"):
+        pnn.load(tmp_path / "model.weights.h5", last="relu")
+
+
 def test_weights_of_a_class_of_ones_own(of_all_kinds, tmp_path):
     """Keras names them after its attributes, and their axes tell what they are."""
     (new, _), x, _ = of_all_kinds
@@ -685,6 +755,15 @@ def test_models_in_models_in_models(tmp_path):
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["model_config"] = text
     with pytest.raises(pnn.FormatError, match=r"no JSON|too deep"):
+        read_keras(tmp_path / "model.h5")
+
+
+def test_models_that_are_deeper_than_python_calls(tmp_path):
+    """Yet not than it reads JSON."""
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        entry = '{"class_name": "Sequential", "config": [{"class_name": "Dropout", "config": {}}, '
+        file.attrs["model_config"] = entry * 400 + "[]" + "]}" * 400
+    with pytest.raises(pnn.FormatError, match="its config is too deep"):
         read_keras(tmp_path / "model.h5")
 
 

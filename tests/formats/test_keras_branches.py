@@ -188,13 +188,31 @@ def test_models_in_models_of_keras_2(tmp_path, first):
 
 BOTH = [["a", 0, 0, {}], ["b", 0, 0, {}]]
 ROWS = node("InputLayer", "b", batch_shape=[None, 2, 3])
+SHORT = node("InputLayer", "b", batch_shape=[None, 1])
+ARRAY = {"class_name": "__numpy__", "config": {"value": [[2.0]]}}
+PAIR = functional([*START, node("Subtract", "d", BOTH)], BOTH, [["d", 0, 0]], "y")
+
+
+def with_constant(value):
+    """What Keras 3 writes of a call with a tensor and a number or an array."""
+    start = {"class_name": "__keras_tensor__", "config": {"keras_history": ["a", 0, 0]}}
+    return {"args": [start, value], "kwargs": {}}
 
 
 @pytest.mark.parametrize(
     ("layers", "match"),
     [
-        ([*START, node("Dot", "y", BOTH, axes=[1, 2])], "multiplies samples of shape .* along axes"),
+        ([*START, node("Dot", "y", BOTH, axes=[1, 2])], r"along axes \[1, 2\] what is not two vectors"),
         ([*START, node("Dot", "y", BOTH)], "along axes None"),
+        ([START[0], SHORT, node("Dot", "y", BOTH, axes=1)], "not two vectors of one length"),
+        ([START[0], ROWS, node("Dot", "y", BOTH, axes=1)], "what is not two vectors of one length"),
+        ([*START, node("Dot", "y", with_constant(3.0), axes=1)], "what is not two vectors"),
+        ([*START, node("Add", "y", with_constant(ARRAY))], r"\(1, 1\) of 1 axes"),
+        ([*START, node("Rescaling", "r", [["a", 0, 0, {}]], scale=[1.0, 2.0]),
+          node("Add", "y", [["r", 0, 0, {}], *BOTH])], r"Rescaling.* does not take samples of shape \(3,\)"),
+        ([*START, PAIR | {"inbound_nodes": [[["a", 0, 0, {}]]]}], "a model of 2 inputs is called with 1"),
+        ([*START, node("Exp", "y", BOTH)], "layer 'y': it takes 2 arguments"),
+        ([*START, node("Square", "y", BOTH)], "layer 'y': it takes 2 arguments"),
         ([START[0], ROWS, node("Add", "y", BOTH)], r"layer 'y': .*shapes \(3,\), \(2, 3\), which do not fit"),
         ([START[0], node("InputLayer", "b", batch_shape=[None, 4]), node("Add", "y", BOTH)], "does not fit"),
         ([START[0], node("InputLayer", "b", batch_shape=[None, None]), node("Add", "y", BOTH)], "no fixed shape"),

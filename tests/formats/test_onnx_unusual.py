@@ -100,6 +100,25 @@ MODELS = {
         {"c": -np.abs(f(6))},
         ["label", "value"],
     ),
+    "values added in a product": (
+        [N("Gemm", ["x", "w", "x"], ["g"]), N("Add", ["g", "x"], ["y"])], {"w": f(6, 6)}, ["y"]
+    ),
+    "batch normalization of rows": (
+        [N("Unsqueeze", ["x", "last"], ["u"]), N("BatchNormalization", ["u", *"sbmv"], ["h"]),
+         N("Squeeze", ["h", "last"], ["y"])],
+        {"last": np.array([2]), "s": f(6), "b": f(6), "m": f(6), "v": f(6) ** 2 + 0.1},
+        ["y"],
+    ),
+    "a swish by 1": (
+        [N("Mul", ["x", "c"], ["a"]), N("Sigmoid", ["a"], ["s"]), N("Mul", ["x", "s"], ["y"])],
+        {"c": np.float32(1)},
+        ["y"],
+    ),
+    "a softplus by 0": (
+        [N("Mul", ["x", "c"], ["a"]), N("Softplus", ["a"], ["s"]), N("Mul", ["s", "k"], ["y"])],
+        {"c": np.float32(0), "k": np.float32(2)},
+        ["y"],
+    ),
     "divided by one number a feature": (
         [N("MatMul", ["x", "w"], ["h"]), N("Div", ["h", "c"], ["y"])], {"w": f(6, 6), "c": f(6)}, ["y"]
     ),
@@ -197,6 +216,16 @@ def test_several_inputs(tmp_path, inputs, feeds, nodes):
 
 
 REFUSED = {
+    "a number for each sample, added in a product": (
+        [N("Gemm", ["x", "w", "c"], ["y"])],
+        {"w": f(6, 5), "c": f(5, 1)},  # of five samples, and five features
+        "Gemm that makes y: it does not take what it is given",
+    ),
+    "and in one that is read twice": (
+        [N("Gemm", ["x", "w", "c"], ["g"]), N("Exp", ["g"], ["e"]), N("Add", ["g", "e"], ["y"])],
+        {"w": f(6, 5), "c": f(5, 1)},
+        "Gemm that makes g: it does not take what it is given",
+    ),
     "dropout that trains": (
         [N("Dropout", ["x", "r", "yes"], ["y"])],
         {"r": np.float32(0.5), "yes": np.array(True)},
@@ -235,6 +264,26 @@ def test_what_is_refused(tmp_path, name):
         return
     with pytest.raises(FormatError, match=match):
         loaded(tmp_path, model)
+
+
+def test_a_label_of_the_scores_that_probabilities_are_made_of(tmp_path):
+    nodes = [N("MatMul", ["x", "w"], ["s"]), N("ArgMax", ["s"], ["label"], axis=1, keepdims=0)]
+    nodes.append(N("Softmax", ["s"], ["p"], axis=-1))
+    model = model_of(nodes, {"w": f(6, 3)}, ["label", "p"])
+    net, wanted = loaded(tmp_path, model), in_runtime(model, {"x": X})
+    assert net.task == "classification"
+    np.testing.assert_allclose(net(X), wanted["p"], rtol=1e-5)
+    np.testing.assert_array_equal(net.predict(X), wanted["label"])
+
+
+def test_inputs_of_any_length_are_saved_without_samples(tmp_path):
+    inputs = [(name, T.FLOAT, ["n", "k"]) for name in "xu"]
+    model = model_of([N("Sub", ["x", "u"], ["y"])], {}, ["y"], inputs)
+    pnn.save(loaded(tmp_path, model), tmp_path / "net.npz")
+    with np.load(tmp_path / "net.npz") as arrays:
+        assert not any(name.startswith("samples") for name in arrays)
+    feeds = {"x": X, "u": f(5, 6)}
+    alike(pnn.load(tmp_path / "net.npz")(feeds), in_runtime(model, feeds))
 
 
 def test_outputs_that_are_inputs_among_several(tmp_path):

@@ -329,6 +329,9 @@ def without_statistics():
         (without_statistics, r"\(BatchNorm1d\): without running statistics"),
         (lambda: nn.LayerNorm((2, 4)), r"\(LayerNorm\): it normalizes over several axes"),
         (lambda: nn.Softmax(dim=0), r"\(Softmax\): dim must be -1"),
+        (lambda: nn.GELU("erf"), r"\(GELU\): approximate is neither 'none' nor 'tanh'"),
+        (lambda: nn.ELU("0.5"), r"\(ELU\): alpha is no number"),
+        (lambda: nn.LayerNorm(4, eps=1e301), r"\(LayerNorm\): eps is no number"),
         (lambda: nn.Flatten(0), r"\(Flatten\): start_dim and end_dim must be 1 and -1"),
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2)), "layer 0 gives 3 values, layer 1 takes 4"),
         (lambda: nn.Linear(4, 2, device="meta"), "cannot be fetched|no tensor of a dtype"),
@@ -434,14 +437,27 @@ def crowded():
     return module
 
 
-@pytest.mark.parametrize("make", [lambda: doubled(30), itself, crowded])
+def wide():
+    """Of 300 children which are itself: a walk down has 299 more to come after each step."""
+    module = nn.Sequential()
+    for i in range(300):
+        module.add_module(f"{i}", module)
+    return module
+
+
+@pytest.mark.parametrize("make", [lambda: doubled(30), itself, crowded, wide])
 def test_a_model_that_would_take_for_ever(make, tmp_path):
     model = make()
-    with pytest.raises(NetworkError, match="more than"):
-        from_torch(model)
     torch.save(model, tmp_path / "model.pt")
-    with pytest.raises(FormatError, match="more than"):
-        read_pytorch(tmp_path / "model.pt")
+    tracemalloc.start()
+    try:
+        with pytest.raises(NetworkError, match="more than"):
+            from_torch(model)
+        with pytest.raises(FormatError, match="more than"):
+            read_pytorch(tmp_path / "model.pt")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_deep_nesting():
@@ -500,7 +516,7 @@ def nested(state, keys):
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize(
-    "keys", [(), ("state_dict",), ("model_state_dict",), ("model",), ("state_dict", "model")]
+    "keys", [(), ("state_dict",), ("model_state_dict",), ("model",), ("state_dict", "model"), ("model",) * 3]
 )
 def test_state_dicts(tmp_path, prefix, keys):
     model = mlp(4, 3, 3, 2)
@@ -631,6 +647,9 @@ BOTH = {"activation": "relu", "last": "softmax"}
         ({"epoch": 3, "model_ema": nn.Linear(2, 2)}, {}, "a model under 'model_ema'"),
         (CHAIN | {"fc2.weight": torch.full((2, 3), torch.nan)}, BOTH, "nan"),
         ({"bn.running_mean": torch.ones(3), "bn.running_var": torch.ones(4)}, {"layers": ["bn"]}, "statistics"),
+        ({f"bn.{name}": torch.ones(3 + (name == "weight")) for name in ("running_mean", "running_var", "weight")},
+         {"layers": ["bn"]}, "its weight and bias are not one number for each feature"),
+        (nested(CHAIN, ["model"] * 4), {}, "a model under 'model', among other things"),
         ({"bn.running_mean": torch.ones(3), "bn.running_var": -torch.ones(3)}, {"layers": ["bn"]}, "deviation"),
     ],
 )  # fmt: skip

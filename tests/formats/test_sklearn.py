@@ -391,6 +391,16 @@ REFUSED = {
         "2 classes with multi_class='multinomial' are no softmax",
     ),
     "one class": (lambda: fit(classifier(), ["cat"] * len(X)), "one class alone, 'cat': fit it on two"),
+    "no numbers": (lambda: with_field("ridge", "coef_", np.array(["a"])), "coef_ must be .* got numpy.ndarray"),
+    "weights that are no list": (
+        lambda: with_field("regression of one", "coefs_", None),
+        "must be lists of as many",
+    ),
+    "one bias too few": (lambda: with_field("regression of one", "intercepts_", []), "must be lists of as many"),
+    "classes that are neither": (
+        lambda: with_field("logistic regression", "classes_", np.array([None, {}])),
+        "classes_ must be an array of strings or numbers",
+    ),
     "sparse": (sparsified, "coef_ must be an array of real numbers, got scipy.sparse"),
 }
 

@@ -34,6 +34,12 @@ def of(function, shape=(6,)):
     return Module().double()
 
 
+@torch.fx.wrap
+def exp(x):
+    """What a trace holds as one call, of a function that is none of PyTorch's."""
+    return 2 * x
+
+
 def gated(m, h, x):
     a, b = torch.cat([h, x], 1).chunk(2, 1)
     rows, n = a.shape
@@ -43,7 +49,7 @@ def gated(m, h, x):
 FUNCTIONS = {
     "operators": lambda m, h, x: (1 - h) * x / 2 + (-h) ** 2 - 3 * x,
     "torch's": lambda m, h, x: torch.add(h, x, alpha=0.5).sub(x).mul(h).div(2.0).neg(),
-    "alpha of methods": lambda m, h, x: h.sub(x, alpha=2) + torch.rsub(h, 1.5),
+    "alpha of methods": lambda m, h, x: h.sub(x, alpha=2) + torch.rsub(h, 1.5) * torch.rsub(h, x, alpha=3),
     "pow": lambda m, h, x: torch.pow(h, 3) + x.pow(2) + 2.0**h,
     "extremes": lambda m, h, x: torch.maximum(h, x) - torch.min(h, x),
     "of one": lambda m, h, x: torch.exp(-h.abs()) + x.sin() * h.cos() + torch.erf(x) + h.square().sqrt(),
@@ -237,6 +243,10 @@ REFUSED = {
     "a weight of data": (lambda m, h, x: F.linear(x, h), "calls linear|does not take"),
     "axes that move": (lambda m, h, x: h.transpose(0, 1).transpose(0, 1), "moves the axis of s"),
     "other limits": (lambda m, h, x: torch.clamp(h, 0, 1, out=x), "calls clamp: what .* is not read: out"),
+    "a dtype": (lambda m, h, x: torch.softmax(h, 1, dtype=torch.float64), "softmax: what .* not read: 1, dtype"),
+    "samples stacked": (lambda m, h, x: torch.stack([h, x])[0], "which calls stack: it works along axis 0"),
+    "places that are a tensor": (lambda m, h, x: h[:, torch.tensor([0, 1])] + 1, "the index .* is not read"),
+    "a namesake of PyTorch's": (lambda m, h, x: exp(h) + x, "which calls exp: it has no counterpart here"),
     "no output of its own": (lambda m, h, x: {"y": h, "z": 3}, "takes 3"),
 }  # fmt: skip
 
