@@ -103,12 +103,6 @@ MODELS = {
     "values added in a product": (
         [N("Gemm", ["x", "w", "x"], ["g"]), N("Add", ["g", "x"], ["y"])], {"w": f(6, 6)}, ["y"]
     ),
-    "batch normalization of rows": (
-        [N("Unsqueeze", ["x", "last"], ["u"]), N("BatchNormalization", ["u", *"sbmv"], ["h"]),
-         N("Squeeze", ["h", "last"], ["y"])],
-        {"last": np.array([2]), "s": f(6), "b": f(6), "m": f(6), "v": f(6) ** 2 + 0.1},
-        ["y"],
-    ),
     "a swish by 1": (
         [N("Mul", ["x", "c"], ["a"]), N("Sigmoid", ["a"], ["s"]), N("Mul", ["x", "s"], ["y"])],
         {"c": np.float32(1)},
@@ -274,6 +268,15 @@ def test_a_label_of_the_scores_that_probabilities_are_made_of(tmp_path):
     assert net.task == "classification"
     np.testing.assert_allclose(net(X), wanted["p"], rtol=1e-5)
     np.testing.assert_array_equal(net.predict(X), wanted["label"])
+
+
+def test_batch_normalization_of_rows(tmp_path):
+    """It goes by the first axis of a sample, and not by the last one as of vectors."""
+    constants = {"s": f(6), "b": f(6), "m": f(6), "v": f(6) ** 2 + 0.1}
+    nodes = [N("BatchNormalization", ["x", *constants], ["y"])]
+    model = model_of(nodes, constants, ["y"], [("x", T.FLOAT, ["n", 6, 6])])
+    x = f(5, 6, 6)
+    alike(loaded(tmp_path, model)(x), in_runtime(model, {"x": x}))
 
 
 def test_inputs_of_any_length_are_saved_without_samples(tmp_path):

@@ -438,9 +438,9 @@ def crowded():
 
 
 def wide():
-    """Of 300 children which are itself: a walk down has 299 more to come after each step."""
+    """Of 100 children which are itself: a walk down has 99 more to come after each step."""
     module = nn.Sequential()
-    for i in range(300):
+    for i in range(100):
         module.add_module(f"{i}", module)
     return module
 
