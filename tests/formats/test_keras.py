@@ -82,7 +82,7 @@ def test_live_models_that_are_refused():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="out")])
     model.layers[0].quantize("int8")
     with pytest.raises(
-        pnn.NetworkError, match="'out': it has arrays 0, 1, 2 where a Dense like it has kernel, bias"
+        pnn.NetworkError, match=r"'out': it has arrays 0, 1, 2.* where a Dense like it has kernel"
     ):
         pnn.from_keras(model)
 
