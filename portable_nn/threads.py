@@ -56,7 +56,7 @@ def _waiting() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), "portable_nn")
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows
     os.register_at_fork(after_in_child=_waiting.cache_clear)  # where none of them is
 
 
@@ -82,7 +82,7 @@ class _OneThread:
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0
         self._limit: Any = None
-        if hasattr(os, "register_at_fork"):
+        if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows
             os.register_at_fork(
                 before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
             )

@@ -113,6 +113,16 @@ def test_an_error_leaves_the_next_call_alone():
     np.testing.assert_array_equal(net(x), expected)
 
 
+@pytest.mark.parametrize("rows", [4096, 5000, 8192])
+def test_a_slope_for_each_unit_of_one_layer(rows):
+    slopes = np.array([0.1, 0.5, 1, 2], np.float32)
+    layer = dense(6, 4)
+    x = RNG.standard_normal((rows, 6), np.float32)
+    before = by_hand([layer], x, None)
+    found = pnn.Network([layer, Activation("prelu", slope=slopes)])(x)
+    np.testing.assert_allclose(found, np.where(before > 0, before, slopes * before), rtol=1e-4, atol=1e-5)
+
+
 def test_biases_that_are_infinite():
     bias = np.array([0, -np.inf, np.inf], np.float32)
     net = pnn.Network([dense(8, 30, "relu"), pnn.Dense(np.ones((30, 3), np.float32), bias)])

@@ -229,6 +229,7 @@ import portable_nn as pnn
 
 net, (images, _) = pnn.load("mnist"), pnn.datasets.mnist("test")
 print(np.array_equal(pnn.infer(net, images), net.predict(images)))
+print(np.array_equal(pnn.infer(net, images, workers=1), net.predict(images)))
 try:
     pnn.infer(net, images, workers=2)
 except pnn.BackendError as error:
@@ -238,6 +239,7 @@ except pnn.BackendError as error:
 
 def test_several_workers_need_what_holds_the_blas_back():
     assert run_python("-c", WITHOUT_THREADPOOLCTL).splitlines() == [
+        "True",
         "True",
         "several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl",
     ]

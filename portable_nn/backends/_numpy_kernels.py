@@ -80,7 +80,7 @@ def _prelu(number: Number, zeros: Zeros, slope: Any) -> Forward:
 
 
 def _exponential_below(number: Number, zeros: Zeros, rate: Any, below: Any, above: Any) -> Forward:
-    """``above * x`` where `x` is positive, ``below * (exp(rate * x) - 1)`` elsewhere."""
+    """``above * x`` where `x` is positive, ``below * (exp(rate * x) - 1)`` elsewhere; if `below` is 1, all are."""
     inner, outer, scale = (None if np.all(factor == 1) else number(factor) for factor in (rate, below, above))
 
     def exponential_below(x: Array) -> Array:
@@ -88,10 +88,9 @@ def _exponential_below(number: Number, zeros: Zeros, rate: Any, below: Any, abov
         if inner is not None:
             e *= inner
         np.expm1(e, e)
-        if outer is None and scale is None:
+        if outer is None:
             return np.maximum(x, e, out=x)
-        if outer is not None:
-            e *= outer
+        e *= outer
         np.maximum(x, zeros(x), out=x)
         if scale is not None:
             x *= scale

@@ -131,7 +131,6 @@ BOTH = {"activation": "relu", "last": "softmax"}
         (CHAIN | {"ln.weight": torch.ones(3)}, {"layers": ["fc1", "ln", "fc2"]}, "one of layernorm:ln, rms"),
         (CHAIN | {"conv.weight": torch.ones(3, 3, 1)}, {"layers": ["fc1", "conv"]}, "conv.* which is no Lin"),
         (CHAIN | {"fc3.bias": torch.ones(2)}, {"layers": ["fc1", "fc3"]}, r"fc3 \(bias\) is no Linear"),
-        (CHAIN, {"layers": ["fc1", "relu", "Dropout", "fc2"]}, r"it holds fc1 .*; leave dropout out"),
         ({"fc.weight_g": torch.ones(2, 1)}, BOTH, "the file holds fc.weight_g, which no chain of Linear has"),
         ({}, BOTH, "the file holds no weights"),
         (CHAIN | {3: torch.ones(2)}, BOTH, "its entry 3"),
