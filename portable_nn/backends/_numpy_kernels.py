@@ -80,7 +80,7 @@ def _prelu(number: Number, zeros: Zeros, slope: Any) -> Forward:
 
 
 def _exponential_below(number: Number, zeros: Zeros, rate: Any, below: Any, above: Any) -> Forward:
-    """``above * x`` where `x` is positive, ``below * (exp(rate * x) - 1)`` elsewhere; if `below` is 1, all are."""
+    """``above * x`` above 0, ``below * (exp(rate * x) - 1)`` below; all three are 1 if `below` is."""
     inner, outer, scale = (None if np.all(factor == 1) else number(factor) for factor in (rate, below, above))
 
     def exponential_below(x: Array) -> Array:
