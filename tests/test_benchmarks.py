@@ -189,8 +189,14 @@ def test_processes_of_the_cluster_end_with_the_benchmark(number):
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     own = psutil.Process(done.pid)
 
+    def is_of_dask(process):
+        try:
+            return "dask" in process.cmdline()
+        except psutil.NoSuchProcess:  # it has ended meanwhile
+            return False
+
     def started():
-        found = [process for process in own.children() if "dask" in process.cmdline()]
+        found = [*filter(is_of_dask, own.children())]
         return len(found) > 1 and found  # a scheduler and a worker
 
     def ended(process):
