@@ -47,7 +47,7 @@ def test_a_warm_call_tells(backend, shape, blank):
 
 
 def test_a_first_call_tells_once(backend):
-    """Of labels; where it looks at values only once it has them on the host, in other words."""
+    """In the words of all values where single samples are not looked at, as on a GPU."""
     told_on(backend)
     if backend.device_name() == "meta":
         pytest.skip("the device has no values")
