@@ -141,9 +141,8 @@ def _run(
                     future.add_done_callback(ended.put)
             if not pending:
                 return
-            for future in _done(client, ended) or [future for future in pending if future.done()]:
-                if future not in pending:  # it was found done before it was told of
-                    continue
+            told = _done(client, ended) or [future for future in pending if future.done()]
+            for future in filter(pending.__contains__, dict.fromkeys(told)):  # some were found before
                 if future.status == "lost":  # its worker was, after the block was done: it is computed again
                     future.add_done_callback(ended.put)
                     continue
