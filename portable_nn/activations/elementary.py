@@ -66,8 +66,9 @@ def step(x: Array, /, *, xp: Namespace = None) -> Array:
     array([0., 1., 1.])
     """
     values = xp.astype(x >= 0, x.dtype)
-    never = xp.zeros_like(x, dtype=xp.bool)
-    return xp.where(never, x, values)  # PyTorch takes no derivative of what has no x in it
+    if getattr(x, "requires_grad", False):  # PyTorch takes no derivative of what has no x in it
+        return xp.where(xp.zeros_like(x, dtype=xp.bool), x, values)
+    return values
 
 
 @on_arrays
