@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
-from math import prod
+from math import prod, sqrt
 from operator import itemgetter
 from threading import Lock
 from typing import Any
@@ -27,7 +27,10 @@ FEWEST = 2 * ROWS
 """Samples that are shared out at all: two threads have a block each."""
 
 HANDED = 2**22
-"""Multiply-adds that take as long as to hand work to another thread, to take turns in Python, and to wait."""
+"""Multiply-adds that take as long as to hand work to other threads, and to wait for the last."""
+
+TURNS = 6 * 2**17
+"""Multiply-adds that take as long as one more thread's turns in Python, between the operations of a layer."""
 
 
 def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
@@ -35,8 +38,7 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
 
     A thread of ours computes activations as well. Where there are fewer than the BLAS has, products take longer.
     """
-    dense = [layer for layer in layers if isinstance(layer, Dense)]
-    products = sum(layer.weight.size for layer in dense)
+    products = sum(layer.weight.size for layer in layers if isinstance(layer, Dense))
     values = units = 0
     for layer in layers:
         match layer:
@@ -47,15 +49,16 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
                 values += units
             case Graph(shapes=shapes):
                 values += sum(map(prod, shapes.values()))
-    activations = VALUE * values
+    activations, turns = VALUE * values, TURNS * len(layers)
 
     def threads(n: int) -> int:
         if n < FEWEST or n * activations < HANDED:
             return 1
         of_all = min(given(), of_blas())
-        ours = min(of_all, n // ROWS)
+        best = sqrt(n * (activations + products) / turns)
+        ours = max(1, min(of_all, n // ROWS, round(best)))
         saved = activations * (1 - 1 / ours) - products * (1 / ours - 1 / of_all)
-        return ours if n * saved > HANDED else 1
+        return ours if n * saved > HANDED + turns * (ours - 1) else 1
 
     return threads
 
