@@ -23,7 +23,7 @@ from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Blocks, Cast, sharing
-from portable_nn.backends._numpy_columns import Columns, Rows
+from portable_nn.backends._numpy_columns import Columns, Finished, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
 from portable_nn.backends._numpy_one import (
     BLOCK,
@@ -114,7 +114,7 @@ class NumPy(Backend):
                     steps.append(one_sample(layer, kernel, leading))
                 case Dense(weight=weight, bias=bias):
                     finished = _finished(kernel, dtype, bias)
-                    steps.append(Rows(weight, bias, finished, partial(_in_columns, kernel, dtype)))
+                    steps += Finished.of(Rows(weight, bias, finished, partial(_in_columns, kernel, dtype)))
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))

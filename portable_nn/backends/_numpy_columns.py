@@ -16,7 +16,7 @@ import numpy as np
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
 
-__all__ = ["Chain", "Columns", "Placed", "Rows", "chained"]
+__all__ = ["Chain", "Columns", "Finished", "Placed", "Rows", "chained"]
 
 COPIED = 4
 """A value of the input is copied into its column in the time of so many biases."""
@@ -52,6 +52,24 @@ class Rows:
 
     def __call__(self, x: Array, out: Array = None) -> Array:
         return self.finished(np.dot(x, self.weight, out=out))
+
+
+class Product(partial[Array]):
+    """A product, which `Finished` follows: a call of each enters no function of Python before NumPy's."""
+
+
+class Finished(partial[Array]):
+    """The bias and the activation of a product."""
+
+    rows: Rows
+    """Both steps as one."""
+
+    @classmethod
+    def of(cls, rows: Rows) -> "tuple[Product, Finished]":
+        """The steps of a Dense."""
+        finished = cls(rows.finished)
+        finished.rows = rows
+        return Product(np.dot, b=rows.weight), finished
 
 
 class Columns(partial[Array]):
@@ -97,8 +115,9 @@ class Chain:
         return forward
 
 
-def chained(steps: Sequence[Forward]) -> list[Forward | Chain]:
-    """The steps, with chains in place of what they compute better."""
+def chained(given: Sequence[Forward]) -> list[Forward | Chain]:
+    """The steps, each Dense one of them, and with chains in place of those that they compute better."""
+    steps = [step.rows if isinstance(step, Finished) else step for step in given if not isinstance(step, Product)]
     found: list[Forward | Chain] = []
     while steps:
         n = next((i for i, step in enumerate(steps) if not isinstance(step, Rows)), len(steps))
