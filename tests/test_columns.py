@@ -50,6 +50,14 @@ def test_as_by_hand(name, widths):
         [dense(6, 40, "relu"), dense(40, 9, "softmax")],
         [dense(6, 40, "relu"), dense(40, 9), Activation("log_softmax")],
         [dense(6, 40), Activation("prelu", slope=np.linspace(0.1, 2, 40)), dense(40, 9, "silu")],
+        [dense(6, 40, "relu"), dense(40, 9), Activation("prelu", slope=np.linspace(0.1, 2, 9))],
+        [
+            dense(6, 40, "relu"),
+            dense(40, 9),
+            Activation("clip", low=-np.arange(9.0), high=1),
+            Activation("softmax"),
+        ],
+        [dense(6, 40, "relu"), dense(40, 200), Activation("elu", alpha=np.linspace(0.1, 2, 200))],
         [
             Rescaling(1 / 255),
             dense(6, 40, "selu"),

@@ -114,7 +114,7 @@ class NumPy(Backend):
                     steps.append(one_sample(layer, kernel, leading))
                 case Dense(weight=weight, bias=bias):
                     finished = _finished(kernel, dtype, bias)
-                    steps += Finished.of(Rows(weight, bias, finished, partial(_in_columns, kernel, dtype)))
+                    steps += Finished.of(Rows(weight, bias, finished, partial(_activation, kernel, dtype)))
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -278,9 +278,9 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
     return finished
 
 
-def _in_columns(kernel: Activation, dtype: DType) -> Forward:
-    """The activation alone, of values whose first axis is that of features."""
-    if not kernel.arrays:
+def _activation(kernel: Activation, dtype: DType, in_columns: bool) -> Forward:
+    """The activation alone, of samples in columns or in rows."""
+    if not (in_columns and kernel.arrays):
         return _finished(kernel, dtype)
 
     def number(value: Any) -> Array:

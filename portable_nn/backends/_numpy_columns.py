@@ -37,14 +37,14 @@ class Rows:
     weight, bias : arrays
     finished : callable
         Adds the bias and computes the activation.
-    in_columns : callable
-        Makes the activation alone, of values whose first axis is that of features.
+    activation : callable
+        Makes the activation alone, of samples in columns or in rows.
     """
 
     weight: Array
     bias: Array
     finished: Forward
-    in_columns: Callable[[], Forward]
+    activation: Callable[[bool], Forward]
 
     def results(self, n: int) -> Array:
         """A place for those of n samples."""
@@ -84,7 +84,8 @@ class Chain:
         self._weights = [np.ascontiguousarray(weight.T) for weight in weights]
         self._last = last
         self._in_columns = in_columns
-        *self._activations, self._final = [layer.in_columns() for layer in layers]
+        self._activations = [layer.activation(True) for layer in layers[:-1]]
+        self._final = layers[-1].activation(in_columns)
         self._units = [len(layer.weight) for layer in layers]
 
     def results(self, n: int) -> Array:
