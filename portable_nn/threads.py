@@ -95,15 +95,26 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0 and (controller := blas()) is not None:
-                _take_control(controller)
-                self._limit = controller.limit(limits=1, user_api="blas")
+                self._limit = controller.limit()  # sets nothing yet, and knows what there was
+                try:
+                    _take_control(controller)
+                    for library in controller.lib_controllers:
+                        if library.user_api == "blas":
+                            library.set_num_threads(1)
+                except BaseException:  # an interrupt, after which nobody is inside
+                    self._restore()
+                    raise
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._restore()
+                try:
+                    self._restore()
+                except BaseException:  # an interrupt amid of it
+                    self._restore()
+                    raise
 
     def _restore(self) -> None:
         if self._limit is not None:

@@ -4,15 +4,17 @@ import gc
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import count
 from threading import Barrier, Event, active_count
 
 import numpy as np
 import pytest
 from clusters import Cluster
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import portable_nn as pnn
 from portable_nn.layers import Graph, Node, Value
-from portable_nn.threads import ONE_THREAD
+from portable_nn.threads import ONE_THREAD, of_blas
 
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -217,3 +219,31 @@ def test_a_network_in_use_survives_a_fork(mnist, images):
         for future in busy:
             assert len(future.result()) == len(images)
     assert of_a_fork(mnist, images[:200]) == 1
+
+
+def test_an_interrupt_leaves_the_blas_its_threads(monkeypatch):
+    kinds = {type(library) for library in ThreadpoolController().lib_controllers}
+    real = {kind: kind.set_num_threads for kind in kinds}
+    left = 0
+
+    def interrupted(self, threads):
+        nonlocal left
+        real[type(self)](self, threads)
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    with threadpool_limits(2, user_api="blas"):
+        for kind in kinds:
+            monkeypatch.setattr(kind, "set_num_threads", interrupted)
+        for nth in count(1):
+            left = nth
+            try:
+                with ONE_THREAD:
+                    pass
+            except KeyboardInterrupt:
+                assert (of_blas(), ONE_THREAD.is_held) == (2, False)
+            else:
+                break
+        monkeypatch.undo()
+    assert nth > 2
