@@ -103,6 +103,13 @@ def test_results_are_the_callers_own(last):
     np.testing.assert_array_equal(net(first), kept)
 
 
+@pytest.mark.parametrize("rows", [2, 300, 1000, ROWS])
+@pytest.mark.parametrize("last", ["relu", "softmax", "log_softmax"])
+def test_results_stand_in_rows(last, rows):
+    net = pnn.Network([dense(8, 30, "relu"), dense(30, 5, last)])
+    assert net(RNG.standard_normal((rows, 8), np.float32)).flags.c_contiguous
+
+
 def test_one_network_in_many_threads_on_batches_of_several_lengths():
     net = pnn.Network([dense(8, 30, "tanh"), dense(30, 30, "tanh"), dense(30, 5)])
     batches = [RNG.standard_normal((n, 8), np.float32) for n in [ROWS, 2000, 5000, 9000] * 5]
