@@ -1,7 +1,9 @@
 """`evaluate`, `compare`, `plot` and `summary` on data and models of one's own."""
 
+import gzip
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +86,12 @@ def test_labels_in_a_file_of_their_own(cli):
     assert "correct   30/40\n" in cli("evaluate", "-m", "named.npz", "--data", "x.npy", "--labels", "y.npy")[1]
 
 
+@pytest.mark.parametrize(("name", "packed"), [("y-idx1-ubyte", bytes), ("y-idx1-ubyte.gz", gzip.compress)])
+def test_labels_in_an_idx_file(cli, name, packed):
+    Path(name).write_bytes(packed(bytes([0, 0, 8, 1, 0, 0, 0, 40, *TRUTH])))
+    assert "correct   30/40\n" in cli("evaluate", "-m", "named.npz", "--data", "x.npy", "--labels", name)[1]
+
+
 def test_labels_in_a_file_of_their_own_may_be_names(cli):
     np.save("names.npy", NAMES[TRUTH])
     assert (
@@ -130,6 +138,7 @@ NUMBERS = "-m numbered.npz --data data.csv"
         (lambda: None, "-m named.npz", "takes samples of shape (3,), and no MNIST images: give --data"),
         (lambda: None, "--labels y.npy", "--labels is for --data"),
         (lambda: None, "-m named.npz --data x.npy --labels none.npy", "none.npy cannot be read"),
+        (lambda: None, "-m named.npz --data x.npy --labels y.csv", "--labels takes a .npy or IDX file, got"),
         (lambda: None, "-m named.npz --data none.csv", "none.csv cannot be read"),
         (lambda: np.save("y.npy", TRUTH[1:]), "-m named.npz --data x.npy --labels y.npy", "one"),
     ],
