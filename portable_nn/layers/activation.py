@@ -1,6 +1,6 @@
 """`Activation`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self, final
 
@@ -12,13 +12,20 @@ from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, paramet
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
 
-__all__ = ["Activation"]
+__all__ = ["Activation", "check_activation"]
 
 LIMITS = ("low", "high", "max_value", "threshold")
 """Parameters that values are compared with, which may be infinite."""
 
 DIVISORS = {"celu": "alpha", "softplus": "beta", "squareplus": "b"}
 """Parameters that are not 0."""
+
+
+def check_activation(layer: str, name: object, choices: Iterable[str]) -> None:
+    """Raise a `NetworkError` for what names no activation; it lists those that the layer takes."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        meant = ALSO_CALLED.get(str(name).lower())
+        raise NetworkError(f"{layer}: {unknown('activation', name, choices, meant)}")
 
 
 @final
@@ -54,10 +61,7 @@ class Activation:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __init__(self, name: ActivationName, **parameters: float | Weights) -> None:
-        if not isinstance(name, str) or name not in ACTIVATIONS:
-            raise NetworkError(
-                f"Activation: {unknown('activation', name, ACTIVATIONS, ALSO_CALLED.get(str(name).lower()))}"
-            )
+        check_activation("Activation", name, ACTIVATIONS)
         known = parameters_of(name)
         if others := parameters.keys() - known:
             raise NetworkError(

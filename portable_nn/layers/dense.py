@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, final
 
 from portable_nn._arrays import as_array, namespace
-from portable_nn._options import unknown
 from portable_nn._typing import Array, Namespace, Plain, Weights
-from portable_nn.activations import ACTIVATIONS, ALSO_CALLED, FUNCTIONS, PLAIN
+from portable_nn.activations import FUNCTIONS, PLAIN
 from portable_nn.errors import NetworkError
 from portable_nn.layers._weights import Shape, replaced, weights
+from portable_nn.layers.activation import check_activation
 
 __all__ = ["Dense"]
 
@@ -74,9 +74,7 @@ class Dense:
                 f"got {tuple(bias.shape)}"
             )
         name = self.activation
-        if not isinstance(name, str) or name not in ACTIVATIONS:
-            meant = ALSO_CALLED.get(str(name).lower())
-            raise NetworkError(f"Dense: {unknown('activation', name, PLAIN, meant)}")
+        check_activation("Dense", name, PLAIN)
         if name not in PLAIN:
             raise NetworkError(f"Dense: let an Activation({name!r}, …) of its own follow the layer")
         object.__setattr__(self, "weight", weight)
