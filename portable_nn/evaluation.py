@@ -27,7 +27,7 @@ from portable_nn.streams import number_of_samples
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The accuracy of a network on one backend.
 
@@ -69,7 +69,7 @@ class Evaluation:
         """Samples per second, moving them to the device and the results back included."""
         return self.total / self.seconds
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(f"{name:<8}  {value}" for name, value in self._rows()[1:])
 
     def _repr_html_(self) -> str:

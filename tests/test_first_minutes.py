@@ -417,6 +417,7 @@ def test_a_network_shows_itself(deep):
 
 def test_an_evaluation_shows_itself():
     found = replace(pnn.evaluate(NAMED, X, NAMED.predict(X)), device=HOSTILE)
+    assert repr(found) == str(found)
     assert str(found).splitlines()[0] == "backend   numpy"
     assert str(found).splitlines()[-2:] == ["correct   5/5", "accuracy  1.0000"]
     assert "<td>5/5</td>" in found._repr_html_()
