@@ -171,3 +171,27 @@ def test_after_a_fork_and_as_the_process_ends():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n")[:2] == ["before (20000, 64) True", "at exit (20000, 64)"]
+
+
+BATCHES_OF_SEVERAL_LENGTHS = """
+import os, sys
+import numpy as np
+import portable_nn as pnn
+from threadpoolctl import threadpool_limits
+
+os.sched_getaffinity = lambda pid: set(range(16))
+threadpool_limits(16)
+sys.setswitchinterval(1e-6)
+net = pnn.Network([pnn.Dense(np.ones((8, 64), np.float32), activation="sigmoid")])
+batches = [np.ones((n, 8), np.float32) for n in (8000, 8801, 9602)]
+for _ in range(400):
+    for x in batches:
+        net(x)
+"""
+
+
+def test_threads_that_look_for_places_of_another_length_at_a_time():
+    done = subprocess.run(
+        [sys.executable, "-c", BATCHES_OF_SEVERAL_LENGTHS], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import cycle
 from math import prod, sqrt
@@ -111,10 +112,11 @@ class Blocks:
 
     def _taken(self, rows: int) -> Placed:
         """The steps in places for so many rows that nobody has."""
-        while self._free:
-            for_rows, forward = self._free.pop()
-            if for_rows == rows:
-                return forward
+        with suppress(IndexError):  # none is free, or another thread was first
+            while True:
+                for_rows, forward = self._free.pop()
+                if for_rows == rows:
+                    return forward
         *others, last = _placed(self._steps, rows)
         first = forward_pass(tuple(others))
         return lambda x, *out: last(first(x), *out)
@@ -134,7 +136,7 @@ def _not_taken(blocks: deque[slice]) -> Iterator[slice]:
 
 
 class Cast(partial[Array]):
-    """A cast."""
+    """A cast, which a block does into the place of the one before."""
 
 
 def _placed(steps: list[Forward | Chain], rows: int) -> Iterator[Placed]:

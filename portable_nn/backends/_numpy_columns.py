@@ -124,7 +124,8 @@ def chained(given: Sequence[Forward]) -> list[Forward | Chain]:
         n = next((i for i, step in enumerate(steps) if not isinstance(step, Rows)), len(steps))
         layers = [step for step in steps[:n] if isinstance(step, Rows)]
         if n > 1 and _pays(layers):
-            found.append(Chain(layers, isinstance([*steps[n:], None][0], Columns)))
+            after = steps[n] if n < len(steps) else None
+            found.append(Chain(layers, isinstance(after, Columns)))
             steps = steps[n:]
         else:
             found.append(steps[0])
