@@ -1,6 +1,6 @@
 """What is measured of outputs and labels, on NumPy arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -194,7 +194,7 @@ class Parity:
     rtol: float
     within_tolerance: bool
     non_finite: int
-    error_quantiles: tuple[float, ...]
+    error_quantiles: tuple[float, ...] = field(repr=False)
 
 
 def parity(

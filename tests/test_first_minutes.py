@@ -432,6 +432,7 @@ def test_a_comparison_shows_itself_in_a_line_for_each_backend():
     assert lines[0].split("  ")[0] == "backend"
     assert "float64  agrees    1.0000" in lines[2]
     assert "accuracy" not in repr(compared(NAMED, X, None))
+    assert "error_quantiles" not in repr(found.rows[0])
     failed = replace(found.rows[0], backend=HOSTILE, state="failed", parity=None, labels=None, measured=None)
     html = replace(found, rows=(failed,))._repr_html_()
     assert "&lt;script&gt;" in html

@@ -81,11 +81,12 @@ def read_data(path: Path | None, labels: Path | None, net: pnn.Network) -> Sampl
     if labels is not None:
         if found is not None:
             raise typer.BadParameter(f"{path} has labels: leave --labels out")
-        if labels.suffix.lower() in (".csv", ".npz"):
+        suffix = labels.suffix.lower()
+        if suffix in (".csv", ".npz"):
             raise typer.BadParameter(
                 f"--labels takes a .npy or IDX file, got {labels}: a .csv or .npz that has both is for --data"
             )
-        found = read_npy(labels) if labels.suffix == ".npy" else np.asarray(opened(labels)[:])
+        found = read_npy(labels) if suffix == ".npy" else np.asarray(opened(labels)[:])
     if isinstance(values, dict):
         return Samples(values, found)
     if values.ndim < 1:
