@@ -149,9 +149,11 @@ def evaluate(
     total = number_of_samples(x)
     truth = placed(given, backends.get("numpy"))
     if total == 0 or truth.shape != (total,):
-        of_columns = ", labels.argmax(axis=1) if they are one-hot" if truth.ndim == 2 else ""
+        is_column = truth.shape[1:] == (1,)
+        plain = "labels.ravel()" if is_column else "labels.argmax(axis=1) if they are one-hot"
+        remedy = f", {plain}" if truth.ndim == 2 else ""
         raise ShapeError(
-            f"{total} samples and labels of shape {truth.shape}: give one label for each sample{of_columns}"
+            f"{total} samples and labels of shape {truth.shape}: give one label for each sample{remedy}"
         )
     if net.task == "multilabel":
         raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")

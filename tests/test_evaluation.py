@@ -173,7 +173,11 @@ def test_a_record_is_frozen(mnist, mnist_test):
             lambda images, labels: (images, labels[:-1]),
             r"100 samples and labels of shape \(99,\): give one label",
         ),
-        (lambda images, labels: (images, labels[:, None]), r"100 samples and labels of shape \(100, 1\)"),
+        (lambda images, labels: (images, labels[:, None]), r"of shape \(100, 1\): .*, labels\.ravel\(\)$"),
+        (
+            lambda images, labels: (images, np.eye(10, dtype=int)[labels]),
+            r"of shape \(100, 10\): .*, labels\.argmax\(axis=1\) if they are one-hot$",
+        ),
         (lambda images, labels: (images, labels[0]), r"100 samples and labels of shape \(\)"),
         (lambda images, labels: (images[:0], labels[:0]), r"0 samples and labels of shape \(0,\)"),
         (
