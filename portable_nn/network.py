@@ -472,8 +472,10 @@ class Network:
         """
         return text_table(self._rows())
 
-    def __str__(self) -> str:
-        return self.summary()
+    def __repr__(self) -> str:
+        where = f"bound to {self.backend}" if self.backend else ""
+        how = "compiled" if self.compiled else ""
+        return "\n".join([self.summary(), *filter(None, [where, how])])
 
     def _repr_html_(self) -> str:
         return html_table(self._rows())
@@ -518,11 +520,6 @@ class Network:
         return [
             name for name in object.__dir__(self) if name.endswith("__") or (name[0] != "_" and name != "passes")
         ]
-
-    def __repr__(self) -> str:
-        where = f", bound to {self.backend}" if self.backend else ""
-        how = ", compiled" if self.compiled else ""
-        return f"Network([{', '.join(map(repr, self.layers))}]{where}{how})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         spec = backends.spec_of(self.backend) if self.backend and self.backend.name else None
@@ -613,8 +610,8 @@ def check_network(net: object) -> Network:
     --------
     >>> import portable_nn as pnn
     >>> from portable_nn.network import check_network
-    >>> check_network(pnn.Network([pnn.Rescaling(0.5)]))
-    Network([Rescaling(0.5, 0)])
+    >>> check_network(pnn.Network([pnn.Rescaling(0.5)])).layers
+    (Rescaling(0.5, 0),)
     """
     if isinstance(net, Network):
         return net

@@ -404,9 +404,11 @@ def test_summary():
 
 
 def test_repr(backend):
-    text = "Network([Rescaling(0.5, <4 values>), Dense(4, 5, 'sigmoid'), Dense(5, 3, 'softmax')]"
-    assert repr(small()) == text + ")"
-    assert repr(small().to(backend)) == f"{text}, bound to {backend})"
+    net = small()
+    assert repr(net) == str(net) == net.summary()
+    bound = net.to(backend)
+    assert repr(bound).splitlines() == [*bound.summary().splitlines(), f"bound to {backend}"]
+    assert repr(bound.compile()).splitlines()[-2:] == [f"bound to {backend}", "compiled"]
 
 
 def test_same_architecture(backend):

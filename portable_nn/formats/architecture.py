@@ -110,8 +110,8 @@ def network_of(
     --------
     >>> import portable_nn as pnn
     >>> from portable_nn.formats.architecture import network_of, parts_of
-    >>> network_of(*parts_of(pnn.Network([pnn.Rescaling(0.5)])), "a dict")
-    Network([Rescaling(0.5, 0)])
+    >>> network_of(*parts_of(pnn.Network([pnn.Rescaling(0.5)])), "a dict").layers
+    (Rescaling(0.5, 0),)
     """
     left = dict(tensors)
     try:

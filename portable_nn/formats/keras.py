@@ -87,8 +87,8 @@ def read_keras(
     ...         file.attrs["model_config"] = json.dumps(config)
     ...         file["model_weights/out/out/kernel:0"] = np.ones((4, 3))
     ...         file["model_weights/out/out/bias:0"] = np.zeros(3)
-    ...     read_keras(path)
-    Network([Dense(4, 3, 'softmax')])
+    ...     read_keras(path).layers
+    (Dense(4, 3, 'softmax'),)
     """
     given = {"layers": layers, "activation": activation, "last": last, "epsilon": epsilon}
     with reading(path, "a .keras or HDF5 file", "save the model anew"), open(path, "rb") as file:
@@ -128,8 +128,8 @@ def from_keras(model: Any) -> Network:
     --------
     >>> import keras
     >>> from portable_nn.formats.keras import from_keras
-    >>> from_keras(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")]))
-    Network([Dense(4, 3, 'relu')])
+    >>> from_keras(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu")])).layers
+    (Dense(4, 3, 'relu'),)
     """
     wanted = "a Sequential or Functional model of Keras's"
     check_live(model, "from_keras", wanted)

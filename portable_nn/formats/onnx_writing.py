@@ -41,8 +41,8 @@ def write_onnx(net: Network, path: str | os.PathLike[str]) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "pixels.onnx")
     ...     write_onnx(pnn.Network([pnn.Rescaling(0.5), pnn.Activation("relu")]), path)
-    ...     read_onnx(path)
-    Network([Rescaling(0.5, 0), Activation('relu')])
+    ...     read_onnx(path).layers
+    (Rescaling(0.5, 0), Activation('relu'))
     """
     write(path, onnx_model(net).SerializeToString())
 

@@ -37,8 +37,8 @@ def write_safetensors(net: Network, path: str | os.PathLike[str]) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "pixels.safetensors")
     ...     write_safetensors(pnn.Network([pnn.Rescaling(1 / 255)]), path)
-    ...     read_safetensors(path)
-    Network([Rescaling(0.00392157, 0)])
+    ...     read_safetensors(path).layers
+    (Rescaling(0.00392157, 0),)
     """
     metadata, tensors = parts_of(net)
     write(path, _ordered(safetensors.numpy.save(tensors, metadata)))

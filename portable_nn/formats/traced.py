@@ -82,8 +82,8 @@ def traced_network(module: Any, sample_shape: Shape | Mapping[str, Shape] | None
     ...         self.inner, self.last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
     ...     def forward(self, x):
     ...         return self.last(x + torch.tanh(self.inner(x)))
-    >>> traced_network(Residual())
-    Network([Graph(Gemm, Tanh, Add), Dense(4, 2, 'identity')])
+    >>> traced_network(Residual()).layers
+    (Graph(Gemm, Tanh, Add), Dense(4, 2, 'identity'))
     """
     import torch
 
