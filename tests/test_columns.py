@@ -128,6 +128,15 @@ def test_an_error_leaves_the_next_call_alone():
     np.testing.assert_array_equal(net(x), expected)
 
 
+def test_blocks_too_large_to_keep_places_for():
+    layers = [dense(8, 2100, "relu"), dense(2100, 3)]
+    x = RNG.standard_normal((4500, 8), np.float32)
+    net = pnn.Network(layers)
+    expected = by_hand(layers, x, HIDDEN["relu"])
+    for _ in range(2):
+        np.testing.assert_allclose(net(x), expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("rows", [4096, 5000, 8192])
 def test_a_slope_for_each_unit_of_one_layer(rows):
     slopes = np.array([0.1, 0.5, 1, 2], np.float32)

@@ -94,6 +94,7 @@ def test_rescaling_refuses(arguments, message):
         ("clip", {"low": 2, "high": 1}, "low of clip is above high"),
         ("hard_tanh", {"low": [0, 2], "high": [1, 1]}, "low of hard_tanh is above high"),
         (np.tanh, {}, "which is no name .did you mean 'tanh'"),
+        ("prelu", {"slope": [[1.0]]}, r"slope must be a number or an array of shape \(n,\), got \(1, 1\)"),
         ("relu", {"slope": 1}, "relu has no parameter slope: it has none"),
         ("elu", {"slope": 1, "gain": 2}, "elu has no parameter gain, slope: choose from alpha"),
         (

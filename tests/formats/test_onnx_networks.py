@@ -8,6 +8,7 @@ import pytest
 from helpers import EPSILON, check_beside, placed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 import portable_nn as pnn
 from portable_nn.errors import FormatError
@@ -347,6 +348,18 @@ def honest():
         helper.make_node("Concat", ["x", "e"], ["y"], axis=1),
     ]
     yield model_of(shape, {"zero": np.array([0]), "rest": np.array([2, 3])})
+
+
+def test_a_map_of_no_classes(write):
+    weight = RNG.normal(size=(6, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Softmax", ["h"], ["p"]),
+        helper.make_node("ZipMap", ["p"], ["y"], domain="ai.onnx.ml"),
+    ]
+    net = read_onnx(write(nodes, {"w": weight}))
+    assert net.classes is None
+    np.testing.assert_allclose(net(SAMPLES), special.softmax(SAMPLES @ weight, axis=1), rtol=1e-5)
 
 
 HONEST = [model.SerializeToString() for model in honest()]
