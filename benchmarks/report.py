@@ -106,10 +106,12 @@ def results(
     met = sum(figure.verdict == "met" for figure in goals)
     races = [f"### {table.title}\n\n{table.markdown()}" for table in race_tables(peers["results"])]
     absent = [f"- {line}" for line in absentees(peers["results"])]
+    kinds = {"networks": networks, "races": peers, "scale": scaled, "cluster": clustered}
+    dates = ", ".join(f"{kind} {found['environment']['date']}" for kind, found in kinds.items())
     not_run = [f"- {line}" for line in suite_absentees(networks["results"])]
     sections = [
         "# Results\n\nWritten by `python -m benchmarks report`.",
-        _environment(peers["environment"]).markdown(),
+        _environment(networks["environment"] | {"date": dates}).markdown(),
         f"## Goals: {met} of {len(goals)} met",
         figures_table("Goals", goals).markdown(),
         f"![Ratios of times]({picture})",
