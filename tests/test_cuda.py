@@ -317,7 +317,7 @@ def test_explain_on_a_device_that_is_not_current(gpu, last, mnist, images):
 def test_what_a_bound_network_says_and_saves(gpu, last, mnist, images, wanted, tmp_path):
     bound = mnist.to(f"cupy:{last}")
     assert bound.summary() == mnist.summary()
-    assert repr(bound).endswith(f"bound to cupy:{last})")
+    assert repr(bound).endswith(f"bound to cupy:{last}")
     assert bound.astype("float64").dtype == "float64"
     pnn.save(bound, tmp_path / "net.safetensors")
     np.testing.assert_allclose(pnn.load(tmp_path / "net.safetensors")(images), wanted, rtol=0, atol=ATOL)
