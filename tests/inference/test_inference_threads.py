@@ -17,21 +17,6 @@ pytestmark = pytest.mark.usefixtures("all_cores")
 TWO_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return pnn.load("mnist")
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pnn.datasets.mnist("test")[0][:2000]
-
-
-@pytest.fixture(scope="module")
-def expected(mnist, images):
-    return mnist.predict(images.astype(np.float64))
-
-
 class Threads:
     """The most threads that were there when progress was told."""
 

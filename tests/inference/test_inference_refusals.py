@@ -10,21 +10,6 @@ import portable_nn as pnn
 pytestmark = pytest.mark.usefixtures("all_cores")
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return pnn.load("mnist")
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pnn.datasets.mnist("test")[0][:2000]
-
-
-@pytest.fixture(scope="module")
-def expected(mnist, images):
-    return mnist.predict(images.astype(np.float64))
-
-
 @pytest.mark.parametrize("option", ["batch_size", "workers"])
 def test_no_batch_and_no_worker_are_refused(mnist, images, option):
     for value in (0, -1, np.int64(0)):

@@ -16,21 +16,6 @@ import portable_nn as pnn
 pytestmark = pytest.mark.usefixtures("all_cores")
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return pnn.load("mnist")
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pnn.datasets.mnist("test")[0][:2000]
-
-
-@pytest.fixture(scope="module")
-def expected(mnist, images):
-    return mnist.predict(images.astype(np.float64))
-
-
 def test_no_samples_are_an_empty_zarr(tmp_path):
     pytest.importorskip("zarr", reason="pip install zarr")
     net = pnn.Network([pnn.Dense(np.ones((4, 3)))])
@@ -91,7 +76,7 @@ pnn.infer(pnn.load("mnist"), folder + "/x.npy", out=folder + "/y.npy", batch_siz
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL is a POSIX signal: run this on Linux or macOS")
 def test_a_killed_run_leaves_nothing_and_a_rerun_completes_it(mnist, images, expected, tmp_path):
     np.save(tmp_path / "x.npy", images)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
     assert done.returncode == -9
     assert not (tmp_path / "y.npy").exists()

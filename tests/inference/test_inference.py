@@ -11,21 +11,6 @@ from portable_nn.backends import Backend
 pytestmark = pytest.mark.usefixtures("all_cores")
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    return pnn.load("mnist")
-
-
-@pytest.fixture(scope="module")
-def images():
-    return pnn.datasets.mnist("test")[0][:2000]
-
-
-@pytest.fixture(scope="module")
-def expected(mnist, images):
-    return mnist.predict(images.astype(np.float64))
-
-
 @given(batch_size=st.integers(1, 3000), workers=st.integers(1, 4), n=st.integers(0, 700))
 @settings(deadline=None, max_examples=40)
 def test_batch_size_and_workers_change_nothing(mnist, images, expected, batch_size, workers, n):
