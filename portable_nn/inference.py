@@ -47,7 +47,8 @@ HOST = 2**24
 """Bytes that a batch may take on the CPU before and after the widest layer: a call costs little beside them."""
 
 DEVICE = 2**26
-"""The same on a device: large enough to keep it busy, small enough for any."""
+"""The same on a device, and on the CPU where the network cuts a batch into blocks: large enough to keep all of it
+busy, small enough for any."""
 
 ROWS, SHARES = 256, 4
 """Rows at which products run at full speed, and batches for each thread, so that all end at about one time."""
@@ -76,9 +77,10 @@ def infer(
 ) -> NumPyArray | Any:
     """Label data of any kind and length, fast, in bounded memory.
 
-    On NumPy, batches run on a pool of threads where that pays, with one thread each for the BLAS. Elsewhere
-    integers travel as they are and are cast on the device, and a device that runs out of memory gets smaller
-    batches. With a client, the workers of a Dask cluster read files, compute blocks and write them.
+    On NumPy all cores share an array where that pays, as in a call of the network; batches that come one by one
+    run on a pool of threads, with one thread each for the BLAS. Elsewhere integers travel as they are and are
+    cast on the device, and one that runs out of memory gets smaller batches. With a client, the workers of a Dask
+    cluster read files, compute blocks and write them.
 
     Parameters
     ----------
@@ -186,8 +188,11 @@ def infer(
     def prepare(part: Any) -> None:
         net.passes.find("outputs" if outputs else "untold", each(partial(placed, target=target), part))
 
+    at_hand = all(isinstance(part, np.ndarray) for part in named(source).values())
+    by_network = target.name == "numpy" and at_hand and not (workers or batch_size)
+
     def threads_for(samples: int | None) -> int:
-        return 1 if target.name != "numpy" else workers or _threads(net, samples)
+        return 1 if target.name != "numpy" or by_network else workers or _threads(net, samples)
 
     without_values = 0
 
@@ -214,9 +219,9 @@ def infer(
         _end(origin, without_values)
 
     if out is None:
-        size = batch_size or _batch_size(net, target, total, threads_for(total))
+        size = batch_size or _batch_size(net, target, by_network, total, threads_for(total))
         return joined([*results(size)] or [nothing(net, outputs)])
-    size = batch_size or _batch_size(net, target, None, 1)  # on whatever machine the work goes on
+    size = batch_size or _batch_size(net, target, by_network, None, 1)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)
     same = identity(net, origin, str(target), outputs, sizes) if origin else None
     writer: Callable[..., Any] = (
@@ -343,13 +348,13 @@ def _paying(net: Network) -> float:
     return WORTH_THREADS / work if work else float("inf")
 
 
-def _batch_size(net: Network, target: Backend, samples: int | None, threads: int) -> int:
+def _batch_size(net: Network, target: Backend, by_network: bool, samples: int | None, threads: int) -> int:
     """As many as are fast on the backend, and a share for each thread."""
     widths: list[int] = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
     widths += [sum(map(prod, layer.shapes.values())) for layer in net.layers if isinstance(layer, Graph)]
     bytes_of_one = FLOATS[net.dtype] * max([*widths, prod(net.input_shape or (1,))])
     on_host = target.name == "numpy" or target.device_name().startswith("cpu")
-    most = max(1, (HOST if on_host else DEVICE) // bytes_of_one)
+    most = max(1, (HOST if on_host and not by_network else DEVICE) // bytes_of_one)
     if samples is None or threads == 1:
         return most
     return min(most, max(ROWS, -(-samples // (SHARES * threads))))

@@ -39,8 +39,19 @@ def test_no_threads_for_work_that_takes_less_than_starting_them(mnist, images, m
     threads = Threads()
     pnn.infer(narrow, np.zeros((100_000, 4)), batch_size=10_000, progress=threads)
     assert threads.most == 0
+
+
+def files(folder, x):
+    """An array as two files, which are read batch by batch."""
+    paths = [folder / name for name in ("a.npy", "b.npy")]
+    for path, part in zip(paths, np.array_split(x, 2), strict=True):
+        np.save(path, part)
+    return paths
+
+
+def test_files_are_read_while_others_compute(mnist, images, tmp_path):
     threads = Threads()
-    pnn.infer(mnist, np.tile(images, (5, 1)), progress=threads)
+    pnn.infer(mnist, files(tmp_path, np.tile(images, (5, 1))), progress=threads)
     assert threads.most == 2
 
 
@@ -62,6 +73,12 @@ def test_a_batch_takes_16_mebibytes_around_the_widest_layer(dtype):
     assert batches_of(no_product, np.zeros((size // 4096 + 1, 4096), np.uint8), workers=1) == [size // 4096, 1]
 
 
+def test_an_array_on_numpy_is_left_to_the_network_by_64_mebibytes():
+    x = np.zeros((2**24 // 1024 + 1, 4), np.float32)
+    net = pnn.Network([pnn.Dense(np.ones(shape, np.float32)) for shape in ((4, 1020), (1020, 4))])
+    assert batches_of(net, x) == [len(x) - 1, 1]
+
+
 def test_a_sample_beyond_the_size_of_a_batch_is_a_batch():
     wide = pnn.Network([pnn.Rescaling(np.ones(2**22 + 1, np.float32))])
     assert batches_of(wide, np.zeros((2, 2**22 + 1), np.uint8), workers=1) == [1, 1]
@@ -79,14 +96,14 @@ def test_each_of_several_threads_gets_four_batches():
 @pytest.mark.parametrize(
     ("n_in", "n_out", "pays"), [(1004, 64, 1024), (1004, 1024, 256)], ids=["by its work", "at full speed"]
 )
-def test_threads_begin_where_they_pay(monkeypatch, n_in, n_out, pays):
+def test_threads_begin_where_they_pay(monkeypatch, tmp_path, n_in, n_out, pays):
     """From 2**26 multiply-adds on, of which bias and activation take 20; but not for one batch of 256 samples."""
     pytest.importorskip("threadpoolctl", reason="threads: pip install threadpoolctl")
     monkeypatch.setattr(inference, "given", lambda: 2)
     net = pnn.Network([pnn.Dense(np.ones((n_in, n_out), np.float32))])
     x = np.zeros((pays + 1, n_in), np.float32)
-    assert batches_of(net, x[:pays]) == [pays]
-    assert batches_of(net, x) == [256] * (pays // 256) + [1]
+    assert batches_of(net, files(tmp_path, x[:pays])) == [pays]
+    assert batches_of(net, files(tmp_path, x)) == [256] * (pays // 256) + [1]
 
 
 def test_several_workers_need_threadpoolctl(monkeypatch):
