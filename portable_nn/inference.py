@@ -38,7 +38,7 @@ from portable_nn.running import (
 )
 from portable_nn.sources import Source, is_path, opened, opened_parts, reshaped, source_of
 from portable_nn.streams import batches, is_whole, number_of_samples
-from portable_nn.threads import ONE_THREAD, VALUE, blas, given, in_order
+from portable_nn.threads import ONE_THREAD, VALUE, blas, given, in_order, of_blas
 from portable_nn.writing import check_output
 
 __all__ = ["infer"]
@@ -47,7 +47,7 @@ HOST = 2**24
 """Bytes that a batch may take on the CPU before and after the widest layer: a call costs little beside them."""
 
 DEVICE = 2**26
-"""The same on a device, and on the CPU where the network cuts a batch into blocks: large enough to keep all of it
+"""The same on a device, and on NumPy where the network cuts a batch into blocks: large enough to keep all of it
 busy, small enough for any."""
 
 ROWS, SHARES = 256, 4
@@ -98,8 +98,9 @@ def infer(
     batch_size : int, optional
         Samples per call; by default as many as are fast on the backend.
     workers : int, optional
-        Threads on NumPy; by default one for each core, where the work is worth starting them and threadpoolctl
-        is there to hold the BLAS back. In a thread, process or Dask worker of a pool it is one.
+        Threads on NumPy that take batches; by default one for each core, where the work is worth starting them
+        and threadpoolctl is there to hold the BLAS back, or the network's own for an array in memory. In a
+        thread, process or Dask worker of a pool it is one.
     client : distributed.Client, optional
         Of a cluster whose machines all see `data`, which are paths, and the folder of `out`.
     outputs : bool
@@ -188,8 +189,7 @@ def infer(
     def prepare(part: Any) -> None:
         net.passes.find("outputs" if outputs else "untold", each(partial(placed, target=target), part))
 
-    at_hand = all(isinstance(part, np.ndarray) for part in named(source).values())
-    by_network = target.name == "numpy" and at_hand and not (workers or batch_size)
+    by_network = _is_best_left_to(net, target, source) and not (workers or batch_size)
 
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" or by_network else workers or _threads(net, samples)
@@ -219,9 +219,10 @@ def infer(
         _end(origin, without_values)
 
     if out is None:
-        size = batch_size or _batch_size(net, target, by_network, total, threads_for(total))
+        most = _most_at_once(net, target, first, DEVICE if by_network else HOST)
+        size = batch_size or _share(most, total, threads_for(total))
         return joined([*results(size)] or [nothing(net, outputs)])
-    size = batch_size or _batch_size(net, target, by_network, None, 1)  # on whatever machine the work goes on
+    size = batch_size or _most_at_once(net, target, first, HOST)  # on whatever machine the work goes on
     sizes = (size, block) if to_zarr else (size,)
     same = identity(net, origin, str(target), outputs, sizes) if origin else None
     writer: Callable[..., Any] = (
@@ -348,13 +349,29 @@ def _paying(net: Network) -> float:
     return WORTH_THREADS / work if work else float("inf")
 
 
-def _batch_size(net: Network, target: Backend, by_network: bool, samples: int | None, threads: int) -> int:
-    """As many as are fast on the backend, and a share for each thread."""
+def _is_best_left_to(net: Network, target: Backend, source: Any) -> bool:
+    """Whether a network on NumPy has data in memory, and shares them out to all cores by itself.
+
+    The results of files are the same bytes on any machine, and so are not shared out by the number of its cores.
+    """
+    if target.name != "numpy" or net.compiled or of_blas() == 1:
+        return False
+    return all(isinstance(part, np.ndarray) and _file_of(part) is None for part in named(source).values())
+
+
+def _most_at_once(net: Network, target: Backend, first: Any, on_host: int) -> int:
+    """As many samples as are fast on the backend, of which the first ones are such."""
     widths: list[int] = [sum(layer.weight.shape) for layer in net.layers if isinstance(layer, Dense)]
     widths += [sum(map(prod, layer.shapes.values())) for layer in net.layers if isinstance(layer, Graph)]
-    bytes_of_one = FLOATS[net.dtype] * max([*widths, prod(net.input_shape or (1,))])
-    on_host = target.name == "numpy" or target.device_name().startswith("cpu")
-    most = max(1, (HOST if on_host and not by_network else DEVICE) // bytes_of_one)
+    values = max((prod(part.shape[1:]) for part in named(first).values() if hasattr(part, "shape")), default=1)
+    taken = prod(net.input_shape or (values,))
+    bytes_of_one = FLOATS[net.dtype] * max(*widths, taken, 1) * max(1, values // max(1, taken))
+    is_host = target.name == "numpy" or target.device_name().startswith("cpu")
+    return max(1, (on_host if is_host else DEVICE) // bytes_of_one)
+
+
+def _share(most: int, samples: int | None, threads: int) -> int:
+    """So many at most, and of all samples a share for each thread."""
     if samples is None or threads == 1:
         return most
     return min(most, max(ROWS, -(-samples // (SHARES * threads))))

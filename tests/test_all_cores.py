@@ -89,6 +89,13 @@ def test_any_number_of_rows_in_any_dtype(rows, dtype, both):
     np.testing.assert_allclose(found.reshape(-1, 5)[-10:], wanted, rtol=1e-2 if dtype == "float16" else 1e-5)
 
 
+def test_infer_leaves_an_array_to_the_network(both):
+    net, x = network(), RNG.standard_normal((ROWS, 8), np.float32)
+    found = pnn.infer(net, x, outputs=True)
+    assert len(both) == 2
+    np.testing.assert_allclose(found, by_one(net, x), rtol=1e-5, atol=1e-6)
+
+
 def test_a_dict_of_inputs():
     a, b = (RNG.standard_normal((6, 64), np.float32) for _ in range(2))
     nodes = [

@@ -49,7 +49,8 @@ def files(folder, x):
     return paths
 
 
-def test_files_are_read_while_others_compute(mnist, images, tmp_path):
+def test_files_are_read_while_others_compute(mnist, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "given", lambda: 2)
     threads = Threads()
     pnn.infer(mnist, files(tmp_path, np.tile(images, (5, 1))), progress=threads)
     assert threads.most == 2
@@ -73,10 +74,26 @@ def test_a_batch_takes_16_mebibytes_around_the_widest_layer(dtype):
     assert batches_of(no_product, np.zeros((size // 4096 + 1, 4096), np.uint8), workers=1) == [size // 4096, 1]
 
 
-def test_an_array_on_numpy_is_left_to_the_network_by_64_mebibytes():
+def test_an_array_in_memory_is_left_to_the_network_by_64_mebibytes(monkeypatch, tmp_path):
+    """But not one of a file, whose results are the same bytes on any number of cores."""
+    monkeypatch.setattr(inference, "of_blas", lambda: 2)
     x = np.zeros((2**24 // 1024 + 1, 4), np.float32)
     net = pnn.Network([pnn.Dense(np.ones(shape, np.float32)) for shape in ((4, 1020), (1020, 4))])
     assert batches_of(net, x) == [len(x) - 1, 1]
+    np.save(tmp_path / "x.npy", x)
+    assert max(batches_of(net, tmp_path / "x.npy")) <= 2**24 // 4096
+    monkeypatch.setattr(inference, "of_blas", lambda: 1)  # which threadpoolctl does not know, for one
+    assert max(batches_of(net, x)) <= 2**24 // 4096
+
+
+@pytest.mark.parametrize(
+    ("layer", "sizes"),
+    [(pnn.Rescaling(np.float32(1 / 255)), [2, 2, 1]), (pnn.Dense(np.ones((8, 8), np.float32)), [1] * 5)],
+    ids=["of any shape", "of several rows"],
+)
+def test_a_sample_counts_as_what_comes(layer, sizes):
+    x = np.zeros((5, 2**18, 8), np.float32)
+    assert batches_of(pnn.Network([layer]), x, workers=1) == sizes
 
 
 def test_a_sample_beyond_the_size_of_a_batch_is_a_batch():
