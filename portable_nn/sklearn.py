@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, validate_data
 
 from portable_nn import backends
-from portable_nn._arrays import namespace
+from portable_nn._arrays import as_array, namespace
 from portable_nn._typing import Array, NumPyArray
 from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.labels import check_labels
@@ -60,7 +60,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         net = check_network(self.net)
         _check_values(X)
         seen = hasattr(self, "n_features_in_")
-        found = validate_data(self, X, reset=False) if seen else check_array(X)
+        found = validate_data(self, X, reset=False) if seen else check_array(as_array(X, net.meaning.inputs))
         if net.input_shape is None or len(net.input_shape) == 1:
             return found
         if found.shape[1] != prod(net.input_shape):

@@ -153,6 +153,27 @@ def test_what_does_not_fit_is_one_line(cli, command, make, options, message):
 
 
 @pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        ("evaluate", "predict --outputs"),
+        ("compare -b numpy", "compare with --data of samples alone"),
+        ("plot confusion -o c.png", "predict --outputs"),
+        ("plot errors -b numpy -o c.png", "compare with --data of samples alone"),
+    ],
+)
+@pytest.mark.parametrize("task", ["regression", None])
+def test_labels_beside_values_are_told_what_goes_without(cli, command, instead, task):
+    if command.startswith("plot"):
+        pytest.importorskip("matplotlib", reason='pip install "portable-nn[plot]"')
+    pnn.save(pnn.Network([pnn.Dense(WEIGHT[:, :1], None)], task=task), "net.npz")
+    np.savez("data.npz", x=X, y=X[:, :1])
+    status, out, err = cli(*command.split(), "-m", "net.npz", "--data", "data.npz")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"call portable-nn {instead}" in err
+    assert ("--set task=classification" in err) is (task is None)
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         ("evaluate", "several labels of each sample have no one accuracy"),

@@ -205,7 +205,9 @@ def test_the_names_of_features():
     columns = ["sepal length", "sepal width", "petal length", "petal width"]
     table = pandas.DataFrame(X, columns=columns)
     np.testing.assert_array_equal(NetworkClassifier(NET).predict(table), TRAINED.predict(X))
-    named = NetworkClassifier(NET.described(inputs=columns)).fit(table, NAMES[KINDS])
+    named = NetworkClassifier(NET.described(inputs=columns))
+    np.testing.assert_array_equal(named.predict(table[columns[::-1]]), TRAINED.predict(X))
+    named.fit(table, NAMES[KINDS])
     assert named.feature_names_in_.tolist() == columns
     np.testing.assert_array_equal(named.predict(table), TRAINED.predict(X))
     with pytest.raises(ValueError, match="feature names should match"):

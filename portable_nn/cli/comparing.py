@@ -11,8 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import portable_nn as pnn
-from portable_nn.cli.data import Data, Labels, read_data
-from portable_nn.cli.options import BackendSpecs, Force, Given, Model, check_outputs, load, report
+from portable_nn.cli.data import Data, Labels, Samples, read_data
+from portable_nn.cli.options import (
+    BackendSpecs,
+    Force,
+    Given,
+    Model,
+    check_means_labels,
+    check_outputs,
+    load,
+    report,
+)
 from portable_nn.comparison import BATCH_SIZES, SWEEP
 from portable_nn.comparison.records import Comparison
 from portable_nn.writing import write
@@ -76,7 +85,7 @@ def compare(
         style.check_suffix(plot_file)
     check_outputs([json_file, html_file, plot_file], [data, labels, Path(model)], force=force)
     net = load(model, given)
-    samples = read_data(data, labels, net)
+    samples = samples_for(net, data, labels, given)
     with progress_bars() as progress:
         found = pnn.compare(
             net,
@@ -104,6 +113,14 @@ def compare(
     if style and plot_file:
         style.save(report("pictures").throughput(found), plot_file)
     return 0 if found.holds else DIFFERS
+
+
+def samples_for(net: pnn.Network, data: Path | None, labels: Path | None, given: list[str] | None) -> Samples:
+    """The data to compare on, with labels only where the network gives some."""
+    samples = read_data(data, labels, net)
+    if samples.labels is not None:
+        check_means_labels(net, given, "portable-nn compare with --data of samples alone")
+    return samples
 
 
 def show(found: Comparison) -> None:

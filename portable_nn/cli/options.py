@@ -149,10 +149,12 @@ Given = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist; over what is read never.")]
 
 
-def check_means_labels(net: pnn.Network, given: list[str] | None) -> None:
-    """Refuse a network without labels, and say which command gives its values."""
+def check_means_labels(
+    net: pnn.Network, given: list[str] | None, instead: str = f"portable-nn predict {OUTPUTS}"
+) -> None:
+    """Refuse a network without labels, and say which command does without."""
     with on_the_command_line(given):
-        check_labels(net.layers, net.meaning, net.output_shape, f"portable-nn predict {OUTPUTS}")
+        check_labels(net.layers, net.meaning, net.output_shape, instead)
 
 
 def check_outputs(

@@ -7,7 +7,7 @@ import typer
 
 import portable_nn as pnn
 from portable_nn import metrics
-from portable_nn.cli.comparing import progress_bars
+from portable_nn.cli.comparing import progress_bars, samples_for
 from portable_nn.cli.data import Data, Labels, Samples, read_data
 from portable_nn.cli.options import (
     BackendSpecs,
@@ -85,9 +85,8 @@ def plot(
             found = compared_before(source)
         else:
             net = load(model, given)
-            found = compared(
-                net, model, read_data(data, labels, net), backend, SWEEP if picture == "sweep" else ()
-            )
+            samples = samples_for(net, data, labels, given)
+            found = compared(net, model, samples, backend, SWEEP if picture == "sweep" else ())
         figure = pictures.throughput(found) if picture == "sweep" else pictures.errors(found)
     style.save(figure, out)
 

@@ -1,7 +1,7 @@
 """The columns of a comparison, the same on the terminal and on the page."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from portable_nn.comparison.records import Comparison, Row, Speed
@@ -89,7 +89,7 @@ def columns(comparison: Comparison) -> list[Column]:
         ),
         _best(
             comparison,
-            min,
+            lambda row: _speed(row, 1),
             Column("one\nsample", "median time for one sample", lambda row: _median(row, 1), seconds),
         ),
         Column(
@@ -99,8 +99,8 @@ def columns(comparison: Comparison) -> list[Column]:
             seconds,
             essential=False,
         ),
-        *(_best(comparison, max, _throughput(size, transfers=False)) for size in sizes),
-        _best(comparison, max, _throughput(largest, transfers=True)),
+        *(_throughput(comparison, size, transfers=False) for size in sizes),
+        _throughput(comparison, largest, transfers=True),
         Column(
             "cold\nstart",
             "import of the library, placing of the weights and first call",
@@ -125,23 +125,27 @@ def columns(comparison: Comparison) -> list[Column]:
     ]
 
 
-def _throughput(size: int, transfers: bool) -> Column:
+def _throughput(comparison: Comparison, size: int, transfers: bool) -> Column:
     moved = ", moving them to the device and outputs back" if transfers else ""
-    return Column(
+    column = Column(
         f"{'with moves' if transfers else 'samples/s'}\nby {size:,}",
         f"samples per second in batches of {size:,}{moved}",
         lambda row: (speed := _speed(row, size, transfers)) and speed.images_per_second,
         rate,
         essential=not transfers,
     )
+    return _best(comparison, lambda row: _speed(row, size, transfers), column)
 
 
-def _best(comparison: Comparison, choose: Callable[..., Any], column: Column) -> Column:
-    """The column with its best figure among the rows that agree."""
+def _best(comparison: Comparison, speed: Callable[[Row], Speed | None], column: Column) -> Column:
+    """The column with its best figure: that of a row which is faster beyond doubt than all others that agree."""
     rows = () if is_busy(comparison) else comparison.rows
-    values = [column.value(row) for row in rows if row.state == "agrees"]
-    best = choose((value for value in values if value is not None), default=None)
-    return Column(column.header, column.meaning, column.value, column.text, column.essential, best)
+    timed = [(found, row) for row in rows if row.state == "agrees" and (found := speed(row))]
+    if not timed:
+        return column
+    fastest, row = min(timed, key=lambda pair: pair[0].median)
+    alone = all(fastest.beats(other) for other, _ in timed if other is not fastest)
+    return replace(column, best=column.value(row)) if alone else column
 
 
 def _speed(row: Row, size: int, transfers: bool = False) -> Speed | None:
