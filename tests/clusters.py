@@ -16,7 +16,7 @@ import portable_nn as pnn
 
 PATIENCE = 60  # seconds until something that should come is taken to be missing
 COUNT, BLOCK = 5000, 50
-KILLS = [pytest.param(3, id="3"), pytest.param(20, id="20", marks=pytest.mark.slow)]
+KILLS = [pytest.param(1, id="1"), pytest.param(20, id="20", marks=pytest.mark.slow)]
 
 
 def until(condition, process=None):
