@@ -8,7 +8,8 @@ against `x`. A network, which has resolved the array's namespace, passes it as `
 None has a `where` on data that arithmetic could spare, and those that are smooth are written without a kink at 0,
 where automatic differentiation would find a second derivative that is not theirs.
 
-A new activation is one function in one of the files here, and its name in that file's `__all__`.
+A new activation is one function in one of the files here, and its name in that file's `__all__`; tests say where
+else it is named: in the types, in the documentation, beside an oracle.
 """
 
 from collections.abc import Callable, Mapping
