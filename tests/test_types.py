@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.formats import READERS
 
 
 def annotated(thing, name):
@@ -31,6 +32,10 @@ def test_activations():
     names = pnn.activations.__all__
     assert annotated(pnn.Activation, "name") == sorted(names)
     assert annotated(pnn.Dense, "activation") == sorted(filter(is_taken, names))
+
+
+def test_formats():
+    assert annotated(pnn.load, "format") == sorted(["book", *READERS])
 
 
 def test_dtypes():
