@@ -42,6 +42,14 @@ def rewritten(layers: Layers, dtype: str) -> Layers:
     Returns
     -------
     tuple of layers
+
+    Examples
+    --------
+    >>> import portable_nn as pnn
+    >>> from portable_nn.rewriting import rewritten
+    >>> net = pnn.load("mnist")
+    >>> len(net.layers), len(rewritten(net.layers, "float32"))
+    (4, 3)
     """
     layers = fused(without_identities(layers))
     if dtype not in NORMAL:
