@@ -236,9 +236,10 @@ def test_the_command_line(abacus, monkeypatch, capsys):
         main()
     assert json.loads(capsys.readouterr().out)[-1]["name"] == "abacus"
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(abacus), str(Path(__file__).parent)])
-    words = {"COMP_WORDS": "portable-nn evaluate -b aba", "COMP_CWORD": "3"}
-    completing = os.environ | {"PYTHONPATH": path, "_PORTABLE_NN_COMPLETE": "complete_bash"} | words
-    assert run_python("-m", "portable_nn", env=completing).split() == ["abacus"]
+    completing = os.environ | {"PYTHONPATH": path, "_PORTABLE_NN_COMPLETE": "complete_bash", "COMP_CWORD": "3"}
+    for typed, offered in {"aba": ["abacus"], "abacus:": ["abacus:bead0", "abacus:bead1"]}.items():
+        words = {"COMP_WORDS": f"portable-nn evaluate -b {typed}"}
+        assert run_python("-m", "portable_nn", env=completing | words).split() == offered
 
 
 def test_the_command_line_finds_what_is_in_the_current_folder(folder, monkeypatch, capsys):

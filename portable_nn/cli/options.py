@@ -105,10 +105,11 @@ Model = Annotated[
 def specs(incomplete: str) -> list[str]:
     """How what is typed may go on: libraries; after a colon the devices of that one, which alone is imported."""
     name, colon, _ = incomplete.partition(":")
-    if not colon or name not in pnn.backends.BACKENDS:
+    if not colon or name not in pnn.backends.names():
         return [spec for spec in pnn.backends.names() if spec.startswith(incomplete)]
     try:
-        found = [f"{name}:{device}" for device in pnn.backends.BACKENDS[name].devices()]
+        library = pnn.backends.BACKENDS.get(name) or type(pnn.backends.get(name))
+        found = [f"{name}:{device}" for device in library.devices()]
     except Exception:  # each library has errors of its own for what is not here, and a shell shows none
         return []
     return [spec for spec in found if spec.startswith(incomplete)]
