@@ -13,7 +13,7 @@ from portable_nn import backends, metrics
 from portable_nn._arrays import as_array, as_labels, each, namespace
 from portable_nn._display import Rows, html_table
 from portable_nn._options import check_count
-from portable_nn._typing import Samples
+from portable_nn._typing import Device, Samples
 from portable_nn.backends import Backend
 from portable_nn.blank import warn_of_blank
 from portable_nn.errors import InputWarning, ShapeError
@@ -92,7 +92,7 @@ def evaluate(
     images: Samples,
     labels: Samples,
     *,
-    backend: str | Backend | None = None,
+    backend: str | Backend | Device | None = None,
     batch_size: int | None = None,
     per_sample: bool = False,
     progress: Callable[[int], object] | None = None,
@@ -108,7 +108,7 @@ def evaluate(
         Of any library.
     labels : array of shape (N,), integer or str; list or column
         The true ones: the classes of the network where it names them, else the indices of its outputs.
-    backend : str or Backend, optional
+    backend : str, Backend, or device of PyTorch, JAX or CuPy, optional
         Where to compute; by default where `images` are, or where the network is bound.
     batch_size : int, optional
         Samples per call, chosen by `infer` if not given.

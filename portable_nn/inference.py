@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn import backends
 from portable_nn._arrays import as_array, each, first_of
 from portable_nn._options import check_count
-from portable_nn._typing import Array, NumPyArray, Samples
+from portable_nn._typing import Array, Device, NumPyArray, Samples
 from portable_nn.backends import FLOATS, Backend
 from portable_nn.blank import warn_of_blank
 from portable_nn.blocks import ZarrWriter, open_result
@@ -65,7 +65,7 @@ def infer(
     net: Network,
     data: Samples | str | os.PathLike[str] | Iterable[Samples | str | os.PathLike[str]],
     *,
-    backend: str | Backend | None = None,
+    backend: str | Backend | Device | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     client: Any = None,
@@ -93,7 +93,7 @@ def infer(
         .npz files, of which the array ``images``, ``x`` or ``X`` or the only one is taken, and .csv files, whose
         columns go by the names of `net.inputs`. For several inputs a dict of such, batches that are dicts, or the
         path of a .npz that holds each by its name.
-    backend : str or Backend, optional
+    backend : str, Backend, or device of PyTorch, JAX or CuPy, optional
         Where to compute; by default where `data` are, or where the network is bound.
     batch_size : int, optional
         Samples per call; by default as many as are fast on the backend.

@@ -416,12 +416,12 @@ class Network:
         """Another network of the same meaning."""
         return object.__new__(type(self))._fill(layers, **self.meaning.given() | changes)
 
-    def verify(self, backend: str | Backend = "numpy") -> Verification:
+    def verify(self, backend: str | Backend | Device = "numpy") -> Verification:
         """Try the network on a backend: its outputs for a few samples against the plain loop in NumPy float64.
 
         Parameters
         ----------
-        backend : str or Backend
+        backend : str, Backend, or device of PyTorch, JAX or CuPy
             As in `portable_nn.backends.get`.
 
         Returns

@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn import backends as libraries
 from portable_nn._arrays import as_array, as_labels, check_dtype, check_real, dtype_named, each, namespace
 from portable_nn._options import check_count, check_integer, check_list, check_number
-from portable_nn._typing import Array, FloatLike, NumPyArray, Samples
+from portable_nn._typing import Array, Device, FloatLike, NumPyArray, Samples
 from portable_nn.backends import Backend
 from portable_nn.comparison.environment import environment
 from portable_nn.comparison.isolation import find_apart
@@ -38,7 +38,7 @@ def compare(
     images: Samples,
     labels: Samples | None = None,
     *,
-    backends: Iterable[str | Backend] | None = None,
+    backends: Iterable[str | Backend | Device] | None = None,
     dtypes: FloatLike | Iterable[FloatLike] = ("float32",),
     batch_sizes: Sequence[int] = BATCH_SIZES,
     atol: float | None = None,
@@ -67,7 +67,7 @@ def compare(
     labels : array of shape (N,), integer or str, optional
         The true ones, one for each sample: the classes of the network where it names them, else the indices of
         its outputs. 0 or 1 for each output, of shape (N, n), where it is multilabel.
-    backends : iterable of str or Backend, optional
+    backends : iterable of str, Backend, or device of PyTorch, JAX or CuPy, optional
         Specs such as ``"torch:cuda:0"``, ``"module:name"`` of a backend of your own, or the object itself; by
         default every library that is ready, on its default device.
     dtypes : sequence of str
