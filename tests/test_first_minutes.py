@@ -336,6 +336,10 @@ def test_dtypes_and_devices_of_pytorch(torch):
     assert NAMED.astype(torch.float16).dtype == "float16"
     assert str(NAMED.to(torch.device("cpu")).backend) == "torch:cpu"
     assert compared(NAMED, X, None, backends=[torch.device("cpu")]).rows[0].backend == "torch:cpu"
+    assert NAMED.verify(torch.device("cpu")).backend == "torch:cpu"
+    labels = pnn.infer(NAMED, X, backend=torch.device("cpu"))
+    found = pnn.evaluate(NAMED, X, labels, backend=torch.device("cpu"))
+    assert (found.backend, found.correct) == ("torch", len(X))
     with pytest.raises(pnn.BackendError, match=r"a dtype is given to net\.astype\('float16'\)"):
         NAMED.to(torch.float16)
 
