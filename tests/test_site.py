@@ -101,9 +101,15 @@ def theme(request, site, browser):
 
 CHECKED = [*PAGES, "api/index", "api/networks", "api/generated/portable_nn.Network", "search", "comparison"]
 
+LEFT_OUT = (
+    "empty-table-header",  # the corner above the names of rows: Markdown and pandas write it so
+    "landmark-unique",  # the page of a comparison: a section, and what scrolls in it, have one name
+)
+"""Rules of axe-core that are not kept: of minor and moderate impact."""
+
 
 @pytest.mark.parametrize("page", CHECKED)
-def test_axe_finds_nothing_serious(page, theme, site, browser):
+def test_axe_finds_nothing_else(page, theme, site, browser):
     axe = os.environ.get("PORTABLE_NN_AXE")
     if not axe:
         pytest.skip("axe-core: npm install axe-core, and set PORTABLE_NN_AXE to its axe.min.js")
@@ -113,7 +119,7 @@ def test_axe_finds_nothing_serious(page, theme, site, browser):
     assert [
         (violation["id"], [node["html"] for node in violation["nodes"]])
         for violation in found
-        if violation["impact"] in ("serious", "critical")
+        if violation["id"] not in LEFT_OUT
     ] == []
 
 
