@@ -11,12 +11,8 @@ from benchmarks.targets import Ratio
 
 __all__ = ["profile_figures", "profiles"]
 
-LIBRARIES = {
-    "portable-numpy": "numpy",
-    "portable-numpy-compiled": "numpy",
-    "portable-torch": "torch",
-    "portable-jax-jit": "jax",
-}
+COUNTED = "portable-jax-jit"
+"""Whose steps nobody can time."""
 
 PASSES = 21
 SECONDS = 1
@@ -34,16 +30,17 @@ def _title(ratio: Ratio) -> str:
 
 def _profile(ratio: Ratio, tell: Callable[[str], object]) -> dict[str, Any]:
     tell(f"profile of {_title(ratio)}")
-    library = LIBRARIES[ratio.pair.ours]
+    ours = ratio.pair.ours
     environment = {"JAX_ENABLE_X64": "1"} | (ONE_THREAD if ratio.threads == "one" else {})
     passes = max(3, min(PASSES, round(SECONDS / ratio.ours)))
-    given = {"network": ratio.network, "batch": ratio.batch} | ({} if library == "jax" else {"passes": passes})
+    given = {"network": ratio.network, "batch": ratio.batch}
+    given |= {} if ours == COUNTED else {"threads": ratio.threads, "passes": passes}
     with Worker("benchmarks.steps", environment) as worker:
         worker.ready()
-        found = excused(partial(worker.call, library, **given), {})
+        found = excused(partial(worker.call, ours, **given), {})
     if found["state"] != "ready":
         return {"problem": found["reason"]}
-    if library == "jax":
+    if ours == COUNTED:
         return {"counts": found["result"]}
     return {"steps": found["result"], "theirs": ratio.theirs * 1e3}
 

@@ -1,6 +1,7 @@
 """Where the time of a call goes: each step of a network written by hand and timed, beside the call itself."""
 
 from collections.abc import Callable, Iterable
+from operator import methodcaller
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.dispatch import folded
 from benchmarks.networks import NETWORKS, Cell
 from benchmarks.oracle import ACTIVATIONS
+from benchmarks.processes import hold_to_one_thread
 
 __all__ = ["WHOLE", "functions"]
 
@@ -56,8 +58,14 @@ BOUNDED = ("sigmoid", "tanh")
 
 
 def functions() -> dict[str, Callable[..., Any]]:
-    """The calls for `Worker`."""
-    return {"labelling": labelling, "numpy": on_numpy, "torch": on_torch, "jax": on_jax}
+    """The calls for `Worker`: those of a contender have its name."""
+    return {
+        "labelling": labelling,
+        "portable-numpy": on_numpy,
+        "portable-numpy-compiled": on_onnxruntime,
+        "portable-torch": on_torch,
+        "portable-jax-jit": on_jax,
+    }
 
 
 def labelling(passes: int) -> Steps:
@@ -74,9 +82,9 @@ def labelling(passes: int) -> Steps:
     return in_turns(lambda: pnn.infer(net, images, workers=1), by_hand, passes)
 
 
-def on_numpy(network: str, batch: int, passes: int) -> Steps:
+def on_numpy(network: str, batch: int, threads: str, passes: int) -> Steps:
     """Of a network of the suite on NumPy, by blocks of rows."""
-    cell = Cell(NETWORKS[network], batch, "one")
+    cell = Cell(NETWORKS[network], batch, threads)
     layers = [*folded(cell.layers)]
 
     def by_hand(lap: Callable[[str], None]) -> None:
@@ -113,13 +121,41 @@ def blocks_through(
         yield z
 
 
-def on_torch(network: str, batch: int, passes: int) -> Steps:
+def on_onnxruntime(network: str, batch: int, threads: str, passes: int) -> Steps:
+    """Of the compiled network: the cast, and a bare session of the graph that the call runs."""
+    from benchmarks.cells import check
+    from benchmarks.contenders.onnx_runtime import session
+    from benchmarks.contenders.portable import network as network_of
+    from portable_nn.exporting import exported
+    from portable_nn.rewriting import rewritten
+
+    contender = CONTENDERS["portable-numpy-compiled"]
+    if threads == "one":
+        hold_to_one_thread(contender.needs)
+    cell = Cell(NETWORKS[network], batch, threads)
+    net = network_of(cell.layers)
+    layers = [layer.map(methodcaller("astype", cell.dtype)) for layer in rewritten(net.layers, cell.dtype)]
+    run = session(exported(tuple(layers), cell.dtype).SerializeToString(), threads).run
+    check(cell, run(None, {"input": cell.x.astype(cell.dtype)})[0])
+
+    def by_hand(lap: Callable[[str], None]) -> None:
+        x = cell.x
+        if x.dtype != cell.dtype:
+            x = x.astype(cell.dtype)
+            lap(f"cast to {cell.dtype}")
+        run(None, {"input": x})
+        lap("the bare session")
+
+    return in_turns(contender.natural(cell), by_hand, passes)
+
+
+def on_torch(network: str, batch: int, threads: str, passes: int) -> Steps:
     """The same on PyTorch, its own kernels on the whole batch."""
     import torch
 
     from benchmarks.contenders.torch_nn import ACTIVATIONS as MODULES
 
-    cell = Cell(NETWORKS[network], batch, "one", "torch")
+    cell = Cell(NETWORKS[network], batch, threads, "torch")
     x = torch.tensor(cell.x)
     layers = [
         (torch.tensor(layer.weight.T.copy()), torch.tensor(layer.bias), layer.activation)
