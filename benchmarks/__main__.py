@@ -27,7 +27,7 @@ from benchmarks.racing import FULL, QUICK, Effort
 from benchmarks.ratios import goal_figures
 from benchmarks.report import absentees, results, suite_absentees, with_cluster
 from benchmarks.tables import figures_table, race_tables, ratios_table
-from benchmarks.targets import misses, suite_figures, suite_ratios
+from benchmarks.targets import misses, profiled, suite_figures, suite_ratios
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PICTURE = RESULTS.with_name("results.svg")
@@ -191,8 +191,8 @@ def merged(records: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
     """The records of a kind as one, each with its number of threads."""
     races = [record for record in records if record["kind"] == kind]
     results = {threads: entries for race in races for threads, entries in race["results"].items()}
-    profiled = [profile for race in races for profile in race.get("profiles", [])]
-    return races[0] | {"results": results, "profiles": profiled}
+    whys = [profile for race in races for profile in race.get("profiles", [])]
+    return races[0] | {"results": results, "profiles": whys}
 
 
 def measured_peers(effort: Effort, names: Sequence[str], threads: Sequence[str]) -> dict[str, Any]:
@@ -226,8 +226,8 @@ def measured_networks(
             suite.extended(
                 raced[amount], race(missed, [batch], amount, replace(effort, rounds=AGAIN * effort.rounds))
             )
-        profiled = profiles(misses(suite_ratios(raced)), status.update) if profile else []
-    return {"kind": "networks", "environment": of_workers(), "results": raced, "profiles": profiled} | {
+        whys = profiles(profiled(suite_ratios(raced)), status.update) if profile else []
+    return {"kind": "networks", "environment": of_workers(), "results": raced, "profiles": whys} | {
         "figures": [figure.record() for figure in suite_figures(suite_ratios(raced))]
     }
 

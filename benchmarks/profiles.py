@@ -1,4 +1,4 @@
-"""Why a ratio of the suite is beyond its worst: the steps of the call by hand, or what XLA counts in both."""
+"""Why a ratio of the suite misses its target: the steps of the call by hand, or what XLA counts in both."""
 
 from collections.abc import Callable, Iterable
 from functools import partial

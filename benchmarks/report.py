@@ -51,12 +51,13 @@ thread".\
 """
 
 WHY = """\
-For each ratio beyond the worst: the steps of the same network, written by hand and timed one by one, beside the
-call itself; on NumPy by blocks of rows that stay in cache, on PyTorch with the whole batch. As in the package, a
-division by 255 is in the weights, and on NumPy a softmax after sigmoid or tanh subtracts no maximum; unlike
-there, biases on NumPy are added row by row, exp is not computed by exp2, and hidden layers have the network's own
-units for one sample too, not a multiple of 4. The compiled network's steps are the cast, and a bare session of
-the graph that it runs; with all cores, the idle threads of either session still spin as the other's turn begins.
+For each ratio beyond the worst, and for a missed median the ratio nearest to it: the steps of the same network,
+written by hand and timed one by one, beside the call itself; on NumPy by blocks of rows that stay in cache, on
+PyTorch with the whole batch. As in the package, a division by 255 is in the weights, and on NumPy a softmax after
+sigmoid or tanh subtracts no maximum; unlike there, biases on NumPy are added row by row, exp is not computed by
+exp2, and hidden layers have the network's own units for one sample too, not a multiple of 4. The compiled
+network's steps are the cast, and a bare session of the graph that it runs; with all cores, the idle threads of
+either session still spin as the other's turn begins.
 Nothing can be timed inside a program of `jax.jit`: there, what XLA counts in the program of this package and in
 that of the function by hand.\
 """

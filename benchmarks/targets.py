@@ -11,7 +11,7 @@ from benchmarks.networks import BATCHES, NETWORKS
 from benchmarks.ratios import Figure, spread
 from benchmarks.suite import Suite
 
-__all__ = ["PAIRS", "Pair", "Ratio", "misses", "suite_figures", "suite_ratios"]
+__all__ = ["PAIRS", "Pair", "Ratio", "misses", "profiled", "suite_figures", "suite_ratios"]
 
 MORE_WITH_ALL_CORES = {"median": 0.1, "worst": 0.2}
 
@@ -115,13 +115,20 @@ def _ratios(results: dict[str, Suite]) -> Iterator[Ratio]:
 def suite_figures(ratios: list[Ratio]) -> list[Figure]:
     """The median and the worst ratio of each pair, by threads, held against the targets."""
     found = []
+    for pair, threads, of_both in _by_pair(ratios):
+        values = [ratio.figure.median for ratio in of_both]
+        for which, of in ("median", median), ("worst", max):
+            what = f"{pair.title}, {_of_batches(pair)}: {which} of {len(values)}"
+            found.append(spread(what, [of(values)], pair.at_most(which, threads), threads=threads))
+    return found
+
+
+def _by_pair(ratios: list[Ratio]) -> Iterator[tuple[Pair, str, list[Ratio]]]:
     for pair in PAIRS:
         for threads in ("one", "all"):
-            values = [ratio.figure.median for ratio in ratios if ratio.pair == pair and ratio.threads == threads]
-            for which, of in (("median", median), ("worst", max)) if values else ():
-                what = f"{pair.title}, {_of_batches(pair)}: {which} of {len(values)}"
-                found.append(spread(what, [of(values)], pair.at_most(which, threads), threads=threads))
-    return found
+            of_both = [ratio for ratio in ratios if ratio.pair == pair and ratio.threads == threads]
+            if of_both:
+                yield pair, threads, of_both
 
 
 def _of_batches(pair: Pair) -> str:
@@ -131,3 +138,15 @@ def _of_batches(pair: Pair) -> str:
 def misses(ratios: list[Ratio]) -> list[Ratio]:
     """The ratios beyond the worst that their pair may have."""
     return [ratio for ratio in ratios if ratio.figure.verdict == "missed"]
+
+
+def profiled(ratios: list[Ratio]) -> list[Ratio]:
+    """The misses, and for each median that is missed the ratio nearest to it."""
+    found = misses(ratios)
+    for pair, threads, of_both in _by_pair(ratios):
+        middle = median(ratio.figure.median for ratio in of_both)
+        at_most = pair.at_most("median", threads)
+        if at_most is not None and middle > at_most:
+            nearest = min(of_both, key=lambda ratio: abs(ratio.figure.median - middle))
+            found += [nearest] if nearest not in found else []
+    return found

@@ -26,7 +26,7 @@ from benchmarks.racing import QUICK, Effort
 from benchmarks.report import results, suite_absentees, with_cluster
 from benchmarks.steps import blocks_through
 from benchmarks.tables import ratios_table
-from benchmarks.targets import PAIRS, misses, suite_figures, suite_ratios
+from benchmarks.targets import PAIRS, misses, profiled, suite_figures, suite_ratios
 
 ROOT = Path(__file__).parents[1]
 SMALL, FLOAT64 = "relu-4-20x2-1-identity", "tanh-4-50x3-1-identity-float64"
@@ -246,6 +246,23 @@ def test_targets_hold_the_median_and_the_worst():
         ("all", 1.0, 1.0, "met"),
         ("all", 1.2, 1.3, "met"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batches"),
+    [
+        ((0.5, 0.8, 1.0), []),
+        ((0.5, 1.0, 1.05), [100]),
+        ((0.5, 1.0, 2.0), [10_000, 100]),
+        ((2.0, 0.5, 2.1), [10_000, 1]),
+    ],
+)
+def test_a_missed_median_is_profiled_by_the_ratio_nearest_to_it(seconds, batches):
+    raced = {
+        str(batch): entries_of(portable_numpy=s, by_hand=1.0) for batch, s in zip(BATCHES, seconds, strict=True)
+    }
+    ratios = suite_ratios({"one": {SMALL: raced}})
+    assert [ratio.batch for ratio in profiled(ratios)] == batches
 
 
 def test_openvino_counts_at_the_largest_batch_alone():
