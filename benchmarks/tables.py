@@ -45,12 +45,21 @@ class Table:
         return "\n".join("| " + " | ".join(row) + " |" for row in [self.headers, rule, *self.rows])
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """Three digits and the unit, nothing for None."""
+def number(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """Digits and the unit, nothing for None."""
     if value is None:
         return ""
-    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{digits} {unit}".rstrip()
+    shown = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:,.{digits}g}"
+    return f"{shown} {unit}".rstrip()
+
+
+def median_of(figure: Figure) -> str:
+    """Three digits, or as many more as one that is missed needs to look larger than what it may be."""
+    digits = 3
+    if figure.verdict == "missed":
+        while float(f"{figure.median:.{digits}g}") <= figure.at_most:
+            digits += 1
+    return number(figure.median, figure.unit, digits)
 
 
 def between(figure: Figure) -> str:
@@ -64,7 +73,7 @@ def figures_table(title: str, figures: Iterable[Figure]) -> Table:
         (
             figure.what,
             AMOUNTS[figure.threads],
-            number(figure.median, figure.unit),
+            median_of(figure),
             between(figure),
             number(figure.at_most, figure.unit),
             figure.verdict,
@@ -82,7 +91,7 @@ def ratios_table(ratios: Iterable[Ratio]) -> Table:
             ratio.network,
             number(ratio.rows),
             AMOUNTS[ratio.threads],
-            number(ratio.figure.median),
+            median_of(ratio.figure),
             between(ratio.figure),
             number(ratio.ours * 1e6, "µs"),
             number(ratio.theirs * 1e6, "µs"),

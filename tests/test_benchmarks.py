@@ -25,7 +25,7 @@ from benchmarks.profiles import profile_figures, profiles
 from benchmarks.racing import QUICK, Effort
 from benchmarks.report import results, suite_absentees, with_cluster
 from benchmarks.steps import blocks_through
-from benchmarks.tables import ratios_table
+from benchmarks.tables import figures_table, ratios_table
 from benchmarks.targets import PAIRS, misses, profiled, suite_figures, suite_ratios
 
 ROOT = Path(__file__).parents[1]
@@ -263,6 +263,19 @@ def test_a_missed_median_is_profiled_by_the_ratio_nearest_to_it(seconds, batches
     }
     ratios = suite_ratios({"one": {SMALL: raced}})
     assert [ratio.batch for ratio in profiled(ratios)] == batches
+
+
+@pytest.mark.parametrize(
+    ("median", "at_most", "shown"),
+    [
+        (1.0009, 1.0, "1.001 ms"), (1.0000004, 1.0, "1.0000004 ms"), (1.0009, None, "1 ms"), (1.0, 1.0, "1 ms"),
+        (1.1524, 1.1, "1.15 ms"), (2000.3, 2000.0, "2,000.3 ms"), (20_003.0, 10_000.0, "20,003 ms"),
+        (np.nextafter(1.15, 2), 1.15, "1.1500000000000001 ms"),
+    ],
+)  # fmt: skip
+def test_what_is_missed_looks_larger_than_what_it_may_be(median, at_most, shown):
+    figure = ratios.spread("what", [median], at_most, unit="ms")
+    assert figures_table("", [figure]).rows[0][2] == shown
 
 
 def test_openvino_counts_at_the_largest_batch_alone():
