@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("peers", run_peers, "race against other libraries and the hardware"),
         ("networks", run_networks, "the natural call of every contender, for many networks and batches"),
+        ("profile", run_profile, "what networks measured before, with where the time of each miss goes"),
         ("scale", run_scale, "time and memory as the work grows, dispatch, import"),
         ("cluster", run_cluster, "lazy arrays, and a Dask cluster on this machine"),
         ("gpu", run_gpu, "the race on a CUDA device"),
@@ -56,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
         if name in ("peers", "networks", "scale", "cluster"):
             command.add_argument("--quick", action="store_true", help="only see that it runs")
             command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+        if name == "profile":
+            command.add_argument("file", type=Path, help="what networks wrote with --json, and this writes anew")
         if name == "report":
             command.add_argument(
                 "--from",
@@ -119,10 +122,24 @@ def run_networks(options: argparse.Namespace) -> None:
     ratios = suite_ratios(found["results"])
     ratios_table(ratios).print()
     figures_table("Targets", suite_figures(ratios)).print()
-    for profile in found["profiles"]:
-        figures_table(profile["what"], profile_figures(profile)).print()
+    print_profiles(found["profiles"])
     print(*suite_absentees(found["results"]), sep="\n", end="")
     write_json(options.json, found)
+
+
+def run_profile(options: argparse.Namespace) -> None:
+    """Profile the misses of a file, print, and write them into it."""
+    found = json.loads(options.file.read_text())
+    with Console(stderr=True).status("") as status:
+        found["profiles"] = profiles(profiled(suite_ratios(found["results"])), status.update)
+    print_profiles(found["profiles"])
+    write_json(options.file, found)
+
+
+def print_profiles(found: list[dict[str, Any]]) -> None:
+    """A table for each."""
+    for profile in found:
+        figures_table(profile["what"], profile_figures(profile)).print()
 
 
 def matching(pattern: str) -> list[str]:

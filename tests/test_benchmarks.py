@@ -417,6 +417,20 @@ def test_a_miss_has_its_profile(pair):
     assert all(figure.median >= 0 for figure in figures)
 
 
+def test_profiles_are_added_to_what_was_measured_before(tmp_path):
+    path = tmp_path / "networks.json"
+    raced = {"1": entries_of(portable_numpy=9.0, by_hand=1.0)}
+    measured = {"kind": "networks", "results": {"one": {SMALL: raced}}, "profiles": []}
+    path.write_text(json.dumps(measured))
+    printed = run("profile", str(path))
+    found = json.loads(path.read_text())
+    assert [profile["what"] for profile in found["profiles"]] == [
+        f"portable_nn, NumPy / NumPy by hand, {SMALL} by 1"
+    ]
+    assert "the call itself, ours" in printed
+    assert found | {"profiles": []} == measured
+
+
 class Here:
     """A worker in this process."""
 
