@@ -186,6 +186,36 @@ def test_imports_go_down_or_stay_on_a_floor_without_a_circle():
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
+def names_read(path):
+    """What a file imports of this package, and what it reads as attributes of that, in full."""
+    tree, known = ast.parse(path.read_text(encoding="utf-8")), {"portable_nn": "portable_nn"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                known |= {alias.asname: alias.name for alias in names if alias.asname}
+            case ast.ImportFrom(module=module, names=names):
+                known |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in names}
+    yield from known.values()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name, _, rest = ast.unparse(node).partition(".")
+            yield f"{known.get(name, name)}.{rest}"
+
+
+def test_no_room_reads_private_names_of_another():
+    """`_arrays` and the like are rooms themselves, which all may enter."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in names_read(path):
+            top, *parts = name.split(".")
+            if top == "portable_nn" and parts[:1] != [own]:
+                inner = parts[1:] if parts[:1] and parts[0] in FLOOR else parts
+                if any(re.match("_(?!_)", part) for part in inner):
+                    found.add((path.relative_to(PACKAGE).as_posix(), name))
+    assert found == set()
+
+
 def test_importing_the_package_loads_its_own_dependencies_at_most():
     code = (
         "import sys; before = set(sys.modules); import portable_nn; "

@@ -14,7 +14,7 @@ from portable_nn.errors import NetworkError, PortableNNError, ShapeError
 from portable_nn.layers._graph_layers import Prepared, with_layers
 from portable_nn.layers._graph_options import node_of, plain, value_of
 from portable_nn.layers._weights import Shape, replaced, weights
-from portable_nn.operators._common import beside
+from portable_nn.operators import beside
 from portable_nn.operators.planning import planned, trouble
 from portable_nn.operators.running import Plan, on_numpy
 from portable_nn.readers.onnx import Node, Value

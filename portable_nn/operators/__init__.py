@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from portable_nn.errors import NetworkError
-from portable_nn.operators._common import Operator, Table, operator
+from portable_nn.operators._common import Operator, Table, beside, operator
 from portable_nn.operators.activating import ACTIVATING
 from portable_nn.operators.elementwise import ELEMENTWISE
 from portable_nn.operators.learning import LEARNING
@@ -19,7 +19,7 @@ from portable_nn.operators.products import PRODUCTS
 from portable_nn.operators.reducing import REDUCING
 from portable_nn.operators.shaping import SHAPING
 
-__all__ = ["OLDEST", "OPERATORS", "Operator", "find"]
+__all__ = ["OLDEST", "OPERATORS", "Operator", "beside", "find"]
 
 OPERATORS: Table = {**ELEMENTWISE, **ACTIVATING, **PRODUCTS, **REDUCING, **SHAPING, **LEARNING, **OWN}
 """All operators by name, each with its forms by the opset that brought them."""
