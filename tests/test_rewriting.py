@@ -202,16 +202,20 @@ def test_scales_are_folded_in_float64():
             np.testing.assert_array_equal(net.predict((x / 1024).astype(dtype)), [1, 0])
 
 
-def test_a_scale_beyond_float16(backend, dtype):
-    """In float16 the values overflow, as they do layer by layer; nothing else warns or fails."""
-    net = pnn.Network([pnn.Rescaling(1e12), pnn.Rescaling(1e-12), pnn.Dense(np.eye(2), None, "softmax")])
-    if dtype != "float16":
-        np.testing.assert_array_equal(predicted(net, backend, placed(backend, [[1, 2], [2, 1]], dtype)), [1, 0])
+@pytest.mark.parametrize("weights_in", ["float16", "float32"])
+def test_a_scale_beyond_float16(backend, dtype, weights_in):
+    """In float16 the values overflow, as they do layer by layer, but where it is computed in float32; none warns."""
+    eye = np.eye(2, dtype=weights_in)
+    net = pnn.Network([pnn.Rescaling(1e12), pnn.Rescaling(1e-12), pnn.Dense(eye, None, "softmax")])
+    labels = predicted(net, backend, placed(backend, [[1, 2], [2, 1]], dtype))
+    if backend.computed_in(dtype) != "float16":
+        np.testing.assert_array_equal(labels, [1, 0])
 
 
-def test_a_scale_beyond_float16_of_integers():
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32"])
+def test_a_scale_beyond_float16_of_integers(kind):
     net = pnn.Network([pnn.Rescaling(1e12), pnn.Dense(np.eye(2, dtype=np.float16) / 1024, None, "softmax")])
-    np.testing.assert_array_equal(net.predict(np.array([[1, 2], [2, 1]], dtype=np.float32)), [1, 0])
+    np.testing.assert_array_equal(net.predict(np.array([[1, 2], [2, 1]], dtype=kind)), [1, 0])
 
 
 @pytest.mark.dtypes("bfloat16", "float32", "float64")

@@ -89,6 +89,7 @@ class JAX(Backend):
         is_other = like.dtype != dtype
 
         @jax.jit  # type: ignore[untyped-decorator]
+        @np.errstate(over="ignore")  # a number that JAX rounds while it traces, such as a scale in float16
         def run(weights: list[Array], x: Array) -> Array:
             given, x = iter(weights), x.astype(dtype) if is_other else x
             for layer in layers:
