@@ -204,7 +204,7 @@ def test_scales_are_folded_in_float64():
 
 @pytest.mark.parametrize("weights_in", ["float16", "float32"])
 def test_a_scale_beyond_float16(backend, dtype, weights_in):
-    """In float16 the values overflow, as they do layer by layer, but where it is computed in float32; none warns."""
+    """In float16 the values overflow, as layer by layer, but where it is computed in float32; none warns."""
     eye = np.eye(2, dtype=weights_in)
     net = pnn.Network([pnn.Rescaling(1e12), pnn.Rescaling(1e-12), pnn.Dense(eye, None, "softmax")])
     labels = predicted(net, backend, placed(backend, [[1, 2], [2, 1]], dtype))
