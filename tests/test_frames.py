@@ -54,8 +54,19 @@ def usual_depth(call):
 @pytest.fixture(scope="module")
 def network():
     """A network that follows its input, or the same bound to a backend."""
-    net = pnn.Network([pnn.Dense(np.eye(WIDTH, dtype=np.float32))])
-    return cache(lambda spec: net.to(spec) if spec else net)
+    eye = np.eye(WIDTH, dtype=np.float32)
+
+    @cache
+    def made(spec, activation="identity"):
+        net = pnn.Network([pnn.Dense(eye, None, activation)])
+        return net.to(spec) if spec else net
+
+    return made
+
+
+def check_frames(net, x):
+    net(x)
+    assert any(usual_depth(lambda: net(x)) <= 3 for _ in range(3))  # another process may hide the product
 
 
 @pytest.mark.parametrize("rows", [(), (1,), (100,), (1000,), (2, 500)], ids=str)
@@ -66,6 +77,11 @@ def test_a_warm_call_is_three_frames_from_its_product(backend, rows, bound, netw
     if str(backend) in OTHER_DEVICES:
         pytest.skip("one device of it is enough: a call runs through the same frames on all")
     net = network(str(backend) if bound else None)
-    x = placed(backend, np.ones((*rows, WIDTH)), "float32")
-    net(x)
-    assert any(usual_depth(lambda: net(x)) <= 3 for _ in range(3))  # another process may hide the product
+    check_frames(net, placed(backend, np.ones((*rows, WIDTH)), "float32"))
+
+
+@pytest.mark.parametrize("activation", ["gelu_tanh", "log_sigmoid", "mish", "sigmoid", "softplus"])
+def test_one_sample_on_numpy_with_an_exponential(activation, network):
+    """Of one block: blocks of many samples are shared out in frames of their own."""
+    x = np.ones((1, WIDTH), np.float32)
+    check_frames(network(None, activation), x)

@@ -142,7 +142,7 @@ class NumPy(Backend):
         overflowing = OVERFLOWING - WITHOUT_OVERFLOW.keys() if is_one else OVERFLOWING
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
-            return _silent(forward) if overflows else forward
+            return np.errstate(over="ignore")(forward) if overflows else forward
         widest = max(1, *map(_width, layers))
         threads_for, by_blocks = sharing(layers), Blocks(steps, widest)
         rows = max(1, max(2 * BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
@@ -222,14 +222,6 @@ def _by_columns(name: str) -> Forward:
 
 def _is_one(x: Array, leading: int | None) -> bool:
     return leading == 0 or (leading == 1 and len(x) == 1)
-
-
-def _silent(forward: Forward) -> Forward:
-    def silent(x: Array) -> Array:
-        with np.errstate(over="ignore"):
-            return forward(x)
-
-    return silent
 
 
 def _names(layer: Layer) -> Iterable[str]:

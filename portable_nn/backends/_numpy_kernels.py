@@ -29,6 +29,9 @@ Zeros: TypeAlias = Callable[[Array], Array]
 Maker: TypeAlias = Callable[..., Forward]
 """Makes an activation of an array that it may overwrite, of a `Number`, a `Zeros` and parameters by name."""
 
+Powers: TypeAlias = Callable[[], tuple[np.ufunc, float]]
+"""Gives a function and a unit so that ``exp(x)`` is ``power(unit * x)``."""
+
 UNIT_REST = 2.0355273740931033e-17
 """What ``1 / log(2)`` lacks in float64."""
 
@@ -42,6 +45,11 @@ def _power() -> tuple[np.ufunc, float]:
     kinds = opt_func_info("^exp2$", "float32").get("exp2", {}).values()
     is_wide = any(kind["current"] in ("X86_V4", "AVX512_SKX") for kind in kinds) and sys.platform == "linux"
     return (np.exp2, 1 / log(2)) if is_wide else (np.exp, 1.0)
+
+
+def _natural() -> tuple[np.ufunc, float]:
+    """By a unit of 1 nothing overflows."""
+    return np.exp, 1.0
 
 
 def _exp10(number: Number, zeros: Zeros) -> Forward:
@@ -125,8 +133,8 @@ def _sigmoid(number: Number, zeros: Zeros) -> Forward:
     return sigmoid
 
 
-def _log_sigmoid(number: Number, zeros: Zeros) -> Forward:
-    softplus = _softplus(number, zeros)
+def _log_sigmoid(number: Number, zeros: Zeros, powers: Powers = _power) -> Forward:
+    softplus = _softplus(number, zeros, powers=powers)
 
     def log_sigmoid(x: Array) -> Array:
         np.negative(x, x)
@@ -270,8 +278,8 @@ def _gelu(number: Number, zeros: Zeros) -> Forward:
     return gelu
 
 
-def _mish(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
+def _mish(number: Number, zeros: Zeros, powers: Powers = _power) -> Forward:
+    power, unit = powers()
     two, rate, largest = number(2), number(unit), number(20 * unit)  # from where it is x in every dtype
 
     def mish(x: Array) -> Array:
@@ -287,8 +295,10 @@ def _mish(number: Number, zeros: Zeros) -> Forward:
     return mish
 
 
-def _softplus(number: Number, zeros: Zeros, beta: Any = 1.0, threshold: Any = inf) -> Forward:
-    power, unit = _power()
+def _softplus(
+    number: Number, zeros: Zeros, beta: Any = 1.0, threshold: Any = inf, powers: Powers = _power
+) -> Forward:
+    power, unit = powers()
     rate = number(-unit)
     factor = None if np.all(beta == 1) else number(beta)
     limit = None if np.all(threshold == inf) else number(threshold)
@@ -387,5 +397,8 @@ WITHOUT_OVERFLOW: dict[str, Maker] = {
     "sigmoid": _sigmoid_of_one,
     "silu": _silu_of_one,
     "learned_swish": _learned_swish_of_one,
+    "softplus": partial(_softplus, powers=_natural),
+    "log_sigmoid": partial(_log_sigmoid, powers=_natural),
+    "mish": partial(_mish, powers=_natural),
 }
 """They save one sample the 0.7 µs of `errstate`."""
