@@ -275,7 +275,7 @@ def test_softmax_of_bounded_logits(backend, dtype, units):
 
 
 def points(name, order):
-    """Where a derivative is defined; those with a second one that jumps at 0 are asked off what float16 has as 0."""
+    """Where a derivative is defined; a second one that jumps at 0 is asked off what float16 has as 0."""
     jumps = name in ("celu", "elu", "selu") and order == 2
     return FINITE[np.abs(FINITE) >= 6e-5] if jumps else FINITE
 
