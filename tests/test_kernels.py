@@ -324,6 +324,13 @@ def test_derivatives_in_jax(jax, dtype, how, order):
         check(found[defined], name, numbers(backend, x)[defined], dtype, order)
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (500, 3)], ids=str)
+def test_a_slope_beyond_the_dtype_is_silent(shape):
+    x = np.broadcast_to(np.array([1e38, -1e38, 0], np.float32), shape)
+    found = pnn.Network([pnn.Activation("softplus", beta=100.0)])(x)
+    np.testing.assert_allclose(found, np.broadcast_to([np.inf, 0, np.log(2) / 100], shape), rtol=1e-6)
+
+
 @pytest.mark.parametrize("needs_gradients", [False, True])
 def test_compiled_as_one_graph(torch, monkeypatch, needs_gradients):
     kernels = [("gelu", {}), ("gelu_tanh", {}), ("log_sigmoid", {}), ("mish", {})]

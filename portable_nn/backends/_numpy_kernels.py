@@ -306,7 +306,8 @@ def _softplus(
     def softplus(x: Array) -> Array:
         given = None if limit is None else x.copy()
         if factor is not None:
-            x *= factor
+            with np.errstate(over="ignore"):
+                x *= factor
         linear = None if limit is None else x > limit
         e = np.abs(x)
         e *= rate
