@@ -23,7 +23,7 @@ import numpy as np
 
 from portable_nn._typing import Array, Device, DType
 from portable_nn.backends._base import Backend, Forward, Kernel, by_maximum, wide
-from portable_nn.layers import Dense, Layer
+from portable_nn.layers import Dense, Layer, Rescaling
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
 """How errors begin of what takes memory beside CuPy's pool; that of the pool is a MemoryError."""
@@ -80,6 +80,8 @@ class CuPy(Backend):
 
     def steps_of(self, layer: Layer, like: Array, dtype: DType) -> tuple[Forward, ...]:
         """The bias is added in place, which takes no memory."""
+        if isinstance(layer, Rescaling) and np.dtype(dtype) == np.float16:  # to which the host rounds its numbers
+            return tuple(map(np.errstate(over="ignore"), super().steps_of(layer, like, dtype)))
         if not isinstance(layer, Dense):
             return super().steps_of(layer, like, dtype)
         product, bias = methodcaller("__matmul__", layer.weight), methodcaller("__iadd__", layer.bias)
