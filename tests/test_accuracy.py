@@ -82,7 +82,7 @@ def test_jax_with_x64_on_a_second_device(jax):
     output = run_python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--backend", "jax:cpu:1"),
         *("-k", "jax and (float64 or test_network) or two_devices or jax_compiled"),
-        *(f"tests/test_{name}.py" for name in ("accuracy", "activations", "following", "kernels", "network")),
+        *(f"tests/test_{name}.py" for name in ("accuracy", "activations", "following", "network")),
         "tests/inference",
         env=os.environ | second,
     )
