@@ -15,7 +15,7 @@ from benchmarks.runner import calls_in_a_turn, timed
 __all__ = ["check", "functions"]
 
 TURN = 0.015
-"""Seconds that a turn lasts at least."""
+"""Seconds that a turn lasts at least, and the calls before it that warm up."""
 
 CHECKED = 100
 """Rows of an answer that are held against float64: the first, the last, and some between."""
@@ -43,7 +43,7 @@ def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
         call()
         return {"seconds": perf_counter() - start, "calls": calls_in_a_turn(call, TURN)}
 
-    return {"prepare": prepare, "time": lambda calls: timed(made["call"], calls)}
+    return {"prepare": prepare, "time": lambda calls: timed(made["call"], calls, TURN)}
 
 
 def check(cell: Cell, came: np.ndarray) -> None:

@@ -76,7 +76,7 @@ def race(
             for workload in WORKLOADS:
                 for entry in running[turn:] + running[:turn]:
                     if workload in entry.sizes:
-                        _take_turn(entry, workload)
+                        _take_turn(entry, workload, effort.warm_up)
     return {entry.name: entry.record() for entry in entries}
 
 
@@ -113,8 +113,8 @@ def _prepare(entry: Entry, sizes: dict[str, int], effort: Effort) -> None:
         entry.seconds[workload], entry.cores[workload] = [], []
 
 
-def _take_turn(entry: Entry, workload: str) -> None:
+def _take_turn(entry: Entry, workload: str, warm_up: float) -> None:
     size, calls = entry.sizes[workload], entry.calls[workload]
-    took = entry.worker.call("time", workload=workload, size=size, calls=calls)
+    took = entry.worker.call("time", workload=workload, size=size, calls=calls, warm_up=warm_up)
     entry.seconds[workload].append(took["seconds"])
     entry.cores[workload].append(took["cores"])

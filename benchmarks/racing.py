@@ -20,15 +20,19 @@ class Effort:
         The batch size of all who can choose, None to find each one's best.
     turn : float
         Seconds that a turn of a peer lasts at least, so that a call of microseconds is made many times.
+    warm_up : float
+        Seconds of calls before. For tens of milliseconds after another process kept all cores busy, as the turn
+        before does, Linux may wake a thread on the core of its caller, though others idle.
     """
 
     rounds: int
     fixed_size: int | None = None
     turn: float = 0.06
+    warm_up: float = 0.1
 
 
 FULL = Effort(rounds=7)
-QUICK = Effort(rounds=2, fixed_size=1000, turn=0.005)
+QUICK = Effort(rounds=2, fixed_size=1000, turn=0.005, warm_up=0)
 
 
 def worker(module: str, name: str, threads: str, **environment: str) -> Worker:

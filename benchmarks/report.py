@@ -16,12 +16,12 @@ __all__ = ["absentees", "results", "suite_absentees", "with_cluster"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
-order that turns by one place, those that are compared one after the other, each for at least 60 ms and after as
-long to warm up. No turn starts before the idle threads of the one before have stopped spinning. A ratio is our
-time over theirs in the same round; given are the median over rounds, and the 10th and 90th percentile.
-Contenders that work in batches do so at their own
-best batch size, found before among 100, 250, 500, 1,000, 2,500 and 10,000 ("automatic" is what this package
-chooses by itself). Every answer is checked against float64 before anything is timed.
+order that turns by one place, those that are compared one after the other, each for at least 60 ms and, where a
+call takes less, after 100 ms to warm up. No turn starts before the idle threads of the one before have stopped
+spinning. A ratio is our time over theirs in the same round; given are the median over rounds, and the 10th and
+90th percentile. Contenders that work in batches do so at their own best batch size, found before among 100, 250,
+500, 1,000, 2,500 and 10,000 ("automatic" is what this package chooses by itself).
+Every answer is checked against float64 before anything is timed.
 
 Images are uint8 arrays of NumPy, and the cast and the division by 255 are timed. ONNX Runtime's and
 scikit-learn's model take floats: NumPy casts and divides before them, in the time that counts. One image is an
@@ -42,11 +42,11 @@ last are blocks, `activation(z + (activation(z @ W1 + b1) @ W2 + b2))`, for this
 "Compiled" on NumPy is `net.compile()`, held against the bare session.
 
 Batches are of 1, 100 and 10,000 samples; wide networks get fewer than 10,000, so that a call takes less than a
-second, and "rows" tells how many. Processes, turns and ratios are as in the races below, with turns of 15 ms and
-seven rounds, or as many as fit eight seconds, at least five. What is beyond the worst is raced again, three times
-as long, and all its rounds count. A hundred rows of each answer, the first and the last among them, are checked
-against float64 before. Where the environment forces the BLAS of NumPy to a kernel,
-all that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
+second, and "rows" tells how many. Processes, turns and ratios are as in the races below, with turns of 15 ms, as
+long to warm up, and seven rounds, or as many as fit eight seconds, at least five. What is beyond the worst is
+raced again, three times as long, and all its rounds count. A hundred rows of each answer, the first and the last
+among them, are checked against float64 before. Where the environment forces the BLAS of NumPy to a kernel, all
+that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
 thread".\
 """
 

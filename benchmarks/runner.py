@@ -31,7 +31,7 @@ def functions(contender: str, threads: str) -> dict[str, Callable[..., Any]]:
         "check": lambda workload, size: check(workload, task(workload, size)(), CONTENDERS[contender].is_limit),
         "best_size": lambda workload: best_size(partial(task, workload), CONTENDERS[contender].batch_sizes),
         "calls": lambda workload, size, turn: calls_in_a_turn(task(workload, size), turn),
-        "time": lambda workload, size, calls: timed(task(workload, size), calls),
+        "time": lambda workload, size, calls, warm_up: timed(task(workload, size), calls, warm_up),
     }
 
 
@@ -72,10 +72,11 @@ def calls_in_a_turn(task: Callable[[], Any], turn: float) -> int:
     return max(1, round(turn / once))
 
 
-def timed(task: Callable[[], Any], calls: int) -> dict[str, float]:
-    """Seconds of a call, after as many to warm up where calls are short, and how many cores it keeps busy."""
-    if calls > 1:
-        seconds_of(task, calls)
+def timed(task: Callable[[], Any], calls: int, warm_up: float) -> dict[str, float]:
+    """Seconds of a call, warmed up for so many where calls are short, and how many cores it keeps busy."""
+    start = perf_counter()
+    while calls > 1 and perf_counter() - start < warm_up:
+        task()
     cpu = process_time()
     seconds = seconds_of(task, calls)
     cores = (process_time() - cpu) / (seconds * calls)

@@ -10,13 +10,14 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._arrays import check_real, each, first_of, namespace
-from portable_nn._typing import Array
-from portable_nn.backends import Backend
+from portable_nn._typing import Array, DType
+from portable_nn.backends import Backend, Forward
 from portable_nn.errors import ShapeError
 from portable_nn.labels import labels_of
 from portable_nn.layers import Shape, axes_before, misfit
 from portable_nn.network import Network
 from portable_nn.parts import check_names, known, no_samples
+from portable_nn.placing import Result
 from portable_nn.sources import Source
 from portable_nn.streams import array_of, batches, number_of_samples
 
@@ -51,15 +52,25 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
     Results are fetched batch by batch: what is not fetched would fill the device.
     What does not fit the device is halved until it does, and so are the batches after it.
     """
-    has_labels = target.has_labels()
+    result: Result = "outputs" if outputs else "untold" if target.has_labels() else "logits"
+    of_numpy: dict[DType, Forward] = {}
     most: int | None = None
 
-    def run(batch: Any) -> Any:
+    def forward(batch: Any) -> Any:
+        is_direct = target.takes_numpy and type(batch) is np.ndarray and batch.shape[1:] == net.input_shape
+        if is_direct and batch.dtype in of_numpy:
+            return of_numpy[batch.dtype](batch)
         x = each(partial(placed, target=target), batch)
+        found = net.passes.find(result, x)
+        if is_direct and batch.dtype.isnative:
+            of_numpy[batch.dtype] = found
+        return found(x)
+
+    def run(batch: Any) -> Any:
+        found = each(target.to_numpy, forward(batch))
         if outputs:
-            return each(target.to_numpy, net(x))
-        found = target.to_numpy(net.passes.find("untold", x)(x) if has_labels else net.logits(x))
-        return (found if has_labels else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
+            return found
+        return (found if result == "untold" else labels_of(found, np, net.meaning)).astype(np.int64, copy=False)
 
     def run_what_fits(batch: Any) -> Any:
         nonlocal most

@@ -161,6 +161,7 @@ class Backend:
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
     add: ClassVar[Kernel] = staticmethod(operator.add)  # of two arrays of one shape, the first of which is new
     lazy: ClassVar[bool] = False  # whether to look at values is to compute them
+    takes_numpy: ClassVar[bool] = False  # whether forward passes for its arrays take NumPy's, and give the same
 
     def __hash__(self) -> int:
         return hash((type(self), str(self)))  # not every library's devices can be hashed
