@@ -101,7 +101,7 @@ NETWORKS = _suite(
     Architecture("leaky_relu", (8, 32, 100), "sigmoid"),
     Architecture("elu", (16, *[64] * 8, 3), "identity"),
     Architecture("gelu_tanh", (784, 512, 256, 10), "softmax"),
-    Architecture("gelu_tanh", (32, 128, 128, 1), "identity"),
+    Architecture("gelu", (32, 128, 128, 1), "identity"),
     Architecture("silu", (4, 64, 64, 64, 1), "identity"),
     Architecture("silu", (256, 1024, 1024, 256), "identity"),
     Architecture("softplus", (32, 128, 128, 1), "identity"),

@@ -16,11 +16,19 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
+def gelu(x: np.ndarray) -> np.ndarray:
+    """Exact, by SciPy."""
+    from scipy.special import erf
+
+    return 0.5 * x * (1 + erf(x / 2**0.5))
+
+
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.maximum(x, 0.01 * x),
     "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "gelu": gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "softplus": lambda x: np.logaddexp(0, x),

@@ -287,7 +287,7 @@ def test_openvino_counts_at_the_largest_batch_alone():
 def test_the_suite_is_wide_enough():
     hidden = {name for network in NETWORKS.values() for name in network.hidden.split()}
     assert len(NETWORKS) >= 14
-    assert hidden >= {"relu", "leaky_relu", "elu", "gelu_tanh", "silu", "softplus", "tanh", "sigmoid"}
+    assert hidden >= {"relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "softplus", "tanh", "sigmoid"}
     widths = {width for network in NETWORKS.values() for width in network.widths}
     assert {4, 4096} <= widths
     assert {len(network.widths) - 2 for network in NETWORKS.values()} >= {1, 8}
@@ -312,6 +312,7 @@ def test_every_contender_answers(contender):
     every = [
         "relu-784-512-10-softmax-uint8",
         "gelu_tanh-softplus-elu-silu-64-96x4-4-identity",
+        "gelu-32-128x2-1-identity",
         "leaky_relu-8-32-100-sigmoid",
         "relu-64-128x7-8-identity-residual",
     ]
