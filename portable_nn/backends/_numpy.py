@@ -24,7 +24,7 @@ from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Columns, Finished, Rows
-from portable_nn.backends._numpy_kernels import KERNELS, OVERFLOWING, WITHOUT_OVERFLOW
+from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING
 from portable_nn.backends._numpy_one import (
     BLOCK,
     IDENTITY,
@@ -139,7 +139,7 @@ class NumPy(Backend):
         leading = leading_axes(layers, like)
         is_one = _is_one(like, leading)
         forward = one_by_one(steps) if is_one else forward_pass(steps)
-        overflowing = OVERFLOWING - WITHOUT_OVERFLOW.keys() if is_one else OVERFLOWING
+        overflowing = OVERFLOWING - OF_ONE.keys() if is_one else OVERFLOWING
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
             return np.errstate(over="ignore")(forward) if overflows else forward

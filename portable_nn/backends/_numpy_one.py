@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Forward, forward_pass
-from portable_nn.backends._numpy_kernels import KERNELS, WITHOUT_OVERFLOW
+from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE
 from portable_nn.layers import Activation, Dense, Layer
 
 BLOCK = 2**16
@@ -150,7 +150,7 @@ def of_one(kernel: Activation, dtype: DType, leading: int | None, zero: Array = 
         return array[None] if leading and array.ndim else array
 
     zeros = zeros_like if zero is None else lambda _: zero
-    return (KERNELS | WITHOUT_OVERFLOW)[kernel.name](number, zeros, **kernel.parameters)
+    return (KERNELS | OF_ONE)[kernel.name](number, zeros, **kernel.parameters)
 
 
 _ZEROS: dict[DType, Array] = {}

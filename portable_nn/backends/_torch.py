@@ -321,11 +321,9 @@ def _gelu(x: Array) -> Array:
 
     Far below, where it is as good as 0, a rounded argument costs digits: to keep them takes three times as long.
     """
-    import torch
-
     if is_narrow(x) or _derived(x):
         return _portable("gelu", x)
-    return torch.erfc(x * -sqrt(0.5)).mul_(x).mul_(0.5)
+    return (x * -sqrt(0.5)).erfc_().mul_(x).mul_(0.5)
 
 
 def _gelu_tanh(linear: Array, x: Array) -> Array:
