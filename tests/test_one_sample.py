@@ -1,5 +1,6 @@
 """One sample on NumPy, whose layers are computed in places used again: the plain loop, and nothing shared."""
 
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +35,12 @@ def test_the_plain_loop(name, dtype, shape):
         np.testing.assert_allclose(
             found, plain(net.layers, x.astype("float64")), rtol=LOOSE[dtype], atol=LOOSE[dtype]
         )
+
+
+@pytest.mark.parametrize("dtype", LOOSE)
+def test_gelu_where_scipy_is_not_installed(dtype, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    test_the_plain_loop("gelu", dtype, (5,))
 
 
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "silu", "elu"])
