@@ -45,6 +45,8 @@ def without_labels(layers: Layers, meaning: Meaning, outputs: Shape | None, inst
         return f"the network does regression, which has no labels: call {instead}"
     if outputs == ():
         return f"one number for each sample, which has no axis of its own, means no label: call {instead}"
+    if outputs == (0,):
+        return f"samples of no values mean no label: call {instead}"
     is_told = outputs != (1,) or meaning.task is not None or meaning.classes is not None
     if is_told or last_activation(layers) == "sigmoid":
         return ""

@@ -311,7 +311,7 @@ class Passes:
             steps = *entering(self.inputs, x, computed, backend), *steps
         last: tuple[Forward, ...] = ()
         if result in LABELS:
-            last = (partial(labels_of, xp=backend.xp, meaning=self._meaning),)
+            last = (partial(self._labels_of, xp=backend.xp),)
         elif computed != dtype:
             last = (partial(each, _rounded(backend.cast_to(dtype), computed)),)
         elif all(map(_lends, layers)):
@@ -324,6 +324,12 @@ class Passes:
         if _are_kept(layers, backend) and not (apart or backend.tracing or untried):
             self._keep(result, x, backend, forward)
         return forward
+
+    def _labels_of(self, logits: Array, xp: Namespace) -> Array:
+        """The labels; where samples of any shape are taken, those of another may mean none."""
+        if self._outputs is None:
+            check_labels(self._layers, self._meaning, tuple(logits.shape[-1:]))
+        return labels_of(logits, xp, self._meaning)
 
     def _standing_for(self, x: Any, backend: Backend, dtype: DType) -> Array:
         """Samples of one number, as many as several inputs have, in the dtype of the computation."""
