@@ -11,6 +11,7 @@ import pytest
 from helpers import TOLERANCE, check_beside, check_place, forward, placed, predicted
 
 import portable_nn as pnn
+from portable_nn import placing
 
 COUNT = 64
 DIGIT = 3
@@ -215,6 +216,24 @@ def test_transforms_of_jax_and_ordinary_calls_after(jax, fresh, images, wanted, 
     check(jax.jit(jax.vmap(gradient))(x)[0], derivative)
     check(jax.jit(jax.jacfwd(fresh))(x[0])[DIGIT], derivative)
     check(fresh(x), wanted)
+
+
+def test_jax_where_the_callers_own_code_may_promote_no_ranks(jax):
+    weight, values = np.eye(4, dtype=np.float32), np.arange(4, dtype=np.float32)
+    layers = [
+        pnn.Rescaling(values, values),
+        pnn.Activation("prelu", slope=values),
+        pnn.Normalize(values, values),
+        pnn.Activation("tanh"),
+        pnn.Dense(weight, values, "softmax"),
+    ]
+    x = jax.numpy.ones((2, 3, 4))
+    for first in (lambda net: net, jax.jit, jax.vmap):
+        net = pnn.Network(layers)
+        with jax.numpy_rank_promotion("raise"):
+            for call in (first(net), net):
+                check(call(x), placing.plain(net.layers, np.asarray(x)))
+            np.testing.assert_array_equal(net.predict(x), np.full((2, 3), 3))
 
 
 @pytest.mark.parametrize("axes", [(), ("samples",), ("samples", None), (None, "samples")], ids=str)

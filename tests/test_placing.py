@@ -155,6 +155,32 @@ def test_jax_with_and_without_64_bits(jax):
     assert run_python("-W", "error", "-c", dedent(code), env=os.environ) == "done\n"
 
 
+def test_jax_on_a_mesh_and_beside_another_device(jax):
+    """What the caller committed to no device, the network does not."""
+    code = """
+        import jax, numpy as np, portable_nn as pnn
+        W = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+        net = pnn.Network([pnn.Dense(W, None, "tanh")])
+        x = jax.numpy.ones((6, 4))
+        wanted = np.tanh(np.asarray(x) @ W)
+        first, second = jax.devices()
+        mesh = jax.make_mesh((2,), ("samples",))
+        for _ in range(2):
+            with jax.set_mesh(mesh):
+                for found in net(x), jax.jit(net)(x):
+                    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+                assert net.predict(x).shape == (6,)
+            beside = net(x) + jax.device_put(np.zeros((6, 3), "float32"), second)
+            assert beside.devices() == {second}
+            for device in first, second:
+                assert net(jax.device_put(x, device)).devices() == {device}
+                assert net.to(device)(jax.device_put(x, device)).devices() == {device}
+        print("done")
+    """
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    assert run_python("-W", "error", "-c", dedent(code), env=env) == "done\n"
+
+
 def test_the_default_device_is_that_of_the_call(torch):
     with torch.device("meta"):
         assert str(pnn.backends.get("torch")) == "torch:meta"

@@ -93,14 +93,15 @@ class JAX(Backend):
         @np.errstate(over="ignore")  # a number that JAX rounds while it traces, such as a scale in float16
         def run(weights: list[Array], x: Array) -> Array:
             given, x = iter(weights), x.astype(dtype) if is_other else x
-            for layer in layers:
-                match layer.map(lambda _: next(given)):
-                    case Dense(weight=weight, bias=bias, activation=name):
-                        x = self.activation(name, dtype)(x @ weight + bias)
-                    case Activation(name=name, parameters=parameters):
-                        x = self.activation(name, dtype, **parameters)(x)
-                    case other:
-                        x = other(x, self.xp)
+            with jax.numpy_rank_promotion("allow"):  # of a bias to rows, which the user's own code may forbid
+                for layer in layers:
+                    match layer.map(lambda _: next(given)):
+                        case Dense(weight=weight, bias=bias, activation=name):
+                            x = self.activation(name, dtype)(x @ weight + bias)
+                        case Activation(name=name, parameters=parameters):
+                            x = self.activation(name, dtype, **parameters)(x)
+                        case other:
+                            x = other(x, self.xp)
             return x
 
         last = layers[-1]
@@ -117,11 +118,13 @@ class JAX(Backend):
     def place(self, array: np.ndarray[Any, Any], *, share: bool = False) -> Array:
         """A copy, or what `device_put` makes of it, which is several times quicker than `asarray`.
 
-        Beside an array that is spread over devices it is committed to none, so that JAX may spread it too.
+        Beside an array that is spread over devices it is committed to none, so that JAX may spread it too; nor to
+        the default one, so that results go wherever those of the caller's own arrays do.
         """
         import jax
 
-        device = self.device if isinstance(self.device, jax.Device) else None
+        default = jax.config.jax_default_device or jax.local_devices()[0]
+        device = self.device if isinstance(self.device, jax.Device) and self.device != default else None
         return jax.device_put(array, device) if share else self.xp.array(array, device=device, copy=True)
 
     def is_out_of_memory(self, error: Exception) -> bool:
