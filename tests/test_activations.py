@@ -141,10 +141,20 @@ def test_an_axis_that_is_not_there_or_empty(backend, shape, axis, message):
         assert "softmax" not in str(refused.value)
 
 
+@pytest.mark.dtypes("float16", "float32")
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.array])
+def test_an_axis_that_is_an_integer_of_numpy(backend, dtype, number):
+    x = placed(backend, np.sin(np.arange(8.0)).reshape(2, 4), dtype)
+    for name in sorted(ALONG_AXIS):
+        wanted = rounded(backend, ACTIVATIONS[name](x, 1))
+        for found in ACTIVATIONS[name](x, number(1)), ACTIVATIONS[name](x, axis=number(1)):
+            np.testing.assert_array_equal(rounded(backend, found), wanted)
+
+
 def test_an_axis_that_is_no_number(backend):
     x = backend.place(np.zeros((2, 3), dtype=np.float32))
     for name in sorted(ALONG_AXIS):
-        for axis in [(0, 1), None, 1.0, True, "1", [0]]:
+        for axis in [(0, 1), None, 1.0, True, "1", [0], np.array([0])]:
             with pytest.raises(pnn.InputError, match="the number of one axis was expected, got axis="):
                 ACTIVATIONS[name](x, axis=axis)
 

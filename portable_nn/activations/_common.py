@@ -61,7 +61,9 @@ def on_arrays(function: Callable[Concatenate[Array, P], Array]) -> Function[P]:
         if not is_narrow(x):
             return compute(x, *axis, xp=xp, **parameters)
         wide = xp.astype(x, xp.float32)
-        parameters = {name: _cast(value, wide, xp) for name, value in parameters.items()}
+        parameters = {
+            name: value if name == "axis" else _cast(value, wide, xp) for name, value in parameters.items()
+        }
         return xp.astype(compute(wide, *axis, xp=xp, **parameters), x.dtype)
 
     return cast(Function[P], on_arrays)

@@ -1,6 +1,7 @@
 """Activations along one axis."""
 
 from math import inf
+from operator import index
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import on_arrays
@@ -18,17 +19,21 @@ __all__ = [
 
 
 def _along(x: Array, axis: int) -> int:
-    """Check that `x` has values along `axis`."""
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+    """The axis as a number of Python, once `x` is known to have values along it."""
+    try:
+        number = index(axis)
+    except TypeError:
+        number = None
+    if number is None or isinstance(axis, bool):
         raise InputError(f"the number of one axis was expected, got axis={axis!r}")
-    if not -x.ndim <= axis < x.ndim:
+    if not -x.ndim <= number < x.ndim:
         raise ShapeError(
-            f"an array of shape {tuple(x.shape)} has no axis {axis}: "
+            f"an array of shape {tuple(x.shape)} has no axis {number}: "
             + ("give at least one dimension" if x.ndim == 0 else f"choose one from {-x.ndim} to {x.ndim - 1}")
         )
-    if x.shape[axis] == 0:
-        raise ShapeError(f"there are no values along axis {axis} of shape {tuple(x.shape)}: give at least one")
-    return axis
+    if x.shape[number] == 0:
+        raise ShapeError(f"there are no values along axis {number} of shape {tuple(x.shape)}: give at least one")
+    return number
 
 
 @on_arrays
