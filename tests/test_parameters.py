@@ -167,6 +167,13 @@ def test_parameters_of_another_library_are_refused(torch):
         pnn.activations.prelu(np.ones(2), slope=np.ones(2, dtype=complex))
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 4, 4), (1, 2, 4), (2, 4, 1)], ids=str)
+def test_parameters_that_do_not_broadcast_against_x_are_refused(backend, shape):
+    x, slope = (backend.place(np.ones(of, dtype=np.float32)) for of in ((2, 4), shape))
+    with pytest.raises(pnn.ShapeError, match=r"slope has shape \(.*\), x \(2, 4\): give a number, or an array"):
+        pnn.activations.prelu(x, slope=slope)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_by_numbers_and_by_parameters(torch, jax, name):
     """PyTorch's against differences; JAX's, in float32, against those."""

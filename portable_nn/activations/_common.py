@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portable_nn._arrays import as_array, check_real, default_float, is_narrow, namespace, native
 from portable_nn._typing import A, Array, Exact, F, Namespace, Numbers, Table
-from portable_nn.errors import InputError
+from portable_nn.errors import InputError, ShapeError
 
 Parameter: TypeAlias = float | Array
 """A number, or an array that broadcasts against `x`, of the same library: of shape (n,), one value a feature."""
@@ -69,7 +69,7 @@ def on_arrays(function: Callable[Concatenate[Array, P], Array]) -> Function[P]:
     return cast(Function[P], on_arrays)
 
 
-def _beside(x: Array, name: str, value: Parameter, xp: Namespace) -> Parameter:
+def _beside(x: Array, name: str, value: Any, xp: Namespace) -> Parameter:
     """A parameter as it is computed with beside `x`: a Python number, or an array of the same dtype."""
     if name == "axis":
         return value
@@ -81,6 +81,12 @@ def _beside(x: Array, name: str, value: Parameter, xp: Namespace) -> Parameter:
             "the same library"
         )
     check_real(value, xp)
+    lengths = reversed(value.shape), reversed(x.shape)
+    if value.ndim > x.ndim or any(n not in (1, length) for n, length in zip(*lengths, strict=False)):
+        raise ShapeError(
+            f"{name} has shape {tuple(value.shape)}, x {tuple(x.shape)}: give a number, or an array that fits "
+            "the last axes of x"
+        )
     return _cast(value, x, xp)
 
 
