@@ -36,6 +36,7 @@ from portable_nn.backends._numpy_one import (
     widened,
     zeros_like,
 )
+from portable_nn.backends._numpy_panels import in_panels, pays
 from portable_nn.backends._onnxruntime import through_onnxruntime
 from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize
 
@@ -58,6 +59,9 @@ take turns between any two operations, which takes longer than an operation on f
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
+
+SHORT, VERY_LONG = 32, 512
+"""Units whose softmax is computed by columns: of more, to turn the rows takes longer than to reduce them."""
 
 
 @final
@@ -119,7 +123,7 @@ class NumPy(Backend):
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
                 case Activation(name=name) if "softmax" in name:
-                    steps.append(partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _by_columns(name))
+                    steps.append(partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _softmax(name))
                 case Normalize():
                     steps.append(_normalized(layer))
                 case _:
@@ -147,11 +151,13 @@ class NumPy(Backend):
         threads_for, by_blocks = sharing(layers), Blocks(steps, widest)
         rows = max(1, max(2 * BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
         few = min(rows, FEWEST)
+        by_panels = in_panels(steps)
+        weights = max((layer.weight.size for layer in layers if isinstance(layer, Dense)), default=0)
 
         def parted(x: Array) -> Array:
             with np.errstate(over="ignore") if overflows else nullcontext():
-                if leading == 1 and len(first_of(x)) < few:
-                    return forward(x)
+                if leading == 1 and (n := len(first_of(x))) < few:
+                    return by_panels(x) if pays(n, weights) else forward(x)
                 axes = first_of(x).shape[:leading]
                 n = prod(axes)
                 threads = threads_for(n)
@@ -204,6 +210,12 @@ REDUCING = SimpleNamespace(
 """What softmax takes of a namespace; the reductions start in half the time of `numpy.max` and `numpy.sum`."""
 
 
+OF_ROWS = SimpleNamespace(
+    **vars(REDUCING) | {"sum": lambda x, axis, keepdims: x.dot(np.ones(x.shape[-1], x.dtype))[..., None]}
+)
+"""The same for rows, whose sums are a product: NumPy's own take five times as long."""
+
+
 OVER_ALL = SimpleNamespace(
     **vars(REDUCING)
     | {
@@ -214,10 +226,17 @@ OVER_ALL = SimpleNamespace(
 """The same for one sample: NumPy starts on a number in half the time that an array of one value takes."""
 
 
-def _by_columns(name: str) -> Forward:
-    """A softmax of rows by columns in one piece: NumPy reduces short rows in twenty times the time."""
-    function = partial(FUNCTIONS[name], xp=REDUCING)
-    return Columns(lambda x: np.ascontiguousarray(function(np.asfortranarray(x))))
+def _softmax(name: str) -> Forward:
+    """By columns in one piece, but of few or long rows: NumPy reduces short ones in twenty times the time."""
+    function = FUNCTIONS[name]
+
+    def softmax(x: Array) -> Array:
+        n = x.shape[-1]
+        if (x.size <= LONG and n > SHORT) or n > VERY_LONG:
+            return function(x, xp=OF_ROWS)
+        return np.ascontiguousarray(function(np.asfortranarray(x), xp=REDUCING))
+
+    return Columns(softmax)
 
 
 def _is_one(x: Array, leading: int | None) -> bool:
@@ -256,7 +275,7 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
 
         return KERNELS[kernel.name](number, zeros_like, **kernel.parameters)
 
-    plus = None if bias is None else _plus(bias)
+    plus = _plus(bias) if np.any(bias) else None
     activated = _by_rows(n, activation) if kernel.arrays else activation(1)
 
     def finished(x: Array) -> Array:
