@@ -273,6 +273,11 @@ def _kernels() -> Mapping[str, Kernel]:
             return (beta + (1 - beta) * gate) * x
         return gate.mul_(1 - beta).add_(beta).mul_(x)
 
+    def hard_sigmoid(x: Array, **parameters: Any) -> Array:  # PyTorch's has no second derivative
+        if parameters or _derived(x) or x.device.type != "cpu":
+            return _portable("hard_sigmoid", x, **parameters)
+        return functional.hardsigmoid(x, inplace=True)
+
     def softplus(x: Array, beta: Any = 1.0, threshold: Any = inf) -> Array:
         if isinstance(beta, float) and isinstance(threshold, float):
             return functional.softplus(x, beta, min(threshold, 40))  # beyond, it is x in every dtype
@@ -301,6 +306,7 @@ def _kernels() -> Mapping[str, Kernel]:
         "silu": silu,
         "learned_swish": learned_swish,
         "mish": mish,
+        "hard_sigmoid": hard_sigmoid,
         "hard_swish": hard_swish,
         "log_sigmoid": log_sigmoid,
         "softplus": softplus,
