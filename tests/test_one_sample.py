@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers import ndtr
 
 import portable_nn as pnn
 from portable_nn.placing import plain
@@ -99,3 +100,14 @@ def test_a_call_within_a_call():
     np.testing.assert_array_equal(found, wanted[1])
     for one in within:
         np.testing.assert_array_equal(one, wanted[0])
+
+
+@pytest.mark.parametrize("name", ["gelu", "softplus"])
+@pytest.mark.parametrize("n", [40, 128, 129, 400])
+def test_few_values_and_more_in_both_tails(name, n):
+    values = np.linspace(-13, 13, n).astype(np.float32)
+    net = pnn.Network([pnn.Dense(np.zeros((1, n), np.float32), values, name)])
+    found = net(np.zeros((1, 1), np.float32))
+    wide = values.astype(np.float64)
+    wanted = wide * ndtr(wide) if name == "gelu" else np.log1p(np.exp(wide))
+    np.testing.assert_allclose(found[0], wanted, rtol=4e-7)
