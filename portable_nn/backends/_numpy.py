@@ -154,8 +154,10 @@ class NumPy(Backend):
         by_panels = in_panels(steps)
         weights = max((layer.weight.size for layer in layers if isinstance(layer, Dense)), default=0)
 
+        as_it_is = nullcontext()
+
         def parted(x: Array) -> Array:
-            with np.errstate(over="ignore") if overflows else nullcontext():
+            with np.errstate(over="ignore") if overflows else as_it_is:
                 if leading == 1 and (n := len(first_of(x))) < few:
                     return by_panels(x) if pays(n, weights) else forward(x)
                 axes = first_of(x).shape[:leading]
@@ -306,8 +308,8 @@ def _plus(bias: Array) -> Callable[[Array], None]:
     long = len(repeated)
 
     def plus(flat: Array) -> None:
-        whole = flat.size - flat.size % long
-        if whole:
+        if flat.size > long:
+            whole = flat.size - flat.size % long
             rows = flat[:whole].reshape(-1, long)
             rows += repeated
             flat = flat[whole:]

@@ -161,4 +161,5 @@ def zeros_like(x: Array) -> Array:
     zeros = _ZEROS.get(x.dtype)
     if zeros is None or zeros.size < x.size:
         zeros = _ZEROS[x.dtype] = np.zeros(max(x.size, BLOCK), x.dtype)
-    return zeros[: x.size].reshape(x.shape)
+    zeros = zeros[: x.size]
+    return zeros if x.ndim == 1 else zeros.reshape(x.shape)
