@@ -232,13 +232,13 @@ def _softmax(name: str) -> Forward:
     """By columns in one piece, but of few or long rows: NumPy reduces short ones in twenty times the time."""
     function = FUNCTIONS[name]
 
-    def softmax(x: Array) -> Array:
+    def along_rows(x: Array) -> Array:
         n = x.shape[-1]
         if (x.size <= LONG and n > SHORT) or n > VERY_LONG:
             return function(x, xp=OF_ROWS)
         return np.ascontiguousarray(function(np.asfortranarray(x), xp=REDUCING))
 
-    return Columns(softmax)
+    return Columns(along_rows)
 
 
 def _is_one(x: Array, leading: int | None) -> bool:
