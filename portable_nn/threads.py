@@ -1,9 +1,11 @@
 """The cores of this machine: threads of our own, and the BLAS held to one thread under each."""
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from multiprocessing import parent_process
@@ -33,14 +35,40 @@ def in_order(run: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterato
 
 def with_others(run: Callable[[], object], threads: int) -> None:
     """Call what takes work as long as there is any: here, and in as many other threads as come in time."""
+    core = _core()
     with ONE_THREAD:
-        others = [_handed(copy_context().run, run) for _ in range(threads - 1)]
+        others = [_handed(copy_context().run, _elsewhere, core, run) for _ in range(threads - 1)]
         try:
             run()
         finally:
             for other in others:
                 if other is not None and not other.cancel():
                     other.result()
+
+
+def _elsewhere(core: int | None, run: Callable[[], object]) -> None:
+    """Call it on another core than the caller's.
+
+    To Linux in a virtual machine, a core that was halted may look taken: it wakes this thread beside the caller,
+    and leaves both there.
+    """
+    if core is not None and core == _core():
+        allowed = os.sched_getaffinity(0)
+        with suppress(OSError):  # there is no other, or none may be chosen
+            os.sched_setaffinity(0, allowed - {core})
+            os.sched_setaffinity(0, allowed)
+    run()
+
+
+def _teller() -> Callable[[], int | None]:
+    """What tells the core that it runs on, None where nothing does."""
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(AttributeError, OSError):
+            return ctypes.PyDLL(None).sched_getcpu
+    return lambda: None
+
+
+_core = _teller()
 
 
 def _handed(*call: Any) -> Future[object] | None:

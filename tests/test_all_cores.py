@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("all_cores", "two")
 
 RNG = np.random.default_rng(3)
 ROWS = 20_000
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
 ACTIVATIONS = ["relu", "sigmoid", "gelu", "softplus", "silu", "elu", "softmax", "log_softmax"]
 
 
@@ -202,3 +203,22 @@ def test_threads_that_look_for_places_of_another_length_at_a_time():
         [sys.executable, "-c", BATCHES_OF_SEVERAL_LENGTHS], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are bound to cores on Linux alone")
+def test_a_thread_that_wakes_on_the_core_of_the_caller_goes_to_another(both, monkeypatch):
+    net, x, pin, asked = network(), RNG.standard_normal((ROWS, 8), np.float32), os.sched_setaffinity, []
+    net(x)
+    threads = [thread.native_id for thread in both]
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: asked.append(cores))
+    both.clear()  # so that both come again
+    for thread in threads:
+        pin(thread, {min(CORES)})
+    try:
+        found = net(x)
+    finally:
+        for thread in threads:
+            pin(thread, CORES)
+    assert len(both) == 2
+    assert asked == [{0, 1} - {min(CORES)}, {0, 1}]
+    np.testing.assert_allclose(found, by_one(net, x), rtol=1e-5, atol=1e-6)
