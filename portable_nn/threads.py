@@ -35,29 +35,41 @@ def in_order(run: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterato
 
 def with_others(run: Callable[[], object], threads: int) -> None:
     """Call what takes work as long as there is any: here, and in as many other threads as come in time."""
-    core = _core()
+    here, elsewhere = _cores()
     with ONE_THREAD:
-        others = [_handed(copy_context().run, _elsewhere, core, run) for _ in range(threads - 1)]
+        others = [_handed(copy_context().run, _on, elsewhere, run) for _ in range(threads - 1)]
         try:
-            run()
+            _on(here, run)
         finally:
             for other in others:
                 if other is not None and not other.cancel():
                     other.result()
 
 
-def _elsewhere(core: int | None, run: Callable[[], object]) -> None:
-    """Call it on another core than the caller's.
+def _cores() -> tuple[set[int], set[int]]:
+    """The core that this thread runs on, and the others that it may use; none where nothing binds threads."""
+    core = _core()
+    allowed = set() if core is None else os.sched_getaffinity(0)
+    return ({core}, allowed - {core}) if core in allowed and len(allowed) > 1 else (set(), set())
 
-    To Linux in a virtual machine, a core that was halted may look taken: it wakes this thread beside the caller,
-    and leaves both there.
+
+def _on(cores: set[int], run: Callable[[], object]) -> None:
+    """Call it in a thread that is bound to cores meanwhile.
+
+    To Linux in a virtual machine, a core that was halted may look taken: it wakes a thread on the core of whoever
+    wakes it, at each turn that two threads take in Python, and leaves both there.
     """
-    if core is not None and core == _core():
-        allowed = os.sched_getaffinity(0)
-        with suppress(OSError):  # there is no other, or none may be chosen
-            os.sched_setaffinity(0, allowed - {core})
+    if not cores:
+        run()
+        return
+    allowed = os.sched_getaffinity(0)
+    with suppress(OSError):
+        os.sched_setaffinity(0, cores)
+    try:
+        run()
+    finally:
+        with suppress(OSError):
             os.sched_setaffinity(0, allowed)
-    run()
 
 
 def _teller() -> Callable[[], int | None]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("all_cores", "two")
 
 RNG = np.random.default_rng(3)
 ROWS = 20_000
-CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+EVERY = set(range(os.cpu_count() + 1))
 ACTIVATIONS = ["relu", "sigmoid", "gelu", "softplus", "silu", "elu", "softmax", "log_softmax"]
 
 
@@ -206,19 +206,20 @@ def test_threads_that_look_for_places_of_another_length_at_a_time():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are bound to cores on Linux alone")
-def test_a_thread_that_wakes_on_the_core_of_the_caller_goes_to_another(both, monkeypatch):
-    net, x, pin, asked = network(), RNG.standard_normal((ROWS, 8), np.float32), os.sched_setaffinity, []
-    net(x)
-    threads = [thread.native_id for thread in both]
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: asked.append(cores))
-    both.clear()  # so that both come again
-    for thread in threads:
-        pin(thread, {min(CORES)})
-    try:
-        found = net(x)
-    finally:
-        for thread in threads:
-            pin(thread, CORES)
+@pytest.mark.parametrize("may", [True, False])
+def test_threads_stay_on_cores_of_their_own_until_it_is_done(may, both, monkeypatch):
+    net, x, bound = network(), RNG.standard_normal((ROWS, 8), np.float32), {}
+
+    def noted(pid, cores):
+        bound.setdefault(threading.current_thread(), []).append(cores)
+        if not may:
+            raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", noted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: EVERY)
+    found = net(x)
     assert len(both) == 2
-    assert asked == [{0, 1} - {min(CORES)}, {0, 1}]
+    here = bound.pop(threading.main_thread())
+    assert [len(cores) for cores in here] == [1, len(EVERY)]
+    assert list(bound.values()) == [[EVERY - here[0], EVERY]]
     np.testing.assert_allclose(found, by_one(net, x), rtol=1e-5, atol=1e-6)
