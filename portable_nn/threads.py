@@ -63,9 +63,9 @@ def _on(cores: set[int], run: Callable[[], object]) -> None:
         run()
         return
     allowed = os.sched_getaffinity(0)
-    with suppress(OSError):
-        os.sched_setaffinity(0, cores)
     try:
+        with suppress(OSError):
+            os.sched_setaffinity(0, cores)
         run()
     finally:
         with suppress(OSError):
