@@ -153,7 +153,6 @@ class NumPy(Backend):
         few = min(rows, FEWEST)
         by_panels = in_panels(steps)
         weights = max((layer.weight.size for layer in layers if isinstance(layer, Dense)), default=0)
-
         as_it_is = nullcontext()
 
         def parted(x: Array) -> Array:
