@@ -47,7 +47,7 @@ long to warm up, and seven rounds, or as many as fit eight seconds, at least fiv
 raced again, three times as long, and all its rounds count. A hundred rows of each answer, the first and the last
 among them, are checked against float64 before. Where the environment forces the BLAS of NumPy to a kernel, all
 that is measured runs without that. JAX, which counts cores and not variables, is bound to one core for "one
-thread".\
+thread"; PyTorch's threads are bound to a core each for "all cores", or Linux keeps both on one now and then.\
 """
 
 WHY = """\

@@ -26,6 +26,10 @@ FEWEST, SECONDS = 5, 8
 
 Tell: TypeAlias = Callable[[str], object]
 
+BOUND = {"OMP_PROC_BIND": "true"}
+"""Each thread of OpenMP, which PyTorch has, on a core of its own: in a virtual machine Linux may keep two on one
+core for a whole race, and each then waits in a loop for the other."""
+
 
 def race(
     names: Sequence[str],
@@ -56,9 +60,10 @@ def race(
         wrong.
     """
     found: Suite = {}
+    bound = BOUND if threads == "all" else {}
     by_dtype = sorted(networks, key=lambda network: NETWORKS[network].dtype)
     for dtype, of_dtype in groupby(by_dtype, key=lambda network: NETWORKS[network].dtype):
-        environment = {"JAX_ENABLE_X64": "1"} if dtype == "float64" else {}
+        environment = bound | ({"JAX_ENABLE_X64": "1"} if dtype == "float64" else {})
         with ExitStack() as stack:
             workers = {
                 name: stack.enter_context(worker("benchmarks.cells", name, threads, **environment))
