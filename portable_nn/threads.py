@@ -9,10 +9,11 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from multiprocessing import parent_process
-from threading import Lock, current_thread, main_thread
+from queue import SimpleQueue
+from threading import Lock, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
-__all__ = ["ONE_THREAD", "VALUE", "blas", "cores", "given", "in_order", "of_blas", "with_others"]
+__all__ = ["ONE_THREAD", "VALUE", "blas", "cores", "given", "in_order", "not_taken", "of_blas", "with_others"]
 
 VALUE = 20
 """Multiply-adds that take as long as the bias and the activation of one value."""
@@ -36,14 +37,36 @@ def in_order(run: Callable[[T], R], parts: Iterable[T], threads: int) -> Iterato
 def with_others(run: Callable[[], object], threads: int) -> None:
     """Call what takes work as long as there is any: here, and in as many other threads as come in time."""
     here, elsewhere = _cores()
+    contexts = deque(copy_context() for _ in range(threads - 1))
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def help_out() -> None:
+        for context in not_taken(contexts):
+            try:
+                context.run(_on, elsewhere, run)
+                ended.put(None)
+            except BaseException as error:
+                ended.put(error)
+            return
+
     with ONE_THREAD:
-        others = [_handed(copy_context().run, _on, elsewhere, run) for _ in range(threads - 1)]
         try:
+            _hand(help_out, threads - 1)
             _on(here, run)
         finally:
-            for other in others:
-                if other is not None and not other.cancel():
-                    other.result()
+            late = len([*not_taken(contexts)])
+            errors = [*filter(None, (ended.get() for _ in range(threads - 1 - late)))]
+            if errors:
+                raise errors.pop()
+
+
+def not_taken(parts: deque[T]) -> Iterator[T]:
+    """Those that no other thread has taken."""
+    while True:
+        try:
+            yield parts.popleft()
+        except IndexError:
+            return
 
 
 def _cores() -> tuple[set[int], set[int]]:
@@ -68,8 +91,10 @@ def _on(cores: set[int], run: Callable[[], object]) -> None:
             os.sched_setaffinity(0, cores)
         run()
     finally:
-        with suppress(OSError):
+        try:  # noqa: SIM105 - an interrupt would come before what suppresses it has begun
             os.sched_setaffinity(0, allowed)
+        except OSError:
+            pass
 
 
 def _teller() -> Callable[[], int | None]:
@@ -83,17 +108,29 @@ def _teller() -> Callable[[], int | None]:
 _core = _teller()
 
 
-def _handed(*call: Any) -> Future[object] | None:
-    """What one of the threads that wait for such calls, None where there can be no threads."""
-    try:
-        return _waiting().submit(*call)
-    except RuntimeError:  # as the process ends, or where it may start no more
-        return None
+def _hand(call: Callable[[], None], times: int) -> None:
+    """Let threads that wait for such calls, or the first ones that are free, make it so many times.
+
+    Not those of a ThreadPoolExecutor: an interrupt may leave its lock taken, and the next call waits for ever.
+    """
+    calls, helpers = _waiting()
+    with suppress(RuntimeError):  # as the process ends, or where it may start no more
+        while len(helpers) < times:
+            helper = Thread(target=_take, args=(calls,), name="portable_nn", daemon=True)
+            helper.start()
+            helpers.append(helper)
+    for _ in helpers[:times]:
+        calls.put(call)
+
+
+def _take(calls: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        calls.get()()
 
 
 @cache
-def _waiting() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cores(), "portable_nn")
+def _waiting() -> tuple[SimpleQueue[Callable[[], None]], list[Thread]]:
+    return SimpleQueue(), []
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows

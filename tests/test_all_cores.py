@@ -138,17 +138,31 @@ def test_a_blas_that_is_held_to_one_thread_stays_so(seen):
     assert seen == {threading.current_thread()}
 
 
-def test_where_no_thread_can_be_started_one_does_all(monkeypatch, seen):
-    net, x = network(), RNG.standard_normal((ROWS, 8), np.float32)
-    wanted = by_one(net, x)
+WHERE_NONE_CAN_BE_STARTED = """
+import os, threading
+import numpy as np
+import portable_nn as pnn
+from threadpoolctl import threadpool_limits
 
-    def refused(*args, **kwargs):
-        raise RuntimeError("can't start new thread")
+os.sched_getaffinity = lambda pid: {0, 1}
+threadpool_limits(2)
 
-    seen.clear()
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", refused)
-    np.testing.assert_allclose(net(x), wanted, rtol=1e-5, atol=1e-7)
-    assert seen == {threading.current_thread()}
+def refused(thread):
+    print("asked for")
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refused
+net = pnn.Network([pnn.Dense(np.eye(64, dtype=np.float32), activation="relu")])
+x = np.random.default_rng(0).normal(size=(40_000, 64)).astype(np.float32)
+assert np.array_equal(net(x), np.maximum(x, 0))
+"""
+
+
+def test_where_no_thread_can_be_started_one_does_all():
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE_NONE_CAN_BE_STARTED], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "asked for\n", "")
 
 
 AT_THE_END = """
@@ -179,6 +193,67 @@ def test_after_a_fork_and_as_the_process_ends():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n")[:2] == ["before (20000, 64) True", "at exit (20000, 64)"]
+
+
+INTERRUPTS = """
+import os, signal, sys
+from itertools import count
+from threading import get_ident
+import numpy as np
+import portable_nn as pnn
+from threadpoolctl import threadpool_limits
+
+cores, bound = {0, 1}, {}
+threadpool_limits(2)
+os.sched_getaffinity = lambda pid: bound.get(get_ident(), cores)
+
+def sched_setaffinity(pid, cores):
+    bound[get_ident()] = cores
+
+os.sched_setaffinity = sched_setaffinity
+net = pnn.Network([pnn.Dense(np.eye(64, dtype=np.float32), activation="sigmoid")])
+x = np.ones((10_000, 64), np.float32)
+
+def interrupted(nth):
+    points = count(1)
+
+    def at_each(frame, event, arg):
+        events = ("return",) if frame.f_globals is globals() else ("call", "c_return")  # what is in C returns
+        if event in events and next(points) == nth:
+            raise KeyboardInterrupt
+
+    net(x)
+    sys.setprofile(at_each)
+    try:
+        net(x)
+    except KeyboardInterrupt:
+        assert os.sched_getaffinity(0) == cores
+        net(x)
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+for nth in count(1):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if interrupted(nth) else 3)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 3:
+        break
+    if code:
+        sys.exit(f"{nth}: {code}")
+print(nth > 100)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are bound to cores on Linux alone")
+def test_an_interrupt_anywhere_leaves_cores_and_threads_for_the_next_call():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTS], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 BATCHES_OF_SEVERAL_LENGTHS = """

@@ -17,7 +17,7 @@ from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Forward, forward_pass
 from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained
 from portable_nn.layers import Activation, Dense, Graph, Layer
-from portable_nn.threads import VALUE, given, of_blas, with_others
+from portable_nn.threads import VALUE, given, not_taken, of_blas, with_others
 
 __all__ = ["FEWEST", "ROWS", "Blocks", "Cast", "sharing"]
 
@@ -89,7 +89,7 @@ class Blocks:
         def run() -> None:
             forward = self._taken(rows)
             try:
-                for block in _not_taken(blocks):
+                for block in not_taken(blocks):
                     some = each(itemgetter(block), samples)
                     if isinstance(last, (Chain, Rows)):
                         forward(some, found[0][block])
@@ -124,15 +124,6 @@ class Blocks:
 
 def _of_rows(n: int, array: Array) -> Array:
     return np.empty((n, *array.shape[1:]), array.dtype)
-
-
-def _not_taken(blocks: deque[slice]) -> Iterator[slice]:
-    """Those that no other thread has taken."""
-    while True:
-        try:
-            yield blocks.popleft()
-        except IndexError:
-            return
 
 
 class Cast(partial[Array]):
