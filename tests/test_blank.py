@@ -166,8 +166,9 @@ def test_under_a_trace_nothing_is_looked_at(torch, jax):
     x = samples(2, 4, blank=1)
     NET.predict(torch.asarray(x[:1]))
     NET.predict(jax.numpy.asarray(x[:1]))
-    assert jax.jit(NET.predict)(x)[1] == 0
-    assert jax.vmap(NET.predict)(x)[1] == 0
+    for net in NET, NET.to("jax"):
+        assert jax.jit(net.predict)(x)[1] == 0
+        assert jax.vmap(net.predict)(jax.numpy.asarray(x))[1] == 0
     assert torch.func.vmap(NET.predict)(torch.asarray(x))[1] == 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the shape that is looked at, and of its own age

@@ -63,9 +63,10 @@ class JAX(Backend):
         return not isinstance(array, jax.core.Tracer)
 
     @property
-    def at_hand(self) -> Callable[[Array], Array] | None:
-        """On one CPU; tracers have no device."""
-        return self.to_numpy if getattr(self.device, "platform", "") == "cpu" else None
+    def at_hand(self) -> Callable[[Array], Array | None] | None:
+        """On one CPU; tracers have no device, but the network that they come to may have one."""
+        is_cpu = getattr(self.device, "platform", "") == "cpu"
+        return (lambda x: self.to_numpy(x) if self.keeps(x) else None) if is_cpu else None
 
     @staticmethod
     def key(x: Array) -> Hashable:
