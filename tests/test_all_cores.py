@@ -138,6 +138,21 @@ def test_a_blas_that_is_held_to_one_thread_stays_so(seen):
     assert seen == {threading.current_thread()}
 
 
+def test_an_error_of_another_thread_is_raised_here(both, monkeypatch):
+    net, x, dot = network(), RNG.standard_normal((ROWS, 8), np.float32), np.dot
+
+    def failing(*args, **kwargs):
+        found = dot(*args, **kwargs)
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("full")
+        return found
+
+    monkeypatch.setattr(np, "dot", failing)
+    with pytest.raises(MemoryError, match="full"):
+        net(x)
+    assert len(both) == 2
+
+
 WHERE_NONE_CAN_BE_STARTED = """
 import os, threading
 import numpy as np
