@@ -41,13 +41,13 @@ def with_others(run: Callable[[], object], threads: int) -> None:
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def help_out() -> None:
-        for context in not_taken(contexts):
-            try:
-                context.run(_on, elsewhere, run)
-                ended.put(None)
-            except BaseException as error:
-                ended.put(error)
+        if (context := next(not_taken(contexts), None)) is None:  # it comes late
             return
+        try:
+            context.run(_on, elsewhere, run)
+            ended.put(None)
+        except BaseException as error:
+            ended.put(error)
 
     with ONE_THREAD:
         try:
