@@ -339,6 +339,19 @@ def test_samples_of_unknown_number_that_are_to_be_reshaped(dask, fresh, images):
         assert net(known).compute().shape == (COUNT, *net.output_shape)
 
 
+@pytest.mark.parametrize("result", ["__call__", "predict", "logits"])
+@pytest.mark.parametrize(
+    "layer", [None, pnn.Activation("softmax"), pnn.Normalize()], ids=["mnist", "softmax", "normalize"]
+)
+def test_samples_of_unknown_size(dask, fresh, images, layer, result):
+    net = fresh if layer is None else pnn.Network([layer])
+    x = dask.from_array(images.astype(np.float32), chunks=(16, 100))
+    x = x[:, dask.ones(784, chunks=100) > 0]
+    with pytest.raises(pnn.ShapeError, match=r"unknown size.*call x\.compute_chunk_sizes\(\) first"):
+        getattr(net, result)(x)
+    assert len(getattr(net, result)(x.compute_chunk_sizes()).compute()) == COUNT
+
+
 def test_query_planning_for_arrays_is_refused_with_the_remedy(dask):
     code = (
         "import dask.array, portable_nn as pnn\n"

@@ -18,7 +18,7 @@ import numpy as np
 from portable_nn._arrays import FLOATS, each, first_of, namespace, native
 from portable_nn._typing import Array, Device, DType, FloatName
 from portable_nn.backends._base import Backend, Forward
-from portable_nn.errors import BackendError, InputError
+from portable_nn.errors import BackendError, InputError, ShapeError
 
 MOST_AXES = 64
 """Of an array of NumPy."""
@@ -98,6 +98,10 @@ class Dask(Backend):
             )
         names = tuple(samples) if isinstance(like, dict) else None
         given = like if isinstance(like, dict) else dict.fromkeys(samples, like)
+        if any(n != n for sample in samples.values() for n in sample):
+            raise ShapeError(
+                "samples of chunks of unknown size have no shape: call x.compute_chunk_sizes() first"
+            )
         ones = [
             self.chunks.place(np.zeros((1, *samples[name]), native(array.dtype))) for name, array in given.items()
         ]

@@ -194,7 +194,9 @@ def misfit(x: Array, shape: Shape) -> ShapeError:
     came = tuple(x.shape)
     size = prod(shape)
     hint = ""
-    if len(came) >= 2 and all(isinstance(n, int) for n in came):
+    if any(n != n for n in came):  # of Dask
+        hint = ": chunks of unknown size are no samples, call x.compute_chunk_sizes() first"
+    elif len(came) >= 2 and all(isinstance(n, int) for n in came):
         if sorted(_long(came[1:])) == sorted(_long(shape)):
             hint = ": the axes of a sample stand in another order, move them"
         elif prod(came[1:]) == size:
