@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from portable_nn._typing import NumPyArray
-from portable_nn.errors import ShapeError
+from portable_nn.errors import InputError, ShapeError
 
 __all__ = [
     "ATOL",
@@ -53,6 +53,8 @@ def count_correct(predicted: NumPyArray, labels: NumPyArray) -> int:
 
     Raises
     ------
+    InputError
+        If they are no arrays of NumPy.
     ShapeError
         If the shapes differ, or labels are no integers.
 
@@ -83,6 +85,8 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
 
     Raises
     ------
+    InputError
+        If they are no arrays of NumPy.
     ShapeError
         If the shapes differ, or labels are no integers from 0 to 65535.
 
@@ -101,6 +105,12 @@ def confusion(predicted: NumPyArray, labels: NumPyArray) -> NumPyArray:
 
 
 def _check_one_each(predicted: NumPyArray, labels: NumPyArray) -> None:
+    for given in (predicted, labels):
+        if not isinstance(given, np.ndarray):
+            raise InputError(
+                f"labels are counted in NumPy, got {type(given).__name__}: call numpy.asarray(labels), or "
+                "pnn.infer(net, x), which gives labels there"
+            )
     if predicted.shape != labels.shape:
         raise ShapeError(
             f"{predicted.shape} labels were predicted, {labels.shape} are given: give one per sample"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from portable_nn.errors import ShapeError
+from portable_nn.errors import InputError, ShapeError
 from portable_nn.labels import label_indices
 from portable_nn.meaning import Meaning
 from portable_nn.metrics import ATOL, RTOL, confidence, confusion, count_correct, label_parity, margins, parity
@@ -44,6 +44,18 @@ def test_no_labels_are_no_counts():
 def test_labels_that_cannot_be_counted(labels, words):
     with pytest.raises(ShapeError, match=words):
         confusion(np.array([0, 1, 2]), labels)
+
+
+@pytest.mark.parametrize("counted", [confusion, count_correct])
+def test_labels_of_other_libraries_are_told_the_way_to_numpy(backend, counted):
+    labels = np.array([0, 1, 2], dtype=np.uint8)
+    placed = backend.place(labels)
+    if backend.name == "numpy":
+        np.testing.assert_array_equal(counted(placed, labels), counted(labels, labels))
+        return
+    for given in ((placed, labels), (labels, placed), (labels.tolist(), labels)):
+        with pytest.raises(InputError, match=r"counted in NumPy, got \w+: call numpy\.asarray\(labels\)"):
+            counted(*given)
 
 
 SEVERAL = np.random.default_rng(0).dirichlet(np.ones(5), 101)
