@@ -293,6 +293,16 @@ def test_derivatives_are_those_of_jax(jax, name):
     np.testing.assert_allclose(derivative, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_derivatives_of_tanhshrink_where_its_two_forms_meet(jax, torch):
+    """JAX halves the derivative of a clip at its ends."""
+    x = np.array([-2, -1, -0.5, 0, 1, 2])
+    in_jax = jax.vmap(jax.grad(activations.tanhshrink))(jax.numpy.asarray(x))
+    np.testing.assert_allclose(in_jax, np.tanh(x) ** 2, rtol=1e-6)
+    tensor = torch.tensor(x, requires_grad=True)
+    activations.tanhshrink(tensor).sum().backward()
+    np.testing.assert_allclose(tensor.grad, np.tanh(x) ** 2, rtol=1e-14)
+
+
 @pytest.mark.parametrize("name", sorted(ALONG_AXIS - {"glu"}))
 def test_infinities_under_jit(jax, name):
     x = jax.numpy.asarray([[np.inf, 1, 2], [2, np.inf, np.inf], [np.nan, 1, 2], [-np.inf, 1, 2], [-np.inf] * 3])

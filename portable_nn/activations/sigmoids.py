@@ -185,7 +185,7 @@ def tanhshrink(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> tanhshrink(np.array([-2.0, 0.0, 2.0])).round(6)
     array([-1.035972,  0.      ,  1.035972])
     """
-    near = xp.clip(x, -1.0, 1.0)
+    near = xp.clip(x, -2.0, 2.0)  # what is beyond 1 is not taken, and must be finite
     square = rest = near * near
     for odd in range(19, 1, -2):
         rest = square / (odd + rest)
