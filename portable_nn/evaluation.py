@@ -148,7 +148,9 @@ def evaluate(
     x = net.passes.taken(x)
     total = number_of_samples(x)
     truth = placed(given, backends.get("numpy"))
-    if total == 0 or truth.shape != (total,):
+    if total == 0:
+        raise ShapeError("no samples to evaluate on: give at least one")
+    if truth.shape != (total,):
         is_column = truth.shape[1:] == (1,)
         plain = "labels.ravel()" if is_column else "labels.argmax(axis=1) if they are one-hot"
         remedy = f", {plain}" if truth.ndim == 2 else ""

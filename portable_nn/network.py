@@ -162,9 +162,9 @@ class Network:
         return self
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(
-            f"networks are immutable, {name} stays: make another by net.described({name}=…)"
-        )
+        is_described = any(field.name == name for field in fields(Meaning))
+        way = f"net.described({name}=…)" if is_described else "pnn.Network([…]), net.to or net.compile"
+        raise FrozenInstanceError(f"networks are immutable, {name} stays: make another by {way}")
 
     def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"networks are immutable, {name} stays")

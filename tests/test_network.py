@@ -445,7 +445,8 @@ def test_equality_is_identity():
 
 def test_a_network_is_frozen():
     for name in ("layers", "backend", "compiled", "meaning", "classes", "other"):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        way = r"net\.described\(classes=…\)$" if name == "classes" else r"pnn\.Network\(\[…\]\)"
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"{name} stays: make another by {way}"):
             setattr(small(), name, None)
         with pytest.raises(dataclasses.FrozenInstanceError):
             delattr(small(), name)
