@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from operator import itemgetter
 from time import perf_counter
 
@@ -19,6 +20,7 @@ from portable_nn.blank import warn_of_blank
 from portable_nn.errors import InputWarning, ShapeError
 from portable_nn.inference import infer
 from portable_nn.labels import label_indices
+from portable_nn.layers import Shape
 from portable_nn.network import Network, check_network
 from portable_nn.parts import named
 from portable_nn.running import check_data, placed, runner, target_of
@@ -104,9 +106,9 @@ def evaluate(
     Parameters
     ----------
     net : Network
-    images : array of shape (N, ...), list or table; or a dict of them
+    images : array of shape (N, ...) or with more leading axes, list or table; or a dict of them
         Of any library.
-    labels : array of shape (N,), integer or str; list or column
+    labels : array of shape (N,) or of all leading axes, integer or str; list or column
         The true ones: the classes of the network where it names them, else the indices of its outputs.
     backend : str, Backend, or device of PyTorch, JAX or CuPy, optional
         Where to compute; by default where `images` are, or where the network is bound.
@@ -146,17 +148,23 @@ def evaluate(
         namespace(array)
     check_data(x, net)
     x = net.passes.taken(x)
-    total = number_of_samples(x)
     truth = placed(given, backends.get("numpy"))
+    leading: Shape = (number_of_samples(x),)
+    if net.input_shape is not None:
+        leading = tuple(x.shape[: x.ndim - len(net.input_shape)])
+    total = prod(leading)
     if total == 0:
         raise ShapeError("no samples to evaluate on: give at least one")
-    if truth.shape != (total,):
+    if truth.shape != leading:
         is_column = truth.shape[1:] == (1,)
         plain = "labels.ravel()" if is_column else "labels.argmax(axis=1) if they are one-hot"
-        remedy = f", {plain}" if truth.ndim == 2 else ""
+        remedy = f", {plain}" if truth.ndim == 2 and len(leading) == 1 else ""
         raise ShapeError(
-            f"{total} samples and labels of shape {truth.shape}: give one label for each sample{remedy}"
+            f"{' x '.join(map(str, leading))} samples and labels of shape {truth.shape}: give one label for each "
+            f"sample{remedy}"
         )
+    if len(leading) > 1:
+        x, truth = namespace(x).reshape(x, (total, *x.shape[len(leading) :])), truth.ravel()
     if net.task == "multilabel":
         raise ShapeError("several labels of each sample have no one accuracy: compare them with net.predict(x)")
     target = target_of(net, x, backend)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers import placed
 
 import portable_nn as pnn
 
@@ -246,6 +247,19 @@ def test_one_hot_labels(mnist, mnist_test):
         pnn.evaluate(mnist, images, np.eye(10)[labels])
     with pytest.raises(pnn.ShapeError, match=r"give one label for each sample$"):
         pnn.evaluate(mnist, images, labels[:2])
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_more_leading_axes(backend, mnist, mnist_test, per_sample):
+    images, labels = (array[:30] for array in mnist_test)
+    wanted = pnn.evaluate(mnist, images, labels, backend=backend)
+    x = placed(backend, images.reshape(5, 6, 784), "float32")
+    found = pnn.evaluate(mnist, x, labels.reshape(5, 6), per_sample=per_sample)
+    assert (found.correct, found.total, found.backend) == (wanted.correct, 30, backend.name)
+    with pytest.raises(
+        pnn.ShapeError, match=r"5 x 6 samples and labels of shape \(30,\): give one label for each"
+    ):
+        pnn.evaluate(mnist, x, labels)
 
 
 def test_no_samples(mnist, mnist_test):
