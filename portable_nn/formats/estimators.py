@@ -112,7 +112,9 @@ def _min_max_scaler(step: Step) -> Sequence[Layer]:
     low, high = (float(_array(step, "feature_range", bound)) for bound in step["feature_range"])
     layers: list[Layer] = [Rescaling(scale, offset)]
     if np.any(np.abs(offset) > SEPARATE * (high - low)):  # which would cancel
-        layers = [Rescaling(1.0, -step.array("data_min_")), Rescaling(scale, low)]
+        least = step.array("data_min_")
+        rest = least.astype(np.longdouble) * scale + offset  # the lower bound, but for how min_ was rounded
+        layers = [Rescaling(1.0, -least), Rescaling(scale, rest.astype(np.result_type(least, scale, offset)))]
     if step.on("clip"):
         layers.append(Activation("clip", low=low, high=high))
     return layers

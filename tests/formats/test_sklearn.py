@@ -58,6 +58,13 @@ def test_ranges_far_from_0_in_float32(low):
     np.testing.assert_allclose(found, estimator.predict(x.astype(np.float64)), rtol=1e-5, atol=1e-4)
 
 
+def test_ranges_far_from_0_that_were_fitted_in_float32():
+    x = (1e4 + np.arange(64).reshape(16, 4) / 7).astype(np.float32)
+    estimator = make_pipeline(MinMaxScaler((-1, 2)), LinearRegression()).fit(x, x[:, :2] - 1e4)
+    numbers = x.astype(np.float64)
+    np.testing.assert_allclose(pnn.from_sklearn(estimator)(numbers), estimator.predict(numbers), atol=1e-6)
+
+
 @every_case
 def test_what_inputs_and_outputs_mean(case):
     target = CASES[case][1]
