@@ -5,7 +5,7 @@ The oldest version of the array API standard that is supported is 2023.12, the f
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import array_api_compat
@@ -27,6 +27,7 @@ __all__ = [
     "each",
     "first_of",
     "float_name",
+    "has_unknown",
     "is_narrow",
     "namespace",
     "native",
@@ -82,6 +83,11 @@ def each(f: Callable[[Array], Any], x: Any) -> Any:
 def first_of(x: Any) -> Any:
     """An array itself, or the first one in a dict of them."""
     return next(iter(x.values())) if isinstance(x, dict) else x
+
+
+def has_unknown(sizes: Iterable[Any]) -> bool:
+    """Whether sizes of axes are not known yet, which to Dask are nan."""
+    return any(n != n for n in sizes)
 
 
 def as_labels(x: Any) -> Any:

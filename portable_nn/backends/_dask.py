@@ -15,7 +15,7 @@ from typing import Any, final
 import array_api_compat
 import numpy as np
 
-from portable_nn._arrays import FLOATS, each, first_of, namespace, native
+from portable_nn._arrays import FLOATS, each, first_of, has_unknown, namespace, native
 from portable_nn._typing import Array, Device, DType, FloatName
 from portable_nn.backends._base import Backend, Forward
 from portable_nn.errors import BackendError, InputError, ShapeError
@@ -98,7 +98,7 @@ class Dask(Backend):
             )
         names = tuple(samples) if isinstance(like, dict) else None
         given = like if isinstance(like, dict) else dict.fromkeys(samples, like)
-        if any(n != n for sample in samples.values() for n in sample):
+        if any(map(has_unknown, samples.values())):
             raise ShapeError(
                 "samples of chunks of unknown size have no shape: call x.compute_chunk_sizes() first"
             )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any, TypeAlias
 
+from portable_nn._arrays import has_unknown
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations import PLAIN
 from portable_nn.errors import NetworkError, ShapeError
@@ -184,7 +185,7 @@ def fitted(x: Array, shape: Shape, xp: Namespace) -> Array:
     if came[axes:] == shape:
         return x
     leading = came[:axes]
-    if any(n != n for n in leading):
+    if has_unknown(leading):
         raise ShapeError("Dask reshapes no chunks of unknown size: call x.compute_chunk_sizes() first")
     return xp.reshape(x, (*(-1 if n is None else n for n in leading), *shape))
 
@@ -194,7 +195,7 @@ def misfit(x: Array, shape: Shape) -> ShapeError:
     came = tuple(x.shape)
     size = prod(shape)
     hint = ""
-    if any(n != n for n in came):  # of Dask
+    if has_unknown(came):
         hint = ": chunks of unknown size are no samples, call x.compute_chunk_sizes() first"
     elif len(came) >= 2 and all(isinstance(n, int) for n in came):
         if sorted(_long(came[1:])) == sorted(_long(shape)):

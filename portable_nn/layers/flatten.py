@@ -7,6 +7,7 @@ from itertools import islice
 from math import prod
 from typing import Any, Self, final
 
+from portable_nn._arrays import has_unknown
 from portable_nn._typing import Array, Namespace
 from portable_nn.errors import NetworkError, ShapeError
 from portable_nn.layers._weights import Shape
@@ -59,7 +60,7 @@ class Flatten:
     def __call__(self, x: Array, xp: Namespace) -> Array:
         """The outputs for floating `x`, whose namespace is `xp`."""
         leading = x.shape[: x.ndim - len(self.sample_shape)]
-        if any(n != n for n in leading):
+        if has_unknown(leading):
             raise ShapeError("Dask flattens no chunks of unknown size: call x.compute_chunk_sizes() first")
         return xp.reshape(x, (*(-1 if n is None else n for n in leading), prod(self.sample_shape)))
 
