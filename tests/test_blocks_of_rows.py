@@ -1,6 +1,7 @@
 """Blocks of rows are computed where those before were: none gets into another, and none stays for good."""
 
 import os
+import platform
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -129,3 +130,39 @@ def test_pages_are_used_again_where_memory_is_given_back_at_once(activation):
     assert (
         float(done) < 0.25
     )  # of the pages that the inputs take once they are cast; for each block anew it is 2 to 3
+
+
+FAULTS_OF_CALLS = """
+import resource, sys
+import numpy as np
+import portable_nn as pnn
+
+activation, dtype, rows = sys.argv[1:]
+rng = np.random.default_rng(0)
+shapes = (32, 128), (128, 128), (128, 1)
+net = pnn.Network([pnn.Dense(rng.standard_normal(shape, dtype), None, activation) for shape in shapes])
+x = rng.standard_normal((int(rows), 32), dtype)
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        net(x)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults() / 10)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or do not: run on glibc"
+)
+@pytest.mark.parametrize("rows", [400, 1000])
+@pytest.mark.parametrize(
+    ("activation", "dtype"), [("gelu", "float32"), ("tanh", "float32"), ("sigmoid", "float64")]
+)
+def test_a_process_that_had_nothing_large_yet_takes_no_page_anew_for_each_call(activation, dtype, rows):
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    assert (
+        float(run_python("-c", FAULTS_OF_CALLS, activation, dtype, str(rows), env=fresh)) < 5
+    )  # it was 160 to 800

@@ -60,6 +60,9 @@ take turns between any two operations, which takes longer than an operation on f
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
 
+LARGE = 2**24
+"""Bytes of more than any temporary of a block."""
+
 SHORT, VERY_LONG = 32, 512
 """Units whose softmax is computed by columns: of more, to turn the rows takes longer than to reduce them."""
 
@@ -147,6 +150,7 @@ class NumPy(Backend):
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
             return np.errstate(over="ignore")(forward) if overflows else forward
+        _keep_pages()
         widest = max(1, *map(_width, layers))
         threads_for, by_blocks = sharing(layers), Blocks(steps, widest)
         rows = max(1, max(2 * BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
@@ -176,6 +180,14 @@ class NumPy(Backend):
         if dtype != np.float32:
             return forward
         return through_onnxruntime(forward, layers, like, last, self.xp)
+
+
+def _keep_pages() -> None:
+    """Let glibc keep the pages of temporaries for the next ones, as it does once something larger was freed.
+
+    A process that had nothing large yet takes them anew from the system for each, in up to half of its time.
+    """
+    np.empty(LARGE, np.uint8)
 
 
 def _evenly(n: int, threads: int, most: int) -> int:
