@@ -154,9 +154,7 @@ print(faults() / 10)
 """
 
 
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or do not: run on glibc"
-)
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone: run on Linux")
 @pytest.mark.parametrize("rows", [400, 1000])
 @pytest.mark.parametrize(
     ("activation", "dtype"), [("gelu", "float32"), ("tanh", "float32"), ("sigmoid", "float64")]
