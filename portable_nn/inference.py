@@ -210,7 +210,9 @@ def infer(
         done = start
         alone = 0 if workers or total is not None else _paying(net)
         one = (workers or given()) == 1 and (total is None or total > ROWS)
-        with ONE_THREAD if one else nullcontext():
+        with (
+            ONE_THREAD if one or origin is not None else nullcontext()
+        ):  # files give the same bytes on any machine
             for part in _mapped(run, prepare, parts, threads, alone, kept=total is not None):
                 done += len(first_of(part))
                 if progress is not None:

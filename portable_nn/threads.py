@@ -13,7 +13,18 @@ from queue import SimpleQueue
 from threading import Lock, Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
-__all__ = ["ONE_THREAD", "VALUE", "blas", "cores", "given", "in_order", "not_taken", "of_blas", "with_others"]
+__all__ = [
+    "ONE_THREAD",
+    "VALUE",
+    "blas",
+    "cores",
+    "given",
+    "in_order",
+    "is_alone",
+    "not_taken",
+    "of_blas",
+    "with_others",
+]
 
 VALUE = 20
 """Multiply-adds that take as long as the bias and the activation of one value."""
@@ -224,8 +235,12 @@ def given() -> int:
     is a pool then, whose threads, processes or Dask workers have shared out the cores. And one while the BLAS is
     held to one thread, for whoever holds it shares them out.
     """
-    alone = current_thread() is main_thread() and parent_process() is None and not ONE_THREAD.is_held
-    return cores() if alone else 1
+    return cores() if is_alone() and parent_process() is None else 1
+
+
+def is_alone() -> bool:
+    """Whether no thread of ours or of a pool may be beside this one, with which it would take turns in Python."""
+    return current_thread() is main_thread() and not ONE_THREAD.is_held
 
 
 def cores() -> int:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy import special
+from threadpoolctl import threadpool_limits
 
 import portable_nn as pnn
 from portable_nn.layers import Activation, Normalize, Rescaling
@@ -42,6 +43,17 @@ def test_as_by_hand(name, widths):
     layers[-1] = layers[-1].with_activation("identity")
     x = RNG.standard_normal((ROWS, widths[0]), np.float32)
     np.testing.assert_allclose(pnn.Network(layers)(x), by_hand(layers, x, HIDDEN[name]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(16, 60, 8), (64, 64, 50, 10), (32, 150, 9)], ids=str)
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-4), ("float64", 1e-12)])
+def test_by_small_products_where_the_blas_has_one_thread(widths, dtype, rtol):
+    layers = [dense(n, m, "tanh", dtype) for n, m in pairwise(widths)]
+    layers[-1] = layers[-1].with_activation("identity")
+    x = RNG.standard_normal((ROWS, widths[0]), dtype)
+    with threadpool_limits(1):
+        found = pnn.Network(layers)(x)
+    np.testing.assert_allclose(found, by_hand(layers, x, np.tanh), rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import numpy as np
 from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Forward, forward_pass
-from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained
+from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained, in_parts
 from portable_nn.layers import Activation, Dense, Graph, Layer
-from portable_nn.threads import VALUE, given, not_taken, of_blas, with_others
+from portable_nn.threads import VALUE, given, is_alone, not_taken, of_blas, with_others
 
 __all__ = ["FEWEST", "ROWS", "Blocks", "Cast", "sharing"]
 
@@ -77,7 +77,7 @@ class Blocks:
     def __init__(self, steps: tuple[Forward, ...], widest: int) -> None:
         self._steps = chained(steps)
         self._widest = widest
-        self._free: list[tuple[int, Placed]] = []
+        self._free: list[tuple[int, bool, Placed]] = []
 
     def __call__(self, samples: Any, n: int, rows: int, threads: int) -> Any:
         """Blocks of so many rows of the n, each by a thread that is free."""
@@ -87,7 +87,8 @@ class Blocks:
         finding = Lock()
 
         def run() -> None:
-            forward = self._taken(rows)
+            alone = threads == 1 and is_alone() and of_blas() == 1
+            forward = self._taken(rows, alone)
             try:
                 for block in not_taken(blocks):
                     some = each(itemgetter(block), samples)
@@ -102,7 +103,7 @@ class Blocks:
             finally:
                 blocks.clear()  # after an error nobody goes on
             if rows * max(self._widest, prod(first_of(samples).shape[1:])) <= KEPT:
-                self._free.append((rows, forward))
+                self._free.append((rows, alone, forward))
 
         if threads == 1:
             run()
@@ -110,14 +111,14 @@ class Blocks:
             with_others(run, threads)
         return found[0]
 
-    def _taken(self, rows: int) -> Placed:
+    def _taken(self, rows: int, alone: bool) -> Placed:
         """The steps in places for so many rows that nobody has."""
         with suppress(IndexError):  # none is free, or another thread was first
             while True:
-                for_rows, forward = self._free.pop()
-                if for_rows == rows:
+                *made_for, forward = self._free.pop()
+                if made_for == [rows, alone]:
                     return forward
-        *others, last = _placed(self._steps, rows)
+        *others, last = _placed(self._steps, rows, alone)
         first = forward_pass(tuple(others))
         return lambda x, *out: last(first(x), *out)
 
@@ -130,7 +131,7 @@ class Cast(partial[Array]):
     """A cast, which a block does into the place of the one before."""
 
 
-def _placed(steps: list[Forward | Chain], rows: int) -> Iterator[Placed]:
+def _placed(steps: list[Forward | Chain], rows: int, alone: bool) -> Iterator[Placed]:
     """Each step for so many rows at most, with a product or cast in the place of the one before.
 
     A C library that gives memory back at once, as Dask has it do in its workers, takes each page anew otherwise.
@@ -142,18 +143,18 @@ def _placed(steps: list[Forward | Chain], rows: int) -> Iterator[Placed]:
     for step in steps:
         match step:
             case Chain():
-                yield step.placed(rows)
+                yield step.placed(rows, alone)
             case Rows() if step is not steps[-1]:
-                yield partial(_product, step, next(sides))
+                yield partial(_product, step, in_parts if alone else np.dot, next(sides))
             case Cast(keywords={"dtype": dtype}):
                 yield _cast(dtype, rows)
             case _:
                 yield step
 
 
-def _product(step: Rows, place: Array, x: Array) -> Array:
+def _product(step: Rows, product: Callable[..., Array], place: Array, x: Array) -> Array:
     shape = len(x), step.weight.shape[1]
-    return step(x, place[: prod(shape)].reshape(shape))
+    return step.finished(product(x, step.weight, place[: prod(shape)].reshape(shape)))
 
 
 def _cast(dtype: DType, rows: int) -> Forward:

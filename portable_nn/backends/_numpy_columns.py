@@ -16,10 +16,19 @@ import numpy as np
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
 
-__all__ = ["Chain", "Columns", "Finished", "Placed", "Rows", "chained"]
+__all__ = ["COLUMNS", "SMALL", "Chain", "Columns", "Finished", "Placed", "Rows", "chained", "in_parts"]
 
 COPIED = 4
 """A value of the input is copied into its column in the time of so many biases."""
+
+SMALL = 10**6
+"""Multiply-adds up to which a product is small to OpenBLAS, which packs nothing for it."""
+
+COLUMNS = 16
+"""A panel has a multiple of so many: those that a kernel computes at a time."""
+
+FEWEST_COLUMNS, FEWEST_ROWS = 480, 200
+"""Of fewer, more goes into calls than small products save; and as much where threads take turns in Python."""
 
 MOST = 256
 """Inputs of a layer beside whose products, of as many numbers, the bias takes a fiftieth of the time."""
@@ -51,7 +60,29 @@ class Rows:
         return np.empty((n, len(self.bias)), self.bias.dtype)
 
     def __call__(self, x: Array, out: Array = None) -> Array:
-        return self.finished(np.dot(x, self.weight, out=out))
+        return self.finished(np.dot(x, self.weight, out))
+
+
+def _in_panels(weight: Array, x: Array, out: Array) -> Array:
+    """A product by so many columns at a time that each product is small."""
+    n, columns = x.shape[1], SMALL // weight.size // COLUMNS * COLUMNS
+    if not FEWEST_COLUMNS <= columns < n:
+        return np.dot(weight, x, out)
+    for start in range(0, n, columns):
+        panel = slice(start, start + columns)
+        np.matmul(weight, x[:, panel], out[:, panel])
+    return out
+
+
+def in_parts(x: Array, weight: Array, out: Array) -> Array:
+    """A product by so many rows at a time that each product is small."""
+    n, rows = len(x), SMALL // weight.size
+    if not FEWEST_ROWS <= rows < n:
+        return np.dot(x, weight, out)
+    for start in range(0, n, rows):
+        part = slice(start, start + rows)
+        np.dot(x[part], weight, out[part])
+    return out
 
 
 class Product(partial[Array]):
@@ -92,8 +123,9 @@ class Chain:
         """A place for those of n samples, in rows."""
         return np.empty((n, self._last.shape[1]), self._last.dtype)
 
-    def placed(self, rows: int) -> Placed:
+    def placed(self, rows: int, alone: bool) -> Placed:
         """A step for so many samples at most, in two places in which layers take turns."""
+        product = _in_panels if alone else np.dot
         places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
 
         def forward(x: Array, out: Array = None) -> Array:
@@ -106,7 +138,7 @@ class Chain:
             whole[:-1] = x.T
             whole[-1] = 1
             for weight, activation, after in zip(self._weights, self._activations, wholes[1:], strict=True):
-                activation(np.dot(weight, whole, out=after[:-1]))
+                activation(product(weight, whole, after[:-1]))
                 after[-1] = 1
                 whole = after
             if self._in_columns:

@@ -8,19 +8,13 @@ import numpy as np
 
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
-from portable_nn.backends._numpy_columns import Product
+from portable_nn.backends._numpy_columns import COLUMNS, SMALL, Product
 from portable_nn.threads import of_blas
 
 __all__ = ["in_panels", "pays"]
 
-SMALL = 10**6
-"""Multiply-adds up to which a product is small to OpenBLAS."""
-
 ROWS = 12
 """Of more, by one thread, to pack the weights is a small part; threads that share a product share that too."""
-
-COLUMNS = 16
-"""A panel has a multiple of so many: those that a kernel computes at a time."""
 
 LARGEST = 2**25
 """Rows times bytes of weights. Of larger weights, whose rows lie in as many pages, panels are slow to read."""
