@@ -194,6 +194,7 @@ def infer(
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" or by_network else workers or _threads(net, samples)
 
+    is_plain = type(source) is np.ndarray and source.shape[1:] == net.input_shape  # as its batches are, then
     without_values = 0
 
     def looked_at(parts: Iterator[Any]) -> Iterator[Any]:
@@ -205,8 +206,10 @@ def infer(
     def results(size: int, start: int = 0, block: int | None = None) -> Iterator[Any]:
         threads = threads_for(None if total is None else total - start)
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
-        parts = _fitting(parts, net)
-        parts = parts if outputs else looked_at(parts)
+        if not is_plain:
+            parts = _fitting(parts, net)
+        if not (outputs or (is_plain and source.dtype.kind in "biu")):
+            parts = looked_at(parts)
         done = start
         alone = 0 if workers or total is not None else _paying(net)
         one = (workers or given()) == 1 and (total is None or total > ROWS)

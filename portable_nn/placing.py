@@ -133,12 +133,15 @@ class Passes:
         Where several are taken, or integers that stay such; else none.
     outputs : tuple of str
         Where several are given; else none.
+    of_numpy : dict
+        Those that take NumPy's arrays for such of another library, by whatever they depend on.
     """
 
     backend: Backend | None
     follows: bool
     inputs: dict[str, Value]
     outputs: tuple[str, ...]
+    of_numpy: dict[Hashable, Forward]
 
     def __init__(
         self,
@@ -158,6 +161,7 @@ class Passes:
         self._samples = {name: value.shape for name, value in self.inputs.items()}
         self._keys: dict[type, Callable[[Array], Hashable]] = {}
         self._passes: dict[Hashable, Forward] = {}
+        self.of_numpy = {}
         self._placed: dict[tuple[str, str], tuple[Layers, tuple[Activation, ...]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:

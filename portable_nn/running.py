@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn import backends
 from portable_nn._arrays import check_real, each, first_of, namespace
-from portable_nn._typing import Array, DType
+from portable_nn._typing import Array, DType, NumPyArray
 from portable_nn.backends import Backend, Forward
 from portable_nn.errors import ShapeError
 from portable_nn.labels import labels_of
@@ -58,13 +58,12 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
 
     def forward(batch: Any) -> Any:
         is_direct = target.takes_numpy and type(batch) is np.ndarray and batch.shape[1:] == net.input_shape
-        if is_direct and batch.dtype in of_numpy:
+        if is_direct and batch.dtype.isnative:
+            if batch.dtype not in of_numpy:
+                of_numpy[batch.dtype] = _of_numpy(net, target, result, batch)
             return of_numpy[batch.dtype](batch)
         x = each(partial(placed, target=target), batch)
-        found = net.passes.find(result, x)
-        if is_direct and batch.dtype.isnative:
-            of_numpy[batch.dtype] = found
-        return found(x)
+        return net.passes.find(result, x)(x)
 
     def run(batch: Any) -> Any:
         found = each(target.to_numpy, forward(batch))
@@ -91,6 +90,18 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
         return joined([run_what_fits(part) for part in batches(batch, most)])
 
     return run_what_fits
+
+
+def _of_numpy(net: Network, target: Backend, result: Result, batch: NumPyArray) -> Forward:
+    """The function from NumPy's arrays as they are; to find it, a few samples are placed once."""
+    key = result, target, target.key(batch)
+    found = net.passes.of_numpy.get(key)
+    if found is None:
+        x = placed(batch[:2], target)
+        found = net.passes.find(result, x)
+        if target.keeps(x):
+            net.passes.of_numpy[key] = found
+    return found
 
 
 def joined(results: Sequence[Any]) -> Any:
