@@ -50,18 +50,26 @@ def _axes(shape: Sequence[Any] | None) -> int:
 
 
 def _blank(batch: Array, axes: int) -> NumPyArray | None:
-    """Which samples hold nothing but nan; of a library that computes late, none are looked at."""
-    if getattr(batch.dtype, "kind", "f") in "biu":
+    """Which samples hold nothing but nan; None if none does, or no values are there yet."""
+    is_nan = _is_nan(batch)
+    # the first value of each sample tells nearly always that there are none
+    if is_nan is None or not is_nan(batch[(..., *(0,) * axes)]).any():
         return None
+    return np.asarray(is_nan(batch).all(axis=tuple(range(-axes, 0))))
+
+
+def _is_nan(batch: Array) -> Callable[[Array], NumPyArray] | None:
+    """What tells nan from numbers, None where there is none, and of a library that computes late."""
+    kind = getattr(batch.dtype, "kind", "f")
+    if kind in "biu" or 0 in batch.shape:
+        return None
+    if type(batch) is np.ndarray and kind == "f":
+        return np.isnan
     xp = namespace(batch)
     home = backends.of(batch, xp)
-    if not check_real(batch, xp) or home.lazy or not home.keeps(batch) or 0 in batch.shape:
+    if not check_real(batch, xp) or home.lazy or not home.keeps(batch):
         return None
-    is_nan = home.entered(xp.isnan)
-    first = batch[(..., *(0,) * axes)]  # of each sample, which tells nearly always that there are none
-    if not home.to_numpy(is_nan(first)).any():
-        return None
-    return np.asarray(home.to_numpy(is_nan(batch)).all(axis=tuple(range(-axes, 0))))
+    return lambda x: home.to_numpy(home.entered(xp.isnan)(x))
 
 
 def warn_of_blank(samples: int) -> None:

@@ -67,12 +67,14 @@ def labels_of(logits: Array, xp: Namespace, meaning: Meaning = NOTHING) -> Array
 
     Of several that exclude none, each logit's sign; and where classes are integers, the class.
     """
-    index = xp.__array_namespace_info__().default_dtypes()["indexing"]
     if meaning.task == "multilabel":
-        return xp.astype(logits >= 0, index)
-    one = logits.shape[-1] == 1
-    found = xp.astype(logits[..., 0] >= 0, index) if one else xp.argmax(logits, axis=-1)
+        return _signs(logits, xp)
+    found = _signs(logits[..., 0], xp) if logits.shape[-1] == 1 else xp.argmax(logits, axis=-1)
     return meaning.class_of(found, xp)
+
+
+def _signs(logits: Array, xp: Namespace) -> Array:
+    return xp.astype(logits >= 0, xp.__array_namespace_info__().default_dtypes()["indexing"])
 
 
 def label_indices(labels: NumPyArray, outputs: Shape, meaning: Meaning = NOTHING) -> NumPyArray:

@@ -22,7 +22,7 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
-from portable_nn.backends._numpy_blocks import FEWEST, ROWS, Blocks, Cast, sharing
+from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Columns, Finished, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING
 from portable_nn.backends._numpy_one import (
@@ -50,8 +50,8 @@ WIDE = 256
 """Units from which on a block is more than stays in a core's cache beside the temporaries of an activation."""
 
 MOST = 2000
-"""A block has as many rows as the widest layer has units if those are fewer: to pack the weights is a part of a
-product that falls with the rows."""
+"""A block has as many rows as the widest layer has inputs or units if those are fewer: to pack the weights is a
+part of a product that falls with the rows."""
 
 SHARED = 2**21
 """Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
@@ -151,9 +151,11 @@ class NumPy(Backend):
         if leading is None or is_one:
             return np.errstate(over="ignore")(forward) if overflows else forward
         _keep_pages()
-        widest = max(1, *map(_width, layers))
-        threads_for, by_blocks = sharing(layers), Blocks(steps, widest)
-        rows = max(1, max(2 * BLOCK // widest, min(widest, MOST)) // ROWS) * ROWS
+        taken = prod(first_of(like).shape[leading:])
+        widest, made = max(1, *map(_width, layers)), _made(layers, taken)
+        held = max(taken, made) if any(isinstance(step, Cast) for step in steps) else made
+        rows = max(1, max(min(2 * BLOCK // made, KEPT // held), min(widest, MOST)) // ROWS) * ROWS
+        threads_for, by_blocks = sharing(layers), Blocks(steps, held)
         few = min(rows, FEWEST)
         by_panels = in_panels(steps)
         weights = max((layer.weight.size for layer in layers if isinstance(layer, Dense)), default=0)
@@ -167,7 +169,8 @@ class NumPy(Backend):
                 n = prod(axes)
                 threads = threads_for(n)
                 samples = each(lambda array: np.reshape(array, (n, *array.shape[leading:])), x)
-                at_once = rows if threads == 1 else _evenly(n, threads, max(rows, SHARED // (threads * widest)))
+                most = rows if threads == 1 else max(rows, SHARED // (threads * widest))
+                at_once = _evenly(n, threads, most) if n > rows else n
                 found = forward(samples) if n <= at_once else by_blocks(samples, n, at_once, threads)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
 
@@ -274,6 +277,19 @@ def _width(layer: Layer) -> int:
         case Graph():
             return max(map(prod, layer.shapes.values()), default=0)
     return 0
+
+
+def _made(layers: tuple[Layer, ...], taken: int) -> int:
+    """Of the widest values that layers make of a sample of so many."""
+    most, values = 1, taken
+    for layer in layers:
+        match layer:
+            case Dense(bias=bias):
+                values = len(bias)
+            case Graph():
+                values = _width(layer)
+        most = max(most, values)
+    return most
 
 
 def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn._arrays import each, first_of
+from portable_nn._arrays import each
 from portable_nn._typing import Array, DType
 from portable_nn.backends._base import Forward, forward_pass
 from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained, in_parts
 from portable_nn.layers import Activation, Dense, Graph, Layer
 from portable_nn.threads import VALUE, given, is_alone, not_taken, of_blas, with_others
 
-__all__ = ["FEWEST", "ROWS", "Blocks", "Cast", "sharing"]
+__all__ = ["FEWEST", "KEPT", "ROWS", "Blocks", "Cast", "sharing"]
 
 ROWS = 200
 """A block has a multiple of so many rows: a product packs its weights anew for each."""
@@ -64,19 +64,19 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     return threads
 
 
-KEPT = 2**20
+KEPT = 2**21
 """Values in places that are kept for the next call: of more it is all the same to take them anew."""
 
 
 class Blocks:
-    """Steps over blocks of rows, whose widest layer has so many values.
+    """Steps over blocks of rows, for each of which places hold so many values at most.
 
     Places are used again, by one thread at a time: new ones would have to be backed by the system.
     """
 
-    def __init__(self, steps: tuple[Forward, ...], widest: int) -> None:
+    def __init__(self, steps: tuple[Forward, ...], held: int) -> None:
         self._steps = chained(steps)
-        self._widest = widest
+        self._held = held
         self._free: list[tuple[int, bool, Placed]] = []
 
     def __call__(self, samples: Any, n: int, rows: int, threads: int) -> Any:
@@ -88,7 +88,7 @@ class Blocks:
 
         def run() -> None:
             alone = threads == 1 and is_alone() and of_blas() == 1
-            forward = self._taken(rows, alone)
+            most, forward = self._taken(rows, alone)
             try:
                 for block in not_taken(blocks):
                     some = each(itemgetter(block), samples)
@@ -102,8 +102,8 @@ class Blocks:
                     _write(found[0], block, results)
             finally:
                 blocks.clear()  # after an error nobody goes on
-            if rows * max(self._widest, prod(first_of(samples).shape[1:])) <= KEPT:
-                self._free.append((rows, alone, forward))
+            if most * self._held <= KEPT:
+                self._free.append((most, alone, forward))
 
         if threads == 1:
             run()
@@ -111,16 +111,16 @@ class Blocks:
             with_others(run, threads)
         return found[0]
 
-    def _taken(self, rows: int, alone: bool) -> Placed:
-        """The steps in places for so many rows that nobody has."""
+    def _taken(self, rows: int, alone: bool) -> tuple[int, Placed]:
+        """The steps in places for so many rows or more that nobody has, and for how many."""
         with suppress(IndexError):  # none is free, or another thread was first
             while True:
-                *made_for, forward = self._free.pop()
-                if made_for == [rows, alone]:
-                    return forward
+                most, was_alone, forward = self._free.pop()
+                if most >= rows and was_alone == alone:
+                    return most, forward
         *others, last = _placed(self._steps, rows, alone)
         first = forward_pass(tuple(others))
-        return lambda x, *out: last(first(x), *out)
+        return rows, lambda x, *out: last(first(x), *out)
 
 
 def _of_rows(n: int, array: Array) -> Array:

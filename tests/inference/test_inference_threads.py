@@ -32,7 +32,7 @@ def test_no_threads_for_work_that_takes_less_than_starting_them(mnist, images, m
     few, some, many = Threads(), Threads(), Threads()
     pnn.infer(mnist, images[:600], batch_size=100, progress=few)
     pnn.infer(mnist, (images[i : i + 1] for i in range(600)), progress=some)
-    pnn.infer(mnist, iter([images] * 4), progress=many)
+    pnn.infer(mnist, iter([images] * 40), progress=many)
     assert (few.most, some.most) == (0, 0)
     assert many.most == 2
     narrow = pnn.Network([pnn.Dense(np.ones((4, 2)))])
