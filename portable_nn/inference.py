@@ -194,7 +194,7 @@ def infer(
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" or by_network else workers or _threads(net, samples)
 
-    is_plain = type(source) is np.ndarray and source.shape[1:] == net.input_shape  # as its batches are, then
+    is_plain = type(source) is np.ndarray and source.shape[1:] == net.input_shape  # and so are its batches
     without_values = 0
 
     def looked_at(parts: Iterator[Any]) -> Iterator[Any]:
@@ -212,10 +212,9 @@ def infer(
             parts = looked_at(parts)
         done = start
         alone = 0 if workers or total is not None else _paying(net)
-        one = (workers or given()) == 1 and (total is None or total > ROWS)
-        with (
-            ONE_THREAD if one or origin is not None else nullcontext()
-        ):  # files give the same bytes on any machine
+        # results of files are the same bytes on any number of cores
+        one = origin is not None or ((workers or given()) == 1 and (total is None or total > ROWS))
+        with ONE_THREAD if one else nullcontext():
             for part in _mapped(run, prepare, parts, threads, alone, kept=total is not None):
                 done += len(first_of(part))
                 if progress is not None:
