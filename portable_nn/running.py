@@ -53,11 +53,11 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
     What does not fit the device is halved until it does, and so are the batches after it.
     """
     result: Result = "outputs" if outputs else "untold" if target.has_labels() else "logits"
-    of_numpy: dict[DType, Forward] = {}
+    takes_numpy, of_numpy = target.takes_numpy, dict[DType, Forward]()
     most: int | None = None
 
     def forward(batch: Any) -> Any:
-        is_direct = target.takes_numpy and type(batch) is np.ndarray and batch.shape[1:] == net.input_shape
+        is_direct = takes_numpy and type(batch) is np.ndarray and batch.shape[1:] == net.input_shape
         if is_direct and batch.dtype.isnative:
             if batch.dtype not in of_numpy:
                 of_numpy[batch.dtype] = _of_numpy(net, target, result, batch)

@@ -161,7 +161,6 @@ class Backend:
     pickles: ClassVar[bool] = True  # whether its arrays can be pickled
     add: ClassVar[Kernel] = staticmethod(operator.add)  # of two arrays of one shape, the first of which is new
     lazy: ClassVar[bool] = False  # whether to look at values is to compute them
-    takes_numpy: ClassVar[bool] = False  # whether forward passes for its arrays take NumPy's, and give the same
 
     def __hash__(self) -> int:
         return hash((type(self), str(self)))  # not every library's devices can be hashed
@@ -169,6 +168,11 @@ class Backend:
     def __str__(self) -> str:
         device = self.device_name()
         return f"{self.name or self.xp.__name__}:{device}" if device else self.name or str(self.xp.__name__)
+
+    @property
+    def takes_numpy(self) -> bool:
+        """Whether forward passes for its arrays take NumPy's as well, at present, and give the same there."""
+        return False
 
     @classmethod
     def on(cls, device: str = "") -> Self:

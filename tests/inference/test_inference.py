@@ -61,7 +61,7 @@ def test_what_jax_compiled_runs_on_the_device_that_was_named(jax, mnist, images,
     monkeypatch.setattr(type(target), "to_numpy", lambda _, array: seen.append(array.device) or np.asarray(array))
     for default in (None, *jax.devices("cpu")):
         with jax.default_device(default):
-            found = pnn.infer(mnist.compile(), images, backend=target)
+            found = pnn.infer(mnist.compile(), images, backend=target, batch_size=900)
         np.testing.assert_array_equal(found, expected)
     assert set(seen) == {target.device}
 
