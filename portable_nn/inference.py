@@ -178,12 +178,14 @@ def infer(
     net = net if net.backend == target else net.to_numpy()
     run = runner(net, target, outputs)
     total = number_of_samples(source) if is_whole(source) else None
+    is_plain = type(source) is np.ndarray and source.shape[1:] == net.input_shape  # and so are its batches
+    may_be_nan = not (is_plain and source.dtype.kind in "biu")
     if out is None and total and total <= ROWS and not (workers or batch_size):  # to share it out takes longer
-        part = net.passes.taken(next(batches(source, total)))
+        part = source if is_plain else net.passes.taken(next(batches(source, total)))
         found = run(part)
         if progress is not None:
             progress(total)
-        _end(origin, 0 if outputs else net.passes.blank(part))
+        _end(origin, net.passes.blank(part) if may_be_nan and not outputs else 0)
         return found
 
     def prepare(part: Any) -> None:
@@ -194,7 +196,6 @@ def infer(
     def threads_for(samples: int | None) -> int:
         return 1 if target.name != "numpy" or by_network else workers or _threads(net, samples)
 
-    is_plain = type(source) is np.ndarray and source.shape[1:] == net.input_shape  # and so are its batches
     without_values = 0
 
     def looked_at(parts: Iterator[Any]) -> Iterator[Any]:
@@ -208,7 +209,7 @@ def infer(
         parts = batches(source, size, start) if block is None else _ending_with_blocks(source, size, start, block)
         if not is_plain:
             parts = _fitting(parts, net)
-        if not (outputs or (is_plain and source.dtype.kind in "biu")):
+        if may_be_nan and not outputs:
             parts = looked_at(parts)
         done = start
         alone = 0 if workers or total is not None else _paying(net)

@@ -53,7 +53,8 @@ def runner(net: Network, target: Backend, outputs: bool) -> Callable[[Any], Any]
     What does not fit the device is halved until it does, and so are the batches after it.
     """
     result: Result = "outputs" if outputs else "untold" if target.has_labels() else "logits"
-    takes_numpy, of_numpy = target.takes_numpy, dict[DType, Forward]()
+    takes_numpy = target.takes_numpy
+    of_numpy: dict[DType, Forward] = {}
     most: int | None = None
 
     def forward(batch: Any) -> Any:
