@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
-from portable_nn._arrays import each, first_of, namespace
+from portable_nn._arrays import each, first_of, has_unknown, namespace
 from portable_nn._typing import Array, Namespace
 from portable_nn.errors import InputError, ShapeError
 
@@ -79,6 +79,6 @@ def number_of_samples(data: Any) -> int:
     if not shape:
         came = "one number" if shape == () else type(data).__name__
         raise ShapeError(f"data, and batches of them, are arrays with samples along their first axis, got {came}")
-    if shape[0] != shape[0]:
+    if has_unknown(shape[:1]):
         raise ShapeError("these Dask arrays have chunks of unknown size: call x.compute_chunk_sizes() first")
     return shape[0]  # type: ignore[no-any-return]
