@@ -219,7 +219,7 @@ class Passes:
         left: tuple[Activation, ...] = ()
         if parted(self._layers)[1]:
             layers, left = parted(layers)
-        suited = layers if backend.tracing else backend.suited(layers)
+        suited = layers if backend.tracing else backend.suited(layers, dtype)
         found = tuple(layer.map(partial(place, backend, dtype)) for layer in suited), left
         if _are_kept(found[0], backend):
             self._placed[where] = found

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from portable_nn._typing import Array, Plain
-from portable_nn.activations import BOUNDED_SOFTMAX, bounds, is_strictly_increasing
+from portable_nn.activations import BOUNDED_SOFTMAX, ERFC_GATE, bounds, is_strictly_increasing
 from portable_nn.layers import IDENTITY, Activation, Dense, Flatten, Layer, Layers, Normalize, Rescaling, fused
 
-__all__ = ["parted", "rewritten", "without_identities"]
+__all__ = ["parted", "rewritten", "with_gated_gelu", "without_identities"]
 
 NORMAL = {
     "bfloat16": (2.0**-126, 2.0**127),
@@ -24,6 +24,8 @@ NORMAL = {
     "float64": (2.0**-1022, 2.0**1023),
 }
 """The smallest and the largest number that a weight may become; float16 has none: folds leave its range."""
+
+GATED = -(0.5**0.5)
 
 LARGEST_EXPONENT = {"bfloat16": 87.3, "float32": 87.3, "float64": 708.3}
 """exp of it and of its negative are finite and normal."""
@@ -151,6 +153,26 @@ def with_bounded_softmax(layers: Layers, dtype: str) -> Layers:
     if max(-low.min(), high.max()) + np.log(len(last.bias)) < LARGEST_EXPONENT[dtype]:
         return (*layers[:-1], last.with_activation(BOUNDED_SOFTMAX))
     return layers
+
+
+def with_gated_gelu(layers: Layers, dtype: str) -> Layers:
+    """Each gelu between two products as ``z * erfc(z)``, its factors in the weights of both.
+
+    ``gelu(x)`` is ``factor * z * erfc(z)`` for ``z = factor * x`` and a factor of ``-sqrt(0.5)``. bfloat16 cannot
+    afford that its weights are rounded anew: tails fall with the square of what they give.
+    """
+
+    def folded(layer: Layer, after: Layer) -> Layers | None:
+        match layer, after:
+            case Dense(activation="gelu"), Dense():
+                arrays = GATED * _f64(layer.weight), GATED * _f64(layer.bias), GATED * _f64(after.weight)
+                if _fit(arrays, dtype):
+                    weight, bias, next_weight = arrays
+                    gate = Dense(weight, bias).with_activation(ERFC_GATE)
+                    return gate, Dense(next_weight, after.bias, after.activation)
+        return None
+
+    return _merged_neighbours(layers, folded) if dtype in ("float32", "float64") else layers
 
 
 def _merged_neighbours(layers: Layers, merge: Callable[[Layer, Layer], Layers | None]) -> Layers:

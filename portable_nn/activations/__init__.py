@@ -47,7 +47,10 @@ ALONG_AXIS = frozenset(softmaxes.__all__)
 BOUNDED_SOFTMAX = "bounded_softmax"
 """What rewriting makes of a softmax whose logits it has bounded; no user may promise that."""
 
-FUNCTIONS = ACTIVATIONS | {BOUNDED_SOFTMAX: softmaxes.bounded_softmax}
+ERFC_GATE = "erfc_gate"
+"""What is left of a gelu between two products whose weights have the rest of it."""
+
+FUNCTIONS = ACTIVATIONS | {BOUNDED_SOFTMAX: softmaxes.bounded_softmax, ERFC_GATE: gates.erfc_gate}
 
 
 def parameters_of(name: str) -> dict[str, float | None]:

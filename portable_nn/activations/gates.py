@@ -2,7 +2,7 @@
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, last, on_arrays
-from portable_nn.activations.normal import erfc_parts
+from portable_nn.activations.normal import erfc, erfc_parts
 from portable_nn.activations.sigmoids import hard_sigmoid, sigmoid
 
 __all__ = [
@@ -100,6 +100,12 @@ def gelu(x: Array, /, *, xp: Namespace = None) -> Array:
     """
     side, size, scaled, gauss = erfc_parts(x, 0.5, xp)
     return 0.5 * x + 0.5 * side * x - 0.5 * size * scaled * gauss
+
+
+@on_arrays
+def erfc_gate(z: Array, /, *, xp: Namespace) -> Array:
+    """``z * erfc(z)``, which is ``gelu(x) / factor`` for ``z = factor * x`` and a factor of ``-sqrt(0.5)``."""
+    return z * erfc(z, xp=xp)
 
 
 @on_arrays

@@ -83,6 +83,18 @@ def by_maximum(xp: Namespace) -> Mapping[str, Kernel]:
     }
 
 
+LARGE = 2**24
+"""Bytes of more than temporaries take, but those of large batches by wide layers."""
+
+
+def keep_pages() -> None:
+    """Let glibc keep the pages of temporaries for the next ones, as it does once something larger was freed.
+
+    A process that had nothing large yet takes them anew from the system for each, in up to half of its time.
+    """
+    np.empty(LARGE, np.uint8)
+
+
 def leading_axes(layers: tuple[Layer, ...], like: Array) -> int | None:
     """How many axes an array has before those of a sample; None where a sample may have any."""
     for layer in layers:
@@ -239,8 +251,8 @@ class Backend:
         """A step that casts."""
         return lambda x: self.xp.astype(x, dtype)
 
-    def suited(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Layers of NumPy weights, as they are best placed here."""
+    def suited(self, layers: tuple[Layer, ...], dtype: str) -> tuple[Layer, ...]:
+        """Layers of NumPy weights, as they are best placed here in a dtype."""
         return layers
 
     def prepared(self, layers: tuple[Layer, ...], like: Array, dtype: DType) -> tuple[Forward, ...]:

@@ -21,7 +21,7 @@ import numpy as np
 from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
-from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, leading_axes
+from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, keep_pages, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Columns, Finished, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING
@@ -59,9 +59,6 @@ take turns between any two operations, which takes longer than an operation on f
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
-
-LARGE = 2**24
-"""Bytes of more than any temporary of a block."""
 
 SHORT, VERY_LONG = 32, 512
 """Units whose softmax is computed by columns: of more, to turn the rows takes longer than to reduce them."""
@@ -150,7 +147,7 @@ class NumPy(Backend):
         overflows = not overflowing.isdisjoint(name for layer in layers for name in _names(layer))
         if leading is None or is_one:
             return np.errstate(over="ignore")(forward) if overflows else forward
-        _keep_pages()
+        keep_pages()
         taken = prod(first_of(like).shape[leading:])
         widest, made = max(1, *map(_width, layers)), _made(layers, taken)
         held = max(taken, made) if any(isinstance(step, Cast) for step in steps) else made
@@ -183,14 +180,6 @@ class NumPy(Backend):
         if dtype != np.float32:
             return forward
         return through_onnxruntime(forward, layers, like, last, self.xp)
-
-
-def _keep_pages() -> None:
-    """Let glibc keep the pages of temporaries for the next ones, as it does once something larger was freed.
-
-    A process that had nothing large yet takes them anew from the system for each, in up to half of its time.
-    """
-    np.empty(LARGE, np.uint8)
 
 
 def _evenly(n: int, threads: int, most: int) -> int:
