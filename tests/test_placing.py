@@ -34,6 +34,7 @@ def check(torch, net):
         labels = net.predict(x)
         assert type(labels) is torch.Tensor
         np.testing.assert_array_equal(labels, forward(net, X).argmax(axis=-1))
+        np.testing.assert_allclose(net(x[:1]).detach(), forward(net, X[:1]), rtol=1e-5)
 
 
 def fake(torch, net):
@@ -86,8 +87,9 @@ def transforms(torch, net):
 
 
 def jit_trace(torch, net):
-    traced = torch.jit.trace(net.__call__, torch.from_numpy(X))
-    np.testing.assert_allclose(traced(torch.from_numpy(X[:2])), forward(net, X[:2]), rtol=1e-5)
+    for rows in (1, 5):
+        traced = torch.jit.trace(net.__call__, torch.from_numpy(X[:rows]))
+        np.testing.assert_allclose(traced(torch.from_numpy(X[:2])), forward(net, X[:2]), rtol=1e-5)
 
 
 def export(torch, net):
@@ -102,8 +104,9 @@ def export(torch, net):
 def make_fx(torch, net):
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    for mode in ("real", "fake"):
-        graph = make_fx(lambda x: net(x), tracing_mode=mode, _allow_non_fake_inputs=True)(torch.from_numpy(X))
+    for mode, rows in (("real", 5), ("fake", 5), ("real", 1)):
+        trace = make_fx(lambda x: net(x), tracing_mode=mode, _allow_non_fake_inputs=True)
+        graph = trace(torch.from_numpy(X[:rows]))
         np.testing.assert_allclose(graph(torch.from_numpy(X)), forward(net, X), rtol=1e-5)
 
 

@@ -106,6 +106,16 @@ def test_weights_placed_in_inference_mode_serve_a_derivative(torch):
         assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=str)
+def test_autocast_gives_one_dtype_whatever_came_before(torch, order):
+    net = network(["gelu", "softmax"], (5, 12, 4))
+    for _ in range(2):
+        for rows in order:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert net.logits(torch.ones(rows, 5)).dtype == torch.bfloat16
+            assert net.logits(torch.ones(rows, 5)).dtype == torch.float32
+
+
 FAULTS = """
 import resource, sys
 import numpy as np, torch

@@ -1,6 +1,6 @@
 """Activations that are linear on one side, and something less on the other."""
 
-from math import inf
+from math import inf, isfinite
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, filled, on_arrays
@@ -22,9 +22,19 @@ __all__ = [
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 """The fixed point of mean 0 and variance 1, as its authors give it."""
 
+UNDERIVED = {"array_api_compat.numpy", "array_api_compat.cupy", "array_api_compat.dask.array", "dpnp"}
+"""Namespaces of libraries that take no derivatives: in others that of a maximum is 1/2 at 0, and should be 0."""
+
+
+def _has_maximum(xp: Namespace, slope: Parameter = 0.0) -> bool:
+    """Whether the larger of ``slope * x`` and `x` is right: `where` takes up to ten times as long."""
+    return xp.__name__ in UNDERIVED and isinstance(slope, float) and 0 <= slope <= 1
+
 
 def _exponential_below(x: Array, exponent: Array, below: Parameter, above: float, xp: Namespace) -> Array:
     """``above * x`` where `x` is positive, ``below * (exp(exponent) - 1)`` elsewhere."""
+    if _has_maximum(xp) and isinstance(below, float) and isfinite(below):
+        return above * xp.maximum(x, 0.0) + below * xp.expm1(xp.minimum(exponent, 0.0))
     negative = x <= 0
     exponent = xp.where(negative, exponent, xp.zeros_like(x))
     # libraries derive expm1(x) as expm1(x) + 1, which is 0 where exp(x) is not
@@ -53,6 +63,8 @@ def relu(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
+    if _has_maximum(xp):
+        return xp.maximum(x, 0.0)
     return xp.where(x <= 0, xp.zeros_like(x), x)
 
 
@@ -76,6 +88,8 @@ def relu6(x: Array, /, *, xp: Namespace = None) -> Array:
     >>> relu6(np.array([-1.0, 2.0, 8.0]))
     array([0., 2., 6.])
     """
+    if _has_maximum(xp):
+        return xp.minimum(xp.maximum(x, 0.0), 6.0)
     return clipped_relu(x, max_value=6.0, xp=xp)
 
 
@@ -137,6 +151,8 @@ def leaky_relu(x: Array, /, *, negative_slope: Parameter = 0.01, xp: Namespace =
     >>> leaky_relu(np.array([-100.0, 2.0]))
     array([-1.,  2.])
     """
+    if _has_maximum(xp, negative_slope):
+        return xp.maximum(x, negative_slope * x)
     return xp.where(x <= 0, negative_slope * x, x)
 
 

@@ -62,27 +62,6 @@ Kernel: TypeAlias = Callable[..., Array]
 _ROUNDING = {"float32": 2**-20, "bfloat16x3": 2**-12, "tf32": 2**-9.5, "bfloat16": float("inf")}
 
 
-def by_maximum(xp: Namespace) -> Mapping[str, Kernel]:
-    """Activations without `where` on data, for libraries that take no derivatives: at 0 those would be 1/2."""
-
-    def leaky_relu(x: Array, negative_slope: Any = 0.01) -> Array:
-        if isinstance(negative_slope, float) and 0 <= negative_slope <= 1:
-            return xp.maximum(x, negative_slope * x)
-        return xp.maximum(x, 0) + negative_slope * xp.minimum(x, 0)
-
-    def elu(x: Array, alpha: Any = 1.0) -> Array:
-        below = xp.expm1(xp.minimum(x, 0))
-        if isinstance(alpha, float) and 0 <= alpha <= 1:
-            return xp.maximum(x, below if alpha == 1 else alpha * below)
-        return xp.maximum(x, 0) + alpha * below
-
-    return {
-        "relu": lambda x: xp.maximum(x, 0),
-        "leaky_relu": wide(leaky_relu),
-        "elu": wide(elu),
-    }
-
-
 LARGE = 2**24
 """Bytes of more than temporaries take, but those of large batches by wide layers."""
 

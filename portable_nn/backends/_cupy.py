@@ -22,7 +22,7 @@ from typing import Any, final
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend, Forward, Kernel, by_maximum, wide
+from portable_nn.backends._base import Backend, Forward, Kernel, wide
 from portable_nn.layers import Dense, Layer, Rescaling
 
 FULL = "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "hipErrorOutOfMemory"
@@ -139,7 +139,6 @@ class CuPy(Backend):
 
 @cache
 def _kernels() -> Mapping[str, Kernel]:
-    import cupy
     from cupyx.scipy.special import erfc
 
     def gelu(x: Array) -> Array:
@@ -148,4 +147,4 @@ def _kernels() -> Mapping[str, Kernel]:
         gate *= 0.5
         return gate
 
-    return {**by_maximum(cupy), "gelu": wide(gelu)}
+    return {"gelu": wide(gelu)}

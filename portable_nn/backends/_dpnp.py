@@ -4,13 +4,12 @@ On an x86-64 CPU without an Intel driver the OpenCL loader finds the runtime tha
 environment variable OCL_ICD_FILENAMES=$VIRTUAL_ENV/lib/libintelocl.so.
 """
 
-from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._typing import Array, Device, DType
-from portable_nn.backends._base import Backend, Kernel, by_maximum
+from portable_nn.backends._base import Backend
 
 
 @final
@@ -50,11 +49,6 @@ class Dpnp(Backend):  # pragma: no cover: it takes dpnp
     def dtype(self, name: str) -> DType:
         """Not float16, for which its products are not made."""
         return super().dtype("float32" if name == "float16" else name)
-
-    @property
-    def kernels(self) -> Mapping[str, Kernel]:
-        """Those that take fewer kernels."""
-        return by_maximum(self.xp)
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """SYCL's allocator has an error class of its own."""

@@ -75,7 +75,7 @@ class Torch(Backend):
 
     def keeps(self, array: Array) -> bool:
         """Only plain tensors that are no inference tensors."""
-        return is_plain(array) and not array.is_inference()
+        return _is_plain(array) and not array.is_inference()
 
     def mixes(self, x: Array) -> bool:
         """Not what dispatches by itself, as fake tensors do."""
@@ -97,8 +97,8 @@ class Torch(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype, axes, device, layout, as sparse tensors are of the same type, and whether it is one sample."""
-        return x.dtype, x.ndim, x.device, x.layout, x.is_nested or x.shape[:1] == (1,)
+        """Dtype, axes, device, layout, as sparse and nested tensors are of the same type, and the way it goes."""
+        return x.dtype, x.ndim, x.device, x.layout, x.is_nested or _way(x)
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:
@@ -147,10 +147,11 @@ class Torch(Backend):
         """
         leading = leading_axes(layers, like) or 0
         has_graph = any(isinstance(layer, Graph) for layer in layers)  # whose products may have any axes
-        if not has_graph and like.device.type == "cpu" and is_plain(like):
+        way = "any" if has_graph or like.device.type != "cpu" else _way(like)
+        if way != "any":
             from portable_nn.backends._torch_cpu import by_blocks, specific
 
-            if leading == 1 and like.shape[0] == 1 and all(isinstance(layer, OF_VECTORS) for layer in layers):
+            if leading == 1 and way == "vector" and all(isinstance(layer, OF_VECTORS) for layer in layers):
                 return super().parted((_first, *specific(steps, 0), _alone), layers, like)
             steps = (*specific(steps, leading),)
             if leading == 1:
@@ -215,7 +216,7 @@ class Torch(Backend):
                 setting.fp32_precision = precision
 
 
-def is_plain(array: Array) -> bool:
+def _is_plain(array: Array) -> bool:
     """Whether it was made under no trace, no transform and no mode that dispatches."""
     import torch
 
@@ -227,12 +228,24 @@ def is_plain(array: Array) -> bool:
 
 
 def _at_hand(x: Array) -> Array | None:
-    if not is_plain(x):
+    if not _is_plain(x):
         return None
     try:
         return x.numpy()
     except (RuntimeError, TypeError):  # a derivative is taken; NumPy has no bfloat16
         return x.detach().float().numpy()
+
+
+def _way(x: Array) -> str:
+    """The way of arrays like `x`: of any axes where they are traced, as a vector for one sample, else by rows.
+
+    Autocast casts no product of a vector.
+    """
+    import torch
+
+    if not _is_plain(x):
+        return "any"
+    return "vector" if x.shape[:1] == (1,) and not torch.is_autocast_enabled("cpu") else "rows"
 
 
 def _first(x: Array) -> Array:

@@ -9,7 +9,6 @@ from portable_nn._arrays import is_narrow
 from portable_nn._typing import Array
 from portable_nn.activations import ERFC_GATE
 from portable_nn.backends._base import LARGE, Forward, keep_pages
-from portable_nn.backends._torch import is_plain
 from portable_nn.layers import Dense, Layer
 
 __all__ = ["by_blocks", "specific"]
@@ -54,7 +53,7 @@ def by_blocks(forward: Forward, layers: tuple[Layer, ...]) -> Forward:
         rows = most = min(rows, IN_CACHE // gelu)
 
     def in_blocks(x: Array) -> Array:
-        if not is_plain(x) or (n := x.shape[0]) <= most or x.requires_grad:
+        if (n := x.shape[0]) <= most or x.requires_grad:
             return forward(x)
         found: Array = None
         for start in range(0, n, rows):
