@@ -40,7 +40,7 @@ def check_number(name: str, value: object) -> None:
 
 def check_list(name: str, values: object) -> None:
     """Raise an `InputError` unless an option can be gone through."""
-    if not isinstance(values, Iterable):
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise InputError(f"{name} must be a list, got {values!r}: give {name}=[{values!r}]")
 
 

@@ -118,13 +118,15 @@ def infer(
 
     Returns
     -------
-    array of shape (N,), int64; or (N, n), floating
+    array of shape (N,) or of several labels (N, n), int64; or of outputs (N, n), floating
         NumPy; with `out`, a memory map of the file, or the zarr array. Of several outputs a dict of them.
 
     Raises
     ------
     InputError
         If data are no arrays of real numbers, or `batch_size`, `workers` or `block` no integers.
+    NetworkError
+        If the network gives no labels.
     ShapeError
         If samples do not fit the network, or `batch_size`, `workers` or `block` are not positive.
     FormatError
@@ -135,6 +137,11 @@ def infer(
         If the backend is not there, or threadpoolctl for several workers is not.
     ClusterError
         If the cluster cannot compute, or was lost: the same call goes on.
+
+    Warns
+    -----
+    InputWarning
+        If samples hold nothing but nan, or values that the network is not for.
 
     Examples
     --------
@@ -182,7 +189,7 @@ def infer(
     may_be_nan = not (is_plain and source.dtype.kind in "biu")
     if out is None and total and total <= ROWS and not (workers or batch_size):  # to share it out takes longer
         part = source if is_plain else net.passes.taken(next(batches(source, total)))
-        found = run(part)
+        found = each(_writable, run(part))
         if progress is not None:
             progress(total)
         _end(origin, net.passes.blank(part) if may_be_nan and not outputs else 0)
@@ -276,6 +283,11 @@ def _end(origin: Any, without_values: int) -> None:
         if one is not None:
             one.check()
     warn_of_blank(without_values)
+
+
+def _writable(results: NumPyArray) -> NumPyArray:
+    """Those of some libraries are views of what only these may write."""
+    return results if results.flags.writeable else results.copy()
 
 
 def _ending_with_blocks(source: Any, size: int, start: int, block: int) -> Iterator[Array]:

@@ -113,9 +113,11 @@ def label_indices(labels: NumPyArray, outputs: Shape, meaning: Meaning = NOTHING
         labels = labels.astype(object).astype(str)
     kind = "strings" if labels.dtype.kind == "U" else "integers" if labels.dtype.kind in "biu" else ""
     if labels.shape != shape or not kind:
+        are_whole = labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
+        cast = ", as labels.astype(int) does" if are_whole else ""
         raise ShapeError(
             f"{' x '.join(map(str, shape))} samples, labels of shape {labels.shape} and dtype {labels.dtype}: "
-            "give one integer for each"
+            f"give one integer for each{cast}"
         )
     found, inverse = np.unique(labels, return_inverse=True)
     named = classes is not None and (kind == "strings" or isinstance(classes[0], int))

@@ -71,8 +71,8 @@ class Network:
     Raises
     ------
     NetworkError
-        If there is no layer, or shapes do not chain, or weights are of several libraries or devices, or names
-        are not as many as what they name.
+        If there is no layer, or shapes do not chain, or weights are of several libraries besides NumPy, or
+        devices, or names are not as many as what they name.
 
     Examples
     --------
@@ -501,7 +501,10 @@ class Network:
     def __getitem__(self, key: int | slice) -> Layer | Self:
         """A layer; or the network of several, with what is known of the inputs or outputs that stay the same."""
         if not isinstance(key, slice):
-            return self.layers[key]
+            try:
+                return self.layers[key]
+            except IndexError:
+                raise IndexError(f"there is no layer {key}: the network has {len(self)}, from 0 on") from None
         places = range(len(self))[key]
         lost: tuple[str, ...] = ()
         if 0 not in places[:1]:

@@ -25,7 +25,8 @@ NORMAL = {
 }
 """The smallest and the largest number that a weight may become; float16 has none: folds leave its range."""
 
-GATED = -(0.5**0.5)
+GELU_SCALE = -(0.5**0.5)
+"""gelu of x is ``GELU_SCALE * z * erfc(z)`` for ``z = GELU_SCALE * x``."""
 
 LARGEST_EXPONENT = {"bfloat16": 87.3, "float32": 87.3, "float64": 708.3}
 """exp of it and of its negative are finite and normal."""
@@ -156,20 +157,20 @@ def with_bounded_softmax(layers: Layers, dtype: str) -> Layers:
 
 
 def with_gated_gelu(layers: Layers, dtype: str) -> Layers:
-    """Each gelu between two products as ``z * erfc(z)``, its factors in the weights of both.
+    """Each gelu between two products as ``z * erfc(z)``, with its factors in the weights of both.
 
-    ``gelu(x)`` is ``factor * z * erfc(z)`` for ``z = factor * x`` and a factor of ``-sqrt(0.5)``. bfloat16 cannot
-    afford that its weights are rounded anew: tails fall with the square of what they give.
+    Not in bfloat16: in the lower tail the relative error of gelu is that of its argument times ``x**2``, and
+    weights are rounded anew.
     """
 
     def folded(layer: Layer, after: Layer) -> Layers | None:
         match layer, after:
             case Dense(activation="gelu"), Dense():
-                arrays = GATED * _f64(layer.weight), GATED * _f64(layer.bias), GATED * _f64(after.weight)
-                if _fit(arrays, dtype):
-                    weight, bias, next_weight = arrays
+                arrays = layer.weight, layer.bias, after.weight
+                weight, bias, after_gate = (GELU_SCALE * _f64(array) for array in arrays)
+                if _fit((weight, bias, after_gate), dtype):
                     gate = Dense(weight, bias).with_activation(ERFC_GATE)
-                    return gate, Dense(next_weight, after.bias, after.activation)
+                    return gate, Dense(after_gate, after.bias, after.activation)
         return None
 
     return _merged_neighbours(layers, folded) if dtype in ("float32", "float64") else layers

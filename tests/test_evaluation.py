@@ -138,7 +138,7 @@ def test_one_output_of_two_classes():
         ({"classes": [5, 7]}, [0, 1], "labels 0, 1 are none of the network's classes 5, 7"),
         ({"classes": ["a", "b"]}, ["a", "c"], "labels 'c' are none of the network's classes 'a', 'b'"),
         ({"classes": ["a", "b"]}, [0, 2], "labels run from 0 to 2, the network gives 0 to 1"),
-        ({"classes": ["a", "b"]}, [0.0, 1.0], "give one integer for each"),
+        ({"classes": ["a", "b"]}, [0.0, 1.0], r"give one integer for each, as labels.astype\(int\) does"),
         ({}, ["0", "1"], "labels are strings such as '0', and the network does not name its classes"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_record_is_frozen(mnist, mnist_test):
         (lambda images, labels: (images[0], labels), r"got shape \(784,\): give one sample as x\[None\]"),
         (lambda images, labels: (images, labels + 1), "labels run from 1 to 10, the network gives 0 to 9"),
         (lambda images, labels: (images, -labels), "labels run from -9 to 0"),
-        (lambda images, labels: (images, labels / 2), "dtype float64: give one integer for each"),
+        (lambda images, labels: (images, labels / 2), "dtype float64: give one integer for each$"),
         (lambda images, labels: (images, labels.astype(str)), "labels are strings such as '0'.*described"),
     ],
 )

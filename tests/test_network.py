@@ -269,6 +269,13 @@ def test_what_changes_nothing_after_a_sigmoid_leaves_its_labels():
     np.testing.assert_array_equal(net.predict(np.array([[1.0, 1], [-1, -1]])), [1, 0])
 
 
+def test_a_layer_that_is_not_there():
+    net = pnn.Network([pnn.Activation("relu"), pnn.Activation("tanh")])
+    assert net[-1] == net.layers[1]
+    with pytest.raises(IndexError, match="there is no layer 2: the network has 2, from 0 on"):
+        net[2]
+
+
 def test_a_layer_alone_is_no_list_of_layers():
     with pytest.raises(pnn.NetworkError, match=r"takes its layers in a list, got Dense\(2, 2"):
         pnn.Network(dense(2, 2))

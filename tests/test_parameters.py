@@ -161,8 +161,10 @@ def test_integers_and_numbers_of_numpy_are_numbers(dtype):
 def test_parameters_of_another_library_are_refused(torch):
     with pytest.raises(pnn.InputError, match="slope is of type Tensor, x of ndarray: give a number, or an"):
         pnn.activations.prelu(np.ones(2), slope=torch.ones(2))
-    with pytest.raises(pnn.InputError, match="expected an array of a library"):
+    with pytest.raises(pnn.InputError, match=r"slope must be a number or an array, got '0\.5': give for"):
         pnn.activations.prelu(np.ones(2), slope="0.5")
+    with pytest.raises(pnn.InputError, match="divided by alpha, which is 0"):
+        pnn.activations.celu(np.ones(2), alpha=0)
     with pytest.raises(pnn.InputError, match="expected real numbers"):
         pnn.activations.prelu(np.ones(2), slope=np.ones(2, dtype=complex))
 

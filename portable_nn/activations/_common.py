@@ -75,6 +75,8 @@ def _beside(x: Array, name: str, value: Any, xp: Namespace) -> Parameter:
         return value
     if isinstance(value, Real):
         return float(value)
+    if isinstance(value, str):
+        raise InputError(f"{name} must be a number or an array, got {value!r}: give for instance {name}=0.5")
     if namespace(value) is not xp:
         raise InputError(
             f"{name} is of type {type(value).__name__}, x of {type(x).__name__}: give a number, or an array of "

@@ -104,7 +104,7 @@ def gelu(x: Array, /, *, xp: Namespace = None) -> Array:
 
 @on_arrays
 def erfc_gate(z: Array, /, *, xp: Namespace) -> Array:
-    """``z * erfc(z)``, which is ``gelu(x) / factor`` for ``z = factor * x`` and a factor of ``-sqrt(0.5)``."""
+    """``z * erfc(z)``, to which rewriting takes gelu where products come before and after it."""
     return z * erfc(z, xp=xp)
 
 

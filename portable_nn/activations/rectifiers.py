@@ -4,6 +4,7 @@ from math import inf, isfinite
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, filled, on_arrays
+from portable_nn.errors import InputError
 
 __all__ = [
     "celu",
@@ -227,6 +228,11 @@ def celu(x: Array, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> Array:
     -------
     array of the shape and floating dtype of `x`
 
+    Raises
+    ------
+    InputError
+        If `alpha` is the number 0.
+
     References
     ----------
     Barron, arXiv:1704.07483.
@@ -238,6 +244,8 @@ def celu(x: Array, /, *, alpha: Parameter = 1.0, xp: Namespace = None) -> Array:
     >>> celu(np.array([-1000.0, 0.0, 2.0]), alpha=0.5)
     array([-0.5,  0. ,  2. ])
     """
+    if isinstance(alpha, float) and alpha == 0:
+        raise InputError("x is divided by alpha, which is 0: give for instance alpha=1.0, or relu")
     return _exponential_below(x, x / filled(x, alpha, xp), alpha, 1.0, xp)
 
 

@@ -69,7 +69,8 @@ LARGE = 2**24
 def keep_pages() -> None:
     """Let glibc keep the pages of temporaries for the next ones, as it does once something larger was freed.
 
-    A process that had nothing large yet takes them anew from the system for each, in up to half of its time.
+    A process that had nothing large yet takes them anew from the system for each, in up to half of its time. This
+    raises its ``M_MMAP_THRESHOLD`` for good, as any array of that size does.
     """
     np.empty(LARGE, np.uint8)
 

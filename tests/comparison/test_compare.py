@@ -120,7 +120,7 @@ def test_progress_reaches_the_end(mnist):
         ({"dtypes": [[], "x"]}, pnn.NetworkError, "unknown dtype 'void': choose one of float16"),
         ({"batch_sizes": 10}, pnn.InputError, r"batch_sizes must be a list, got 10: give batch_sizes=\[10\]"),
         ({"batch_sizes": ["10"]}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got '10'"),
-        ({"batch_sizes": "10"}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got '1'"),
+        ({"batch_sizes": "10"}, pnn.InputError, r"batch_sizes must be a list, got '10': give"),
         ({"batch_sizes": [1, 2.5]}, pnn.InputError, r"batch_sizes\[1\] must be an integer, got 2.5"),
         ({"batch_sizes": [True]}, pnn.InputError, r"batch_sizes\[0\] must be an integer, got True"),
         ({"batch_sizes": [0]}, pnn.ShapeError, r"batch_sizes\[0\] must be at least 1, got 0"),

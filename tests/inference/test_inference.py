@@ -32,6 +32,13 @@ def test_data_stay_where_they_are(backend, mnist, images, expected):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("n", [1, 200, 300])
+def test_what_comes_is_the_callers_own(backend, mnist, images, n):
+    for outputs in (False, True):
+        found = pnn.infer(mnist, images[:n], backend=backend, outputs=outputs)
+        found[:] = 0  # an error, were it a view of what the library holds
+
+
 def test_outputs_are_those_of_the_network(backend, mnist, images):
     found = pnn.infer(mnist, images, backend=backend, outputs=True, batch_size=999)
     np.testing.assert_allclose(found, mnist(images.astype(np.float64)), atol=1e-5)
