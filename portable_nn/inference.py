@@ -124,7 +124,8 @@ def infer(
     Raises
     ------
     InputError
-        If data are no arrays of real numbers, or `batch_size`, `workers` or `block` no integers.
+        If data are no arrays of real numbers, `batch_size`, `workers` or `block` no integers, `out` no path, or
+        `progress` no function.
     NetworkError
         If the network gives no labels.
     ShapeError
@@ -132,7 +133,8 @@ def infer(
     FormatError
         If a file is not what it should be.
     OutputError
-        If `out` is the data, or exists and is not to be overwritten, or another process writes it.
+        If `out` is the data, or exists and is not to be overwritten, or another process writes it, or there is no
+        folder for it.
     BackendError
         If the backend is not there, or threadpoolctl for several workers is not.
     ClusterError
@@ -156,6 +158,10 @@ def infer(
             check_count(name, value)
     if workers is not None and workers > 1 and blas() is None:
         raise BackendError("several workers need threadpoolctl, to hold the BLAS back: pip install threadpoolctl")
+    if not (out is None or is_path(out)):
+        raise InputError(f"out must be a path, got {out!r}: give for instance out='labels.npy'")
+    if not (progress is None or callable(progress)):
+        raise InputError(f"progress must be a function of the number of samples done, got {progress!r}")
     names, to_zarr = net.passes.outputs, out is not None and Path(out).suffix == ".zarr"
     if client is not None:
         check_client(client)

@@ -35,7 +35,7 @@ def check_output(
     Raises
     ------
     OutputError
-        If there is an input, a folder, a device, or a file that is to stay.
+        If there is an input, a folder, a device, or a file that is to stay, or no folder for it.
 
     Examples
     --------
@@ -44,6 +44,8 @@ def check_output(
     """
     _recover(Path(path))
     if not os.path.lexists(path):
+        if not Path(path).absolute().parent.is_dir():
+            raise OutputError(f"{path} cannot be written: there is no folder {Path(path).parent}")
         return
     if any(file is not None and (_are_one(path, file) or _is_in(path, file)) for file in inputs):
         raise OutputError(f"{path} is an input, which it would destroy: write to another file")

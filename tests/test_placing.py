@@ -17,7 +17,10 @@ X = RANDOM.normal(size=(5, 4)).astype(np.float32)
 
 def fresh():
     """A network that has met no array."""
-    return pnn.Network([pnn.Dense(WEIGHT, BIAS, "tanh"), pnn.Dense(np.eye(3, dtype=np.float32), None, "softmax")])
+    eyes = [
+        pnn.Dense(np.eye(3, dtype=np.float32), None, name) for name in ("identity", "relu", "gelu", "softmax")
+    ]
+    return pnn.Network([pnn.Dense(WEIGHT, BIAS, "tanh"), *eyes])
 
 
 def check(torch, net):

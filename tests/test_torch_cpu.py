@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: one sample as a vector, many by blocks of rows, gelu between two products."""
+"""PyTorch on the CPU: samples by blocks of rows, gelu between two products."""
 
 import os
 import platform
@@ -31,6 +31,7 @@ NETWORKS = {
     "gelu alone": network(["gelu"], (5, 260)),
     "gelu and a softmax": network(["gelu", "softmax"], (5, 64, 4)),
     "wide": network(["tanh", "relu", "sigmoid"], (5, 3000, 20, 7)),
+    "of five products": network(["gelu", "relu", "gelu", "tanh", "identity"], (5, 30, 20, 12, 7, 3)),
     "as it is": network(["elu", "identity"], (5, 20, 1)),
     "scaled": pnn.Network([pnn.Rescaling(0.5, -0.25), *network(["gelu", "silu"], (5, 31, 4)).layers]),
     "of images": pnn.Network([pnn.Flatten((1, 5)), *network(["gelu", "gelu"], (5, 12, 4)).layers]),
@@ -106,14 +107,57 @@ def test_weights_placed_in_inference_mode_serve_a_derivative(torch):
         assert x.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=str)
+@pytest.mark.parametrize("order", [((1,), (2,)), ((2,), (1,)), ((), (1,))], ids=str)
 def test_autocast_gives_one_dtype_whatever_came_before(torch, order):
-    net = network(["gelu", "softmax"], (5, 12, 4))
+    net = NETWORKS["of five products"]
     for _ in range(2):
-        for rows in order:
+        for leading in order:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                assert net.logits(torch.ones(rows, 5)).dtype == torch.bfloat16
-            assert net.logits(torch.ones(rows, 5)).dtype == torch.float32
+                assert net(torch.ones(*leading, 5)).dtype == torch.bfloat16
+            assert net(torch.ones(*leading, 5)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_comes_is_no_view(torch, name, rows):
+    x = torch.ones(rows, *NETWORKS[name].input_shape)
+    with torch.no_grad():
+        found = NETWORKS[name](x)
+    found += torch.nn.Parameter(torch.ones(()))  # an error to a view that was made without derivatives
+    assert found.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage:UserWarning")
+def test_nested_tensors_are_told_so_after_one_sample_too(torch):
+    net = NETWORKS["of five products"]
+    net(torch.ones(1, 5))
+    with pytest.raises(pnn.InputError, match="nested tensors"):
+        net(torch.nested.nested_tensor([torch.ones(5), torch.ones(5)]))
+
+
+def test_the_largest_numbers_overflow_nowhere(torch):
+    x = torch.full((3, 1), 3e38)
+    net = pnn.Network([pnn.Dense(np.eye(1, dtype=np.float32), None, "gelu")])
+    torch.testing.assert_close(net(x), x)
+
+
+def test_what_gives_its_sign_later_has_labels(torch):
+    x = torch.complex(torch.ones(4, 5), torch.ones(4, 5)).conj().imag
+    assert x.is_neg()
+    net = NETWORKS["gelu"]
+    torch.testing.assert_close(net.predict(x), net.predict(x.resolve_neg()))
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float16"])
+def test_arrays_of_any_strides_are_placed(dtype):
+    x = RNG.integers(0, 9, (300, 5)).astype(dtype)
+    fields = np.zeros(300, [("skipped", "u1"), ("x", dtype, 5)])
+    fields["x"] = x
+    net = NETWORKS["gelu"]
+    for array in (x[::-1], x[:, ::-1], x[::2], fields["x"], np.asfortranarray(x)):
+        found = pnn.infer(net, array, backend="torch", outputs=True)
+        np.testing.assert_allclose(found, net(array.astype("f4")), rtol=1e-2, atol=1e-2)
 
 
 FAULTS = """

@@ -20,6 +20,8 @@ __all__ = [
 
 def _along(x: Array, axis: int) -> int:
     """The axis as a number of Python, once `x` is known to have values along it."""
+    if type(axis) is int and -x.ndim <= axis < x.ndim and x.shape[axis] != 0:
+        return axis
     try:
         number = index(axis)
     except TypeError:

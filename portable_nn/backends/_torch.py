@@ -7,23 +7,21 @@ What `torch.compile` or a function transform makes is not kept: it dies with the
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from inspect import unwrap
 from math import inf, sqrt
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._arrays import each, first_of, is_narrow
 from portable_nn._typing import Array, Device, DType
-from portable_nn.activations import ERFC_GATE, FUNCTIONS
+from portable_nn.activations import BOUNDED_SOFTMAX, ERFC_GATE, FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
-from portable_nn.layers import Activation, Dense, Graph, Layer, Normalize, Rescaling
+from portable_nn.layers import Dense, Graph, Layer, Normalize
 from portable_nn.rewriting import with_gated_gelu
-
-OF_VECTORS = (Dense, Rescaling, Activation)
-"""Layers that give for a vector what they give for a batch of it."""
 
 
 @final
@@ -63,6 +61,8 @@ class Torch(Backend):
         import torch
 
         share = share and array.flags.writeable and array.flags.c_contiguous
+        if not self.tracing and any(stride < 0 or stride % array.itemsize for stride in array.strides):
+            array = np.ascontiguousarray(array)
         with torch.inference_mode(False):
             placed = torch.asarray(np.atleast_1d(array), device=self.device, copy=None if share else True)
             return placed.reshape(array.shape)  # of no dimension, PyTorch does not copy to another device
@@ -75,7 +75,7 @@ class Torch(Backend):
 
     def keeps(self, array: Array) -> bool:
         """Only plain tensors that are no inference tensors."""
-        return _is_plain(array) and not array.is_inference()
+        return is_plain(array) and not array.is_inference()
 
     def mixes(self, x: Array) -> bool:
         """Not what dispatches by itself, as fake tensors do."""
@@ -97,8 +97,8 @@ class Torch(Backend):
 
     @staticmethod
     def key(x: Array) -> Hashable:
-        """Dtype, axes, device, layout, as sparse and nested tensors are of the same type, and the way it goes."""
-        return x.dtype, x.ndim, x.device, x.layout, x.is_nested or _way(x)
+        """Dtype, axes, device and layout: sparse and nested tensors have the type of dense ones."""
+        return x.dtype, x.ndim, x.device, x.layout, x.is_nested
 
     @property
     def kernels(self) -> Mapping[str, Kernel]:
@@ -143,17 +143,17 @@ class Torch(Backend):
     def parted(self, steps: tuple[Forward, ...], layers: tuple[Layer, ...], like: Array) -> Forward:
         """Leading axes as one: `linear` multiplies by each of several apart where they do not lie in order.
 
-        On the CPU one sample of a batch goes alone, as a vector, and many by blocks of rows where that pays.
+        On the CPU large batches go by blocks of rows.
         """
+        import torch
+
         leading = leading_axes(layers, like) or 0
         has_graph = any(isinstance(layer, Graph) for layer in layers)  # whose products may have any axes
-        way = "any" if has_graph or like.device.type != "cpu" else _way(like)
-        if way != "any":
-            from portable_nn.backends._torch_cpu import by_blocks, specific
+        is_traced = self.tracing or torch.jit.is_tracing()  # sizes too
+        if leading and like.device.type == "cpu" and not (has_graph or is_traced):
+            from portable_nn.backends._torch_rows import by_blocks, of_rows
 
-            if leading == 1 and way == "vector" and all(isinstance(layer, OF_VECTORS) for layer in layers):
-                return super().parted((_first, *specific(steps, 0), _alone), layers, like)
-            steps = (*specific(steps, leading),)
+            steps = of_rows(steps)
             if leading == 1:
                 return by_blocks(super().parted(steps, layers, like), layers)
         forward = super().parted(steps, layers, like)
@@ -216,7 +216,7 @@ class Torch(Backend):
                 setting.fp32_precision = precision
 
 
-def _is_plain(array: Array) -> bool:
+def is_plain(array: Array) -> bool:
     """Whether it was made under no trace, no transform and no mode that dispatches."""
     import torch
 
@@ -228,32 +228,12 @@ def _is_plain(array: Array) -> bool:
 
 
 def _at_hand(x: Array) -> Array | None:
-    if not _is_plain(x):
+    if not is_plain(x):
         return None
     try:
         return x.numpy()
-    except (RuntimeError, TypeError):  # a derivative is taken; NumPy has no bfloat16
-        return x.detach().float().numpy()
-
-
-def _way(x: Array) -> str:
-    """The way of arrays like `x`: of any axes where they are traced, as a vector for one sample, else by rows.
-
-    Autocast casts no product of a vector.
-    """
-    import torch
-
-    if not _is_plain(x):
-        return "any"
-    return "vector" if x.shape[:1] == (1,) and not torch.is_autocast_enabled("cpu") else "rows"
-
-
-def _first(x: Array) -> Array:
-    return x[0]
-
-
-def _alone(x: Array) -> Array:
-    return x[None]
+    except (RuntimeError, TypeError):  # a derivative is taken, or a sign is put off; NumPy has no bfloat16
+        return x.detach().resolve_neg().float().numpy()
 
 
 def _layer_norm(layer: Normalize, x: Array) -> Array:
@@ -328,7 +308,18 @@ def _kernels() -> Mapping[str, Kernel]:
             return functional.hardswish(x)
         return _portable("hard_swish", x)  # CUDA's has a sixth of float32 in float64 too
 
+    reducing = SimpleNamespace(  # which start sooner than those of the standard's namespace
+        exp=torch.exp,
+        max=lambda x, axis, keepdims: torch.amax(x, axis, keepdims),
+        sum=lambda x, axis, keepdims: torch.sum(x, axis, keepdims),
+    )
+
+    def softmax(name: str) -> Kernel:
+        bare = unwrap(FUNCTIONS[name])
+        return lambda x: _portable(name, x) if is_narrow(x) else bare(x, xp=reducing)
+
     return {  # in place where derivatives are taken from the result
+        **{name: softmax(name) for name in ("softmax", BOUNDED_SOFTMAX)},
         "sigmoid": torch.sigmoid_,
         "tanh": torch.tanh_,
         "exp": torch.exp_,
@@ -370,7 +361,7 @@ def _gelu(x: Array) -> Array:
     """
     if is_narrow(x) or _derived(x):
         return _portable("gelu", x)
-    return (x * -sqrt(0.5)).erfc_().mul_(x).mul_(0.5)
+    return (x * -sqrt(0.5)).erfc_().mul_(0.5).mul_(x)  # in this order nothing overflows
 
 
 def _erfc_gate(z: Array) -> Array:

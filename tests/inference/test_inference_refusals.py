@@ -27,6 +27,15 @@ def test_what_is_no_number_of_samples_or_workers_is_refused(mnist, images, optio
             pnn.evaluate(mnist, images, np.zeros(len(images), int), batch_size=value)
 
 
+def test_what_is_no_path_and_no_function_is_refused(mnist, images, tmp_path):
+    with pytest.raises(pnn.InputError, match=r"out must be a path, got 3: give for instance out='labels\.npy'"):
+        pnn.infer(mnist, images, out=3)
+    with pytest.raises(pnn.InputError, match="progress must be a function of the number of samples done, got 3"):
+        pnn.infer(mnist, images, progress=3)
+    with pytest.raises(pnn.OutputError, match=r"x\.npy cannot be written: there is no folder .*none"):
+        pnn.infer(mnist, images, out=tmp_path / "none" / "x.npy")
+
+
 def test_integers_of_any_library_count(mnist, images, expected):
     found = pnn.infer(mnist, images, batch_size=np.int32(300), workers=np.uint8(2))
     np.testing.assert_array_equal(found, expected)
