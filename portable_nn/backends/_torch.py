@@ -7,16 +7,15 @@ What `torch.compile` or a function transform makes is not kept: it dies with the
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from inspect import unwrap
 from math import inf, sqrt
-from types import FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 
 from portable_nn._arrays import each, first_of, is_narrow
 from portable_nn._typing import Array, Device, DType
-from portable_nn.activations import BOUNDED_SOFTMAX, ERFC_GATE, FUNCTIONS
+from portable_nn.activations import ERFC_GATE, FUNCTIONS
 from portable_nn.activations.gates import CUBIC, LINEAR
 from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
@@ -308,18 +307,7 @@ def _kernels() -> Mapping[str, Kernel]:
             return functional.hardswish(x)
         return _portable("hard_swish", x)  # CUDA's has a sixth of float32 in float64 too
 
-    reducing = SimpleNamespace(  # which start sooner than those of the standard's namespace
-        exp=torch.exp,
-        max=lambda x, axis, keepdims: torch.amax(x, axis, keepdims),
-        sum=lambda x, axis, keepdims: torch.sum(x, axis, keepdims),
-    )
-
-    def softmax(name: str) -> Kernel:
-        bare = unwrap(FUNCTIONS[name])
-        return lambda x: _portable(name, x) if is_narrow(x) else bare(x, xp=reducing)
-
     return {  # in place where derivatives are taken from the result
-        **{name: softmax(name) for name in ("softmax", BOUNDED_SOFTMAX)},
         "sigmoid": torch.sigmoid_,
         "tanh": torch.tanh_,
         "exp": torch.exp_,
