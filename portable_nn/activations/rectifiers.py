@@ -29,7 +29,7 @@ UNDERIVED = {"array_api_compat.numpy", "array_api_compat.cupy", "array_api_compa
 
 def _has_maximum(xp: Namespace, slope: Parameter = 0.0) -> bool:
     """Whether the larger of ``slope * x`` and `x` is right: `where` takes up to ten times as long."""
-    return xp.__name__ in UNDERIVED and isinstance(slope, float) and 0 <= slope <= 1
+    return getattr(xp, "__name__", "") in UNDERIVED and isinstance(slope, float) and 0 <= slope <= 1
 
 
 def _exponential_below(x: Array, exponent: Array, below: Parameter, above: float, xp: Namespace) -> Array:
