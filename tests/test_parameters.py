@@ -163,6 +163,7 @@ def test_parameters_of_another_library_are_refused(torch):
         pnn.activations.prelu(np.ones(2), slope=torch.ones(2))
     with pytest.raises(pnn.InputError, match=r"slope must be a number or an array, got '0\.5': give for"):
         pnn.activations.prelu(np.ones(2), slope="0.5")
+    np.testing.assert_allclose(pnn.activations.celu(np.array([-1.0, 1.0]), alpha=-1), [1 - np.e, 1.0])
     with pytest.raises(pnn.InputError, match="divided by alpha, which is 0"):
         pnn.activations.celu(np.ones(2), alpha=0)
     with pytest.raises(pnn.InputError, match="expected real numbers"):

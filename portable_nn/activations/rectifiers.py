@@ -1,6 +1,6 @@
 """Activations that are linear on one side, and something less on the other."""
 
-from math import inf, isfinite
+from math import inf
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import Parameter, filled, on_arrays
@@ -34,7 +34,7 @@ def _has_maximum(xp: Namespace, slope: Parameter = 0.0) -> bool:
 
 def _exponential_below(x: Array, exponent: Array, below: Parameter, above: float, xp: Namespace) -> Array:
     """``above * x`` where `x` is positive, ``below * (exp(exponent) - 1)`` elsewhere."""
-    if _has_maximum(xp) and isinstance(below, float) and isfinite(below):
+    if _has_maximum(xp) and isinstance(below, float) and 0 <= below < inf:
         return above * xp.maximum(x, 0.0) + below * xp.expm1(xp.minimum(exponent, 0.0))
     negative = x <= 0
     exponent = xp.where(negative, exponent, xp.zeros_like(x))
