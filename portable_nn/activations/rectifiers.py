@@ -35,7 +35,9 @@ def _has_maximum(xp: Namespace, slope: Parameter = 0.0) -> bool:
 def _exponential_below(x: Array, exponent: Array, below: Parameter, above: float, xp: Namespace) -> Array:
     """``above * x`` where `x` is positive, ``below * (exp(exponent) - 1)`` elsewhere."""
     if _has_maximum(xp) and isinstance(below, float) and 0 <= below < inf:
-        return above * xp.maximum(x, 0.0) + below * xp.expm1(xp.minimum(exponent, 0.0))
+        negative = below * xp.expm1(xp.minimum(exponent, 0.0))
+        is_larger = exponent is x and above == 1 and below <= 1  # than x, below 0
+        return xp.maximum(x, negative) if is_larger else above * xp.maximum(x, 0.0) + negative
     negative = x <= 0
     exponent = xp.where(negative, exponent, xp.zeros_like(x))
     # libraries derive expm1(x) as expm1(x) + 1, which is 0 where exp(x) is not
