@@ -150,8 +150,13 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows
 
 def of_blas() -> int:
     """The threads that a call to the BLAS takes: one where threadpoolctl does not know it."""
-    libraries = () if blas() is None else blas().lib_controllers
-    return max((library.num_threads for library in libraries if library.user_api == "blas"), default=1)
+    return max((library.num_threads for library in _libraries()), default=1)
+
+
+@cache
+def _libraries() -> list[Any]:
+    """What holds each BLAS to one thread; none where threadpoolctl is not installed."""
+    return [] if blas() is None else [library for library in blas().lib_controllers if library.user_api == "blas"]
 
 
 @cache
@@ -169,7 +174,7 @@ class _OneThread:
 
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0
-        self._limit: Any = None
+        self._before: list[tuple[Any, int]] = []
         if hasattr(os, "register_at_fork"):  # pragma: no branch: all but Windows
             os.register_at_fork(
                 before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._leave_parent
@@ -182,13 +187,13 @@ class _OneThread:
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._inside == 0 and (controller := blas()) is not None:
-                self._limit = controller.limit()  # sets nothing yet, and knows what there was
+            if self._inside == 0:
+                libraries = _libraries()
+                self._before = [(library, library.num_threads) for library in libraries]
                 try:
-                    _take_control(controller)
-                    for library in controller.lib_controllers:
-                        if library.user_api == "blas":
-                            library.set_num_threads(1)
+                    for library in libraries:
+                        _take_control(library)
+                        library.set_num_threads(1)
                 except BaseException:  # an interrupt, after which nobody is inside
                     self._restore()
                     raise
@@ -205,10 +210,10 @@ class _OneThread:
                     raise
 
     def _restore(self) -> None:
-        if self._limit is not None:
-            _take_control(blas())
-            self._limit.restore_original_limits()
-            _take_control(blas())  # for whoever comes next
+        for library, threads in self._before:
+            _take_control(library)
+            library.set_num_threads(threads)
+            _take_control(library)  # for whoever comes next
 
     def _leave_parent(self) -> None:
         """Begin anew in the child of a fork, which has none of the threads that were inside."""
@@ -218,11 +223,10 @@ class _OneThread:
         self._lock.release()
 
 
-def _take_control(controller: Any) -> None:
+def _take_control(library: Any) -> None:
     """Let any thread set OpenBLAS, whichever did last: threadpoolctl 3.8 heeds the first one alone."""
-    for library in controller.lib_controllers:
-        if hasattr(library, "clear_controlling_thread"):
-            library.clear_controlling_thread(force=True)
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)
 
 
 ONE_THREAD = _OneThread()

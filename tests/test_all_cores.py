@@ -43,16 +43,16 @@ def both(monkeypatch):
 
 
 def found_at_products(monkeypatch, wait):
-    found, dot = set(), np.dot
+    found, matmul = set(), np.matmul
 
     def noted(*args, **kwargs):
         thread = threading.current_thread()
         if thread not in found:
             found.add(thread)
             wait()
-        return dot(*args, **kwargs)
+        return matmul(*args, **kwargs)
 
-    monkeypatch.setattr(np, "dot", noted)
+    monkeypatch.setattr(np, "matmul", noted)
     return found
 
 
@@ -139,15 +139,15 @@ def test_a_blas_that_is_held_to_one_thread_stays_so(seen):
 
 
 def test_an_error_of_another_thread_is_raised_here(both, monkeypatch):
-    net, x, dot = network(), RNG.standard_normal((ROWS, 8), np.float32), np.dot
+    net, x, matmul = network(), RNG.standard_normal((ROWS, 8), np.float32), np.matmul
 
     def failing(*args, **kwargs):
-        found = dot(*args, **kwargs)
+        found = matmul(*args, **kwargs)
         if threading.current_thread() is not threading.main_thread():
             raise MemoryError("full")
         return found
 
-    monkeypatch.setattr(np, "dot", failing)
+    monkeypatch.setattr(np, "matmul", failing)
     with pytest.raises(MemoryError, match="full"):
         net(x)
     assert len(both) == 2

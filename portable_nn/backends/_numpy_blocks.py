@@ -145,7 +145,7 @@ def _placed(steps: list[Forward | Chain], rows: int, alone: bool) -> Iterator[Pl
             case Chain():
                 yield step.placed(rows, alone)
             case Rows() if step is not steps[-1]:
-                yield partial(_product, step, in_parts if alone else np.dot, next(sides))
+                yield partial(_product, step, in_parts if alone else np.matmul, next(sides))
             case Cast(keywords={"dtype": dtype}):
                 yield _cast(dtype, rows)
             case _:

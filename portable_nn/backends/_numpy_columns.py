@@ -1,13 +1,13 @@
 """Dense layers one after another on NumPy, of many samples that stand in columns.
 
-Below the values of a layer stands a row of ones, by which the next product adds the bias: to add it apart takes a
+Above the values of a layer stands a row of ones, by which the next product adds the bias: to add it apart takes a
 pass through the cache. In rows the ones would stand between the samples, and all that is done to values in place
 would have to step over them.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle
 from typing import TypeAlias
 
@@ -60,14 +60,14 @@ class Rows:
         return np.empty((n, len(self.bias)), self.bias.dtype)
 
     def __call__(self, x: Array, out: Array = None) -> Array:
-        return self.finished(np.dot(x, self.weight, out))
+        return self.finished(np.matmul(x, self.weight, out=out))
 
 
 def _in_panels(weight: Array, x: Array, out: Array) -> Array:
     """A product by so many columns at a time that each product is small."""
     n, columns = x.shape[1], SMALL // weight.size // COLUMNS * COLUMNS
     if not FEWEST_COLUMNS <= columns < n:
-        return np.dot(weight, x, out)
+        return np.matmul(weight, x, out)
     for start in range(0, n, columns):
         panel = slice(start, start + columns)
         np.matmul(weight, x[:, panel], out[:, panel])
@@ -78,10 +78,10 @@ def in_parts(x: Array, weight: Array, out: Array) -> Array:
     """A product by so many rows at a time that each product is small."""
     n, rows = len(x), SMALL // weight.size
     if not FEWEST_ROWS <= rows < n:
-        return np.dot(x, weight, out)
+        return np.matmul(x, weight, out)
     for start in range(0, n, rows):
         part = slice(start, start + rows)
-        np.dot(x[part], weight, out[part])
+        np.matmul(x[part], weight, out[part])
     return out
 
 
@@ -111,7 +111,7 @@ class Chain:
     """Dense layers one after another, whose results stay in columns where the step after them takes those."""
 
     def __init__(self, layers: Sequence[Rows], in_columns: bool) -> None:
-        *weights, last = [np.vstack([layer.weight, layer.bias]) for layer in layers]
+        *weights, last = [np.vstack([layer.bias, layer.weight]) for layer in layers]
         self._weights = [np.ascontiguousarray(weight.T) for weight in weights]
         self._last = last
         self._in_columns = in_columns
@@ -124,26 +124,34 @@ class Chain:
         return np.empty((n, self._last.shape[1]), self._last.dtype)
 
     def placed(self, rows: int, alone: bool) -> Placed:
-        """A step for so many samples at most, in two places in which layers take turns."""
-        product = _in_panels if alone else np.dot
+        """A step for so many samples at most, in two places in which layers take turns.
+
+        Between two operations, which leave nothing else in a core's cache, all of Python is slow, and keeps other
+        threads from theirs: what does not change from block to block is made once.
+        """
+        product = _in_panels if alone else np.matmul
         places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
 
-        def forward(x: Array, out: Array = None) -> Array:
-            n = len(x)
+        @lru_cache(1)
+        def parts(n: int) -> tuple[Array, list[tuple[Array, Array, Array, Forward]], Array]:
+            for place in places:
+                place[:n] = 1
             wholes = [
                 place[: (units + 1) * n].reshape(units + 1, n)
                 for place, units in zip(cycle(places), self._units, strict=False)
             ]
-            whole = wholes[0]
-            whole[:-1] = x.T
-            whole[-1] = 1
-            for weight, activation, after in zip(self._weights, self._activations, wholes[1:], strict=True):
-                activation(product(weight, whole, after[:-1]))
-                after[-1] = 1
-                whole = after
+            values = [whole[1:] for whole in wholes]
+            hidden = zip(self._weights, wholes, values[1:], self._activations, strict=False)
+            return values[0], [*hidden], wholes[-1]
+
+        def forward(x: Array, out: Array = None) -> Array:
+            given, hidden, whole = parts(len(x))
+            given[...] = x.T
+            for weight, before, values, activation in hidden:
+                activation(product(weight, before, values))
             if self._in_columns:
-                return self._final(np.dot(self._last.T, whole)).T
-            return self._final(np.dot(whole.T, self._last, out=out))
+                return self._final(np.matmul(self._last.T, whole)).T
+            return self._final(np.matmul(whole.T, self._last, out=out))
 
         return forward
 
