@@ -1,7 +1,10 @@
 """Activations along one axis."""
 
+from collections.abc import Callable
+from functools import wraps
 from math import inf
 from operator import index
+from typing import ParamSpec, cast
 
 from portable_nn._typing import Array, Namespace
 from portable_nn.activations._common import on_arrays
@@ -18,13 +21,16 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
+
 QUIET = {"array_api_compat.cupy", "array_api_compat.torch", "jax.numpy"}
-"""Namespaces of libraries that never warn: to them a difference beyond all numbers is -inf, and its exponential 0."""
+"""Namespaces of libraries that never warn: a difference beyond all numbers is -inf to them, its exponential 0."""
 
 
 def _along(x: Array, axis: int) -> int:
     """The axis as a number of Python, once `x` is known to have values along it."""
-    if type(axis) is int and -x.ndim <= axis < x.ndim and x.shape[axis] != 0:
+    shape = x.shape
+    if type(axis) is int and -len(shape) <= axis < len(shape) and shape[axis] != 0:
         return axis
     try:
         number = index(axis)
@@ -42,6 +48,17 @@ def _along(x: Array, axis: int) -> int:
     return number
 
 
+def on_axis(function: Callable[P, Array]) -> Callable[P, Array]:
+    """What looks at the axis first. That of a layer has values: backends unwrap the function, and do not look."""
+    along: Callable[..., Array] = function
+
+    @wraps(function)
+    def on_axis(x: Array, /, axis: int = -1, *, xp: Namespace) -> Array:
+        return along(x, _along(x, axis), xp=xp)
+
+    return cast(Callable[P, Array], on_axis)
+
+
 @on_arrays
 def bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
     """Softmax of logits that are known to lie where exp neither overflows nor underflows."""
@@ -50,6 +67,7 @@ def bounded_softmax(x: Array, /, *, xp: Namespace) -> Array:
 
 
 @on_arrays
+@on_axis
 def softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Softmax along one axis: ``exp(x) / sum(exp(x))``, computed without overflow.
 
@@ -79,7 +97,6 @@ def softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     >>> softmax(np.array([1010, 1000, 990]))
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
-    axis = _along(x, axis)
     if getattr(xp, "__name__", "") in QUIET:
         e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     else:
@@ -120,6 +137,7 @@ def softmin(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
 
 
 @on_arrays
+@on_axis
 def log_softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Logarithm of the softmax along one axis, accurate where the softmax itself underflows to 0.
 
@@ -148,13 +166,13 @@ def log_softmax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    axis = _along(x, axis)
     largest = xp.max(x, axis=axis, keepdims=True)
     shifted = x - xp.where(largest < inf, largest, xp.zeros_like(largest))
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
 @on_arrays
+@on_axis
 def sparsemax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """The distribution that is nearest to `x` along one axis; small probabilities are 0.
 
@@ -185,7 +203,6 @@ def sparsemax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     >>> sparsemax(np.array([1.0, 0.5, -1.0]))
     array([0.75, 0.25, 0.  ])
     """
-    axis = _along(x, axis)
     half = 0.5 * x  # the difference of two halves is finite
     shifted = half - xp.max(half, axis=axis, keepdims=True)
     shifted = 2 * xp.maximum(shifted, xp.full_like(x, -0.5))  # what is further below gets 0 all the same
@@ -198,6 +215,7 @@ def sparsemax(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
 
 
 @on_arrays
+@on_axis
 def glu(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     """Gated linear unit: the first half along one axis times the sigmoid of the second.
 
@@ -228,7 +246,7 @@ def glu(x: Array, /, axis: int = -1, *, xp: Namespace = None) -> Array:
     >>> glu(np.array([2.0, 3.0, 0.0, 1000.0]))
     array([1., 3.])
     """
-    axis = _along(x, axis) % x.ndim
+    axis %= x.ndim
     half, odd = divmod(x.shape[axis], 2)
     if odd:
         raise ShapeError(f"glu halves an axis, and axis {axis} of shape {tuple(x.shape)} has an odd length")

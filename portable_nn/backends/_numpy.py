@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from functools import lru_cache, partial
+from inspect import unwrap
 from math import prod
 from operator import methodcaller
 from types import SimpleNamespace
@@ -124,7 +125,7 @@ class NumPy(Backend):
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
                 case Activation(name=name) if "softmax" in name:
-                    steps.append(partial(FUNCTIONS[name], xp=OVER_ALL) if is_one else _softmax(name))
+                    steps.append(partial(unwrap(FUNCTIONS[name]), xp=OVER_ALL) if is_one else _softmax(name))
                 case Normalize():
                     steps.append(_normalized(layer))
                 case _:
@@ -234,7 +235,7 @@ OVER_ALL = SimpleNamespace(
 
 def _softmax(name: str) -> Forward:
     """By columns in one piece, but of few or long rows: NumPy reduces short ones in twenty times the time."""
-    function = FUNCTIONS[name]
+    function = unwrap(FUNCTIONS[name])
 
     def along_rows(x: Array) -> Array:
         n = x.shape[-1]

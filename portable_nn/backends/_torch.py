@@ -6,17 +6,15 @@ What `torch.compile` or a function transform makes is not kept: it dies with the
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
-from math import inf, sqrt
+from functools import partial
 from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 
-from portable_nn._arrays import each, first_of, is_narrow
+from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, Device, DType
-from portable_nn.activations import ERFC_GATE, FUNCTIONS
-from portable_nn.activations.gates import CUBIC, LINEAR
+from portable_nn.activations.gates import LINEAR
 from portable_nn.backends._base import NO_VALUES, Backend, Forward, Kernel, leading_axes
 from portable_nn.errors import BackendError
 from portable_nn.layers import Dense, Graph, Layer, Normalize
@@ -102,7 +100,9 @@ class Torch(Backend):
     @property
     def kernels(self) -> Mapping[str, Kernel]:
         """PyTorch's own, each one pass over the values."""
-        return _kernels()
+        from portable_nn.backends._torch_kernels import KERNELS
+
+        return KERNELS
 
     def suited(self, layers: tuple[Layer, ...], dtype: str) -> tuple[Layer, ...]:
         """Weights by columns, as `torch.nn.Linear` has them: products take up to a seventh less time.
@@ -119,10 +119,12 @@ class Torch(Backend):
             return (partial(_layer_norm, layer),)
         if not isinstance(layer, Dense):
             return super().steps_of(layer, like, dtype)
+        from portable_nn.backends._torch_kernels import gelu_tanh
+
         name = layer.activation
         product = partial(torch.nn.functional.linear, weight=layer.weight.T, bias=layer.bias)
         if name == "gelu_tanh":
-            return product, partial(_gelu_tanh, layer.weight.new_full((), LINEAR))
+            return product, partial(gelu_tanh, layer.weight.new_full((), LINEAR))
         return (product,) if name == "identity" else (product, self.activation(name, dtype))
 
     def extent(self, x: Array, rows: int) -> tuple[float, float] | None:
@@ -239,127 +241,3 @@ def _layer_norm(layer: Normalize, x: Array) -> Array:
     import torch
 
     return torch.nn.functional.layer_norm(x, x.shape[-1:], layer.scale, layer.offset, layer.epsilon)
-
-
-def _portable(name: str, x: Array, **parameters: Any) -> Array:
-    """An activation as it is written once; its namespace is known, which a compiler would warn to look for."""
-    from array_api_compat import torch as xp
-
-    return FUNCTIONS[name](x, xp=xp, **parameters)
-
-
-@cache
-def _kernels() -> Mapping[str, Kernel]:
-    import torch
-
-    functional = torch.nn.functional
-
-    def leaky_relu(x: Array, negative_slope: Any = 0.01) -> Array:
-        if not isinstance(negative_slope, float):
-            return _portable("leaky_relu", x, negative_slope=negative_slope)
-        return functional.leaky_relu(x, negative_slope, inplace=negative_slope > 0)
-
-    def prelu(x: Array, slope: Any) -> Array:
-        return leaky_relu(x, slope)
-
-    def elu(x: Array, alpha: Any = 1.0) -> Array:
-        return functional.elu(x, alpha) if isinstance(alpha, float) else _portable("elu", x, alpha=alpha)
-
-    def celu(x: Array, alpha: Any = 1.0) -> Array:
-        return functional.celu(x, alpha) if isinstance(alpha, float) else _portable("celu", x, alpha=alpha)
-
-    def clip(x: Array, low: Any = -1.0, high: Any = 1.0) -> Array:
-        if isinstance(low, float) and isinstance(high, float):
-            return torch.clamp(x, low, high)
-        return _portable("clip", x, low=low, high=high)
-
-    def silu(x: Array, beta: Any = 1.0) -> Array:
-        if isinstance(beta, float) and beta == 1:
-            return functional.silu(x)
-        return _portable("silu", x, beta=beta) if is_narrow(x) else torch.sigmoid(beta * x) * x
-
-    def log_sigmoid(x: Array) -> Array:  # PyTorch's second derivative loses its upper tail
-        return _portable("log_sigmoid", x) if _derived(x) else functional.logsigmoid(x)
-
-    def mish(x: Array) -> Array:  # PyTorch's second derivative is nan where exp overflows
-        return _portable("mish", x) if _derived(x) else functional.mish(x)
-
-    def learned_swish(x: Array, alpha: Any, beta: Any) -> Array:
-        if is_narrow(x):
-            return _portable("learned_swish", x, alpha=alpha, beta=beta)
-        gate = torch.sigmoid_(alpha * x)
-        if _derived(x):
-            return (beta + (1 - beta) * gate) * x
-        return gate.mul_(1 - beta).add_(beta).mul_(x)
-
-    def hard_sigmoid(x: Array, **parameters: Any) -> Array:  # PyTorch's has no second derivative
-        if parameters or _derived(x) or x.device.type != "cpu":
-            return _portable("hard_sigmoid", x, **parameters)
-        return functional.hardsigmoid(x, inplace=True)
-
-    def softplus(x: Array, beta: Any = 1.0, threshold: Any = inf) -> Array:
-        if isinstance(beta, float) and isinstance(threshold, float):
-            return functional.softplus(x, beta, min(threshold, 40))  # beyond, it is x in every dtype
-        return _portable("softplus", x, beta=beta, threshold=threshold)
-
-    def hard_swish(x: Array) -> Array:
-        if x.device.type == "cpu":
-            return functional.hardswish(x)
-        return _portable("hard_swish", x)  # CUDA's has a sixth of float32 in float64 too
-
-    return {  # in place where derivatives are taken from the result
-        "sigmoid": torch.sigmoid_,
-        "tanh": torch.tanh_,
-        "exp": torch.exp_,
-        "relu": torch.relu_,
-        "relu6": functional.relu6,
-        "clip": clip,
-        "hard_tanh": clip,
-        "leaky_relu": leaky_relu,
-        "prelu": prelu,
-        "elu": elu,
-        "celu": celu,
-        "selu": functional.selu,
-        "gelu": _gelu,
-        ERFC_GATE: _erfc_gate,
-        "gelu_tanh": lambda x: _gelu_tanh(x.new_full((), LINEAR), x),
-        "silu": silu,
-        "learned_swish": learned_swish,
-        "mish": mish,
-        "hard_sigmoid": hard_sigmoid,
-        "hard_swish": hard_swish,
-        "log_sigmoid": log_sigmoid,
-        "softplus": softplus,
-    }
-
-
-def _derived(x: Array) -> bool:
-    """Whether derivatives may be taken, to which writing in place is an error; a compiler sees to it itself."""
-    import torch
-
-    return bool(
-        torch.compiler.is_compiling() or x.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(x)
-    )
-
-
-def _gelu(x: Array) -> Array:
-    """By the complementary error function; PyTorch's own is 0 below -5, where gelu is not.
-
-    Far below, where it is as good as 0, a rounded argument costs digits: to keep them takes three times as long.
-    """
-    if is_narrow(x) or _derived(x):
-        return _portable("gelu", x)
-    return (x * -sqrt(0.5)).erfc_().mul_(0.5).mul_(x)  # in this order nothing overflows
-
-
-def _erfc_gate(z: Array) -> Array:
-    return _portable(ERFC_GATE, z) if is_narrow(z) or _derived(z) else z.erfc().mul_(z)
-
-
-def _gelu_tanh(linear: Array, x: Array) -> Array:
-    """With one temporary; PyTorch's own is 0 below -5, where gelu_tanh is not, and takes longer for a batch."""
-    import torch
-
-    if is_narrow(x) or _derived(x):
-        return _portable("gelu_tanh", x)
-    return torch.addcmul(linear, x, x, value=CUBIC).mul_(x).sigmoid_().mul_(x)
