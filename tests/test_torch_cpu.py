@@ -189,3 +189,22 @@ with torch.inference_mode():
 def test_pages_of_temporaries_are_used_again(rows, most):
     fresh = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     assert float(run_python("-c", FAULTS, str(rows), env=fresh)) < most  # of the outputs: it was 2
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "hard_sigmoid", "log_sigmoid", "mish"])
+def test_an_exported_network_has_its_derivatives(torch, name):
+    net = pnn.Network([pnn.Dense(np.eye(4)).with_activation(name)])
+
+    class Module(torch.nn.Module):
+        def forward(self, x):
+            return net(x)
+
+    x = torch.tensor([[0.5, 800.0, -4.0, -20.0]], dtype=torch.float64)
+    exported = torch.export.export(Module(), (x,)).module()
+    found, wanted = [], []
+    for function, derivatives in (exported, found), (net, wanted):
+        given = x.clone().requires_grad_()
+        (first,) = torch.autograd.grad(function(given).square().sum(), given, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), given)
+        derivatives += first.detach(), second
+    torch.testing.assert_close(found, wanted, rtol=1e-14, atol=0)

@@ -20,7 +20,7 @@ is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
 
 def is_derived(x: Array) -> bool:
     """Whether derivatives may be taken, to which writing in place is an error; a compiler sees to it itself."""
-    return bool(x.requires_grad or torch.compiler.is_dynamo_compiling() or is_transformed(x))
+    return bool(x.requires_grad or torch.compiler.is_compiling() or is_transformed(x))
 
 
 def portable(name: str, x: Array, **parameters: Any) -> Array:
