@@ -167,7 +167,7 @@ def with_gated_gelu(layers: Layers, dtype: str) -> Layers:
         match layer, after:
             case Dense(activation="gelu"), Dense():
                 arrays = layer.weight, layer.bias, after.weight
-                weight, bias, after_gate = (_scaled(array, GELU_SCALE, dtype) for array in arrays)
+                weight, bias, after_gate = (_gated(array, dtype) for array in arrays)
                 if _fit((weight, bias, after_gate), dtype):
                     gate = Dense(weight, bias).with_activation(ERFC_GATE)
                     return gate, Dense(after_gate, after.bias, after.activation)
@@ -176,9 +176,9 @@ def with_gated_gelu(layers: Layers, dtype: str) -> Layers:
     return _merged_neighbours(layers, folded) if dtype in ("float32", "float64") else layers
 
 
-def _scaled(array: Array, factor: float, dtype: str) -> Array:
-    """Rounded once, to what takes no more memory than it must."""
-    return (factor * _f64(array)).astype(np.result_type(array, dtype))
+def _gated(array: Array, dtype: str) -> Array:
+    """Times `GELU_SCALE`, rounded once, to the wider of its own dtype and the computation's."""
+    return (GELU_SCALE * _f64(array)).astype(np.result_type(array, dtype))
 
 
 def _merged_neighbours(layers: Layers, merge: Callable[[Layer, Layer], Layers | None]) -> Layers:

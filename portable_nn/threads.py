@@ -155,8 +155,9 @@ def of_blas() -> int:
 
 @cache
 def _libraries() -> list[Any]:
-    """What holds each BLAS to one thread; none where threadpoolctl is not installed."""
-    return [] if blas() is None else [library for library in blas().lib_controllers if library.user_api == "blas"]
+    """Each BLAS, to read and set its threads; none where threadpoolctl is not installed."""
+    libraries = () if (controller := blas()) is None else controller.lib_controllers
+    return [library for library in libraries if library.user_api == "blas"]
 
 
 @cache

@@ -1,8 +1,8 @@
 """NumPy: the default. Here is all that makes a forward pass fast on it.
 
 Rows go through the network in blocks that stay in a core's cache, and everything after a product is done in
-place. A product of a few rows is `dot`, which starts in half the time that ``@`` takes; that of a block `matmul`,
-where `dot` fills the place of the result with zeros first, and keeps other threads out of Python meanwhile.
+place. A product of rows in one piece is `dot`, which starts in half the time that ``@`` takes; that of blocks is
+`matmul`: `dot` fills the place of the result with zeros first, and keeps other threads out of Python meanwhile.
 Activations are those of `portable_nn.activations`, in as few calls as may be. float16, for which there is no
 BLAS, is computed in float32 and rounded at the end.
 """

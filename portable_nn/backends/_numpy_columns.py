@@ -141,7 +141,7 @@ class Chain:
                 for place, units in zip(cycle(places), self._units, strict=False)
             ]
             values = [whole[1:] for whole in wholes]
-            hidden = zip(self._weights, wholes, values[1:], self._activations, strict=False)
+            hidden = zip(self._weights, wholes[:-1], values[1:], self._activations, strict=True)
             return values[0], [*hidden], wholes[-1]
 
         def forward(x: Array, out: Array = None) -> Array:

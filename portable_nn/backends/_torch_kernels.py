@@ -1,4 +1,7 @@
-"""PyTorch's own activations, each in one pass over the values or in few."""
+"""PyTorch's own activations, each in one pass over the values or in few.
+
+They ask as little as may be: `is_narrow` would be one more call of Python.
+"""
 
 from collections.abc import Mapping
 from math import inf, sqrt

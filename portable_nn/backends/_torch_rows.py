@@ -54,7 +54,7 @@ def by_blocks(forward: Forward, layers: tuple[Layer, ...]) -> Forward:
         rows = most = min(rows, IN_CACHE // gelu)
 
     def in_blocks(x: Array) -> Array:
-        if torch.compiler.is_compiling() or torch._C._is_tracing() or (n := x.shape[0]) <= most:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or (n := x.shape[0]) <= most:
             return forward(x)
         if x.requires_grad or not is_plain(x):
             return forward(x)
