@@ -73,9 +73,9 @@ def calls_in_a_turn(task: Callable[[], Any], turn: float) -> int:
 
 
 def timed(task: Callable[[], Any], calls: int, warm_up: float) -> dict[str, float]:
-    """Seconds of a call, warmed up for so many where calls are short, and how many cores it keeps busy."""
+    """Seconds of a call, after others for so many to warm up, and how many cores it keeps busy."""
     start = perf_counter()
-    while calls > 1 and perf_counter() - start < warm_up:
+    while perf_counter() - start < warm_up:
         task()
     cpu = process_time()
     seconds = seconds_of(task, calls)

@@ -30,6 +30,10 @@ COLUMNS = 16
 FEWEST_COLUMNS, FEWEST_ROWS = 480, 200
 """Of fewer, more goes into calls than small products save; and as much where threads take turns in Python."""
 
+APART, FEWEST_APART, TILE = 256, 512, 48 * 2**10
+"""Of rows of a multiple of so many bytes, where there are more than so many, so many bytes are turned at a time:
+they share few lines of a cache, which would not hold all until their next values are taken."""
+
 MOST = 256
 """Inputs of a layer beside whose products, of as many numbers, the bias takes a fiftieth of the time."""
 
@@ -130,6 +134,8 @@ class Chain:
         threads from theirs: what does not change from block to block is made once.
         """
         product = _in_panels if alone else np.matmul
+        taken = self._units[0] * self._last.itemsize
+        tile = TILE // taken if taken % APART == 0 and rows > FEWEST_APART else rows
         places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
 
         @lru_cache(1)
@@ -146,7 +152,8 @@ class Chain:
 
         def forward(x: Array, out: Array = None) -> Array:
             given, hidden, whole = parts(len(x))
-            given[...] = x.T
+            for start in range(0, len(x), tile):
+                given[:, start : start + tile] = x[start : start + tile].T
             for weight, before, values, activation in hidden:
                 activation(product(weight, before, values))
             if self._in_columns:
