@@ -20,6 +20,8 @@ HIDDEN = {
     "tanh": np.tanh,
     "gelu": lambda x: x * special.ndtr(x),
     "softplus": lambda x: np.logaddexp(x, 0),
+    "silu": lambda x: x * special.expit(x),
+    "gelu_tanh": lambda x: x * special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
 }
 
 
@@ -93,6 +95,27 @@ def test_as_of_few_samples(layers, dtype):
     some = np.r_[:100, 3500:3600, ROWS - 100 : ROWS]
     np.testing.assert_allclose(found[some], few, rtol=1e-2 if found.dtype == np.float16 else 2e-5, atol=1e-5)
     assert found.dtype == few.dtype
+
+
+@pytest.mark.parametrize("beta", [1, -1, 1.702, 0, 1e-12, 1e12])
+def test_the_parameter_of_silu(beta):
+    layers = [dense(8, 40), dense(40, 30), dense(30, 5)]
+    x = RNG.standard_normal((ROWS, 8), np.float32)
+    silu = Activation("silu", beta=beta)
+    found = pnn.Network([layers[0], silu, layers[1], silu, layers[2]])(x)
+    expected = by_hand(layers, x, lambda x: x * special.expit(beta * x))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(3e38, 1), (1, 3e38)], ids=str)
+@pytest.mark.parametrize("name", ["silu", "gelu_tanh"])
+def test_weights_as_large_as_there_are(name, sizes):
+    before, after = (
+        np.full(shape, size, np.float32) for shape, size in zip([(1, 40), (40, 3)], sizes, strict=True)
+    )
+    layers = [pnn.Dense(before, np.zeros(40, np.float32), name), pnn.Dense(after, np.zeros(3, np.float32))]
+    x = np.linspace([3e-38], [9e-38], ROWS, dtype=np.float32) * RNG.choice([-1, 1], (ROWS, 1)).astype(np.float32)
+    np.testing.assert_allclose(pnn.Network(layers)(x), by_hand(layers, x, HIDDEN[name]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("given", [np.asfortranarray, lambda x: np.repeat(x, 2, 0)[::2], lambda x: x[:, ::-1]])

@@ -26,7 +26,7 @@ from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, keep_pages, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Columns, Finished, Rows
-from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING
+from portable_nn.backends._numpy_kernels import FOLDED, KERNELS, OF_ONE, OVERFLOWING, Folded, Maker
 from portable_nn.backends._numpy_one import (
     BLOCK,
     IDENTITY,
@@ -119,8 +119,8 @@ class NumPy(Backend):
                 case Dense() if is_one:
                     steps.append(one_sample(layer, kernel, leading))
                 case Dense(weight=weight, bias=bias):
-                    finished = _finished(kernel, dtype, bias)
-                    steps += Finished.of(Rows(weight, bias, finished, partial(_activation, kernel, dtype)))
+                    finished, activation = _finished(kernel, dtype, bias), partial(_activation, kernel, dtype)
+                    steps += Finished.of(Rows(weight, bias, finished, activation, _with_factors(kernel)))
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -283,17 +283,18 @@ def _made(layers: tuple[Layer, ...], taken: int) -> int:
     return most
 
 
-def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
+def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker | None = None) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
     (n,) = kernel.input_shape or np.shape(bias) or (1,)
     block = SMALL_BLOCK if GIVES_BACK else 2 * BLOCK if n > WIDE or kernel.name == "gelu" else SHARED
     at_once = block // n * n or n
+    maker = maker or partial(KERNELS[kernel.name], **kernel.parameters)
 
     def activation(repeats: int) -> Forward:
         def number(value: Any) -> Array:
             return np.array(np.tile(value, repeats) if np.ndim(value) else value, dtype)
 
-        return KERNELS[kernel.name](number, zeros_like, **kernel.parameters)
+        return maker(number, zeros_like)
 
     plus = _plus(bias) if np.any(bias) else None
     activated = _by_rows(n, activation) if kernel.arrays else activation(1)
@@ -309,10 +310,14 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None) -> Forward:
     return finished
 
 
-def _activation(kernel: Activation, dtype: DType, in_columns: bool) -> Forward:
+def _with_factors(kernel: Activation) -> Folded | None:
+    return FOLDED[kernel.name](**kernel.parameters) if kernel.name in FOLDED and not kernel.arrays else None
+
+
+def _activation(kernel: Activation, dtype: DType, in_columns: bool, maker: Maker | None = None) -> Forward:
     """The activation alone, of samples in columns or in rows."""
     if not (in_columns and kernel.arrays):
-        return _finished(kernel, dtype)
+        return _finished(kernel, dtype, maker=maker)
 
     def number(value: Any) -> Array:
         array = np.array(value, dtype)

@@ -15,6 +15,7 @@ import numpy as np
 
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
+from portable_nn.backends._numpy_kernels import Folded
 
 __all__ = ["COLUMNS", "SMALL", "Chain", "Columns", "Finished", "Placed", "Rows", "chained", "in_parts"]
 
@@ -37,6 +38,9 @@ they share few lines of a cache, which would not hold all until their next value
 MOST = 256
 """Inputs of a layer beside whose products, of as many numbers, the bias takes a fiftieth of the time."""
 
+LARGEST = 1e15
+"""Of weights and their factors, whose products and results then are far from overflow in float32."""
+
 Placed: TypeAlias = Callable[..., Array]
 """A step in places of its own; it may be given the place of its results as well."""
 
@@ -51,13 +55,16 @@ class Rows:
     finished : callable
         Adds the bias and computes the activation.
     activation : callable
-        Makes the activation alone, of samples in columns or in rows.
+        Makes the activation alone, of samples in columns or in rows, by another maker if it is given one.
+    folded : Folded or None
+        The activation with factors in the weights before and after it, if there is such.
     """
 
     weight: Array
     bias: Array
     finished: Forward
-    activation: Callable[[bool], Forward]
+    activation: Callable[..., Forward]
+    folded: Folded | None
 
     def results(self, n: int) -> Array:
         """A place for those of n samples."""
@@ -115,11 +122,11 @@ class Chain:
     """Dense layers one after another, whose results stay in columns where the step after them takes those."""
 
     def __init__(self, layers: Sequence[Rows], in_columns: bool) -> None:
-        *weights, last = [np.vstack([layer.bias, layer.weight]) for layer in layers]
+        weights = [np.vstack([layer.bias, layer.weight]) for layer in layers]
+        self._activations = [*map(_folded, layers, weights, weights[1:])]
+        *weights, self._last = weights
         self._weights = [np.ascontiguousarray(weight.T) for weight in weights]
-        self._last = last
         self._in_columns = in_columns
-        self._activations = [layer.activation(True) for layer in layers[:-1]]
         self._final = layers[-1].activation(in_columns)
         self._units = [len(layer.weight) for layer in layers]
 
@@ -161,6 +168,22 @@ class Chain:
             return self._final(np.matmul(whole.T, self._last, out=out))
 
         return forward
+
+
+def _folded(layer: Rows, before: Array, after: Array) -> Forward:
+    """The activation between weights below their biases, which are multiplied by its factors if it has some."""
+    folded = layer.folded
+    if not (folded and folded.scale and all(map(_has_room, (folded.scale, before, after)))):
+        return layer.activation(True)
+    before *= folded.rate
+    after[1:] /= folded.scale
+    return layer.activation(True, folded.maker)
+
+
+def _has_room(factors: Array) -> bool:
+    """Whether they are 0, or far from overflow and from where numbers have fewer digits."""
+    sizes = np.abs(factors)
+    return bool(np.all((sizes == 0) | ((sizes > 1 / LARGEST) & (sizes < LARGEST))))
 
 
 def chained(given: Sequence[Forward]) -> list[Forward | Chain]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import cache, partial
 from math import inf, log
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.introspect import opt_func_info
@@ -348,6 +348,77 @@ KERNELS: dict[str, Maker] = {
     "mish": _mish,
     "softplus": _softplus,
 }
+
+
+class Folded(NamedTuple):
+    """An activation whose argument comes multiplied by `rate`, and whose results leave multiplied by `scale`."""
+
+    rate: float
+    scale: float
+    maker: Maker
+
+
+def _folded_sigmoid() -> Folded:
+    power, unit = _power()
+
+    def maker(number: Number, zeros: Zeros) -> Forward:
+        one = number(1)
+
+        def sigmoid(x: Array) -> Array:
+            power(x, x)
+            x += one
+            return np.divide(one, x, x)
+
+        return sigmoid
+
+    return Folded(-unit, 1.0, maker)
+
+
+def _folded_silu(beta: float = 1.0) -> Folded:
+    power, unit = _power()
+
+    def maker(number: Number, zeros: Zeros) -> Forward:
+        one = number(1)
+
+        def silu(x: Array) -> Array:
+            e = power(x)
+            e += one
+            x /= e
+            return x
+
+        return silu
+
+    return Folded(-unit * beta, -unit * beta, maker)
+
+
+def _folded_gelu_tanh() -> Folded:
+    """By the rate of which the cube needs no factor."""
+    power, unit = _power()
+    rate = -((unit * CUBIC) ** (1 / 3))
+
+    def maker(number: Number, zeros: Zeros) -> Forward:
+        one, linear = number(1), number(-unit * LINEAR / rate)
+
+        def gelu_tanh(x: Array) -> Array:
+            e = x * x
+            e += linear
+            e *= x
+            power(e, e)
+            e += one
+            x /= e
+            return x
+
+        return gelu_tanh
+
+    return Folded(rate, rate, maker)
+
+
+FOLDED: dict[str, Callable[..., Folded]] = {
+    "sigmoid": _folded_sigmoid,
+    "silu": _folded_silu,
+    "gelu_tanh": _folded_gelu_tanh,
+}
+"""Those that take a pass less where weights before and after them are multiplied instead."""
 
 OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh", "softplus", "log_sigmoid", "mish"}
 """Those with an exponential, or an exponent, that is infinite where nothing is left of them."""
