@@ -26,7 +26,7 @@ from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, keep_pages, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Columns, Finished, Rows
-from portable_nn.backends._numpy_kernels import FOLDED, KERNELS, OF_ONE, OVERFLOWING, Folded, Maker
+from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING, Maker
 from portable_nn.backends._numpy_one import (
     BLOCK,
     IDENTITY,
@@ -120,7 +120,7 @@ class NumPy(Backend):
                     steps.append(one_sample(layer, kernel, leading))
                 case Dense(weight=weight, bias=bias):
                     finished, activation = _finished(kernel, dtype, bias), partial(_activation, kernel, dtype)
-                    steps += Finished.of(Rows(weight, bias, finished, activation, _with_factors(kernel)))
+                    steps += Finished.of(Rows(weight, bias, kernel, finished, activation))
                 case Activation(name=name) if name in KERNELS:
                     steps.append(partial(np.asarray if own else np.array, order="C"))
                     steps.append(of_one(layer, dtype, leading) if is_one else _finished(layer, dtype))
@@ -299,19 +299,19 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker
     plus = _plus(bias) if np.any(bias) else None
     activated = _by_rows(n, activation) if kernel.arrays else activation(1)
 
-    def finished(x: Array) -> Array:
+    def finished(x: Array, *spare: Array) -> Array:
         flat = x.reshape(-1)
-        for part in (flat,) if flat.size <= at_once else np.split(flat, range(at_once, flat.size, at_once)):
+        parts: Iterable[tuple[Array, ...]] = ((flat, *spare),)
+        if flat.size > at_once:
+            cuts = range(at_once, flat.size, at_once)
+            parts = zip(*(np.split(array, cuts) for array in (flat, *spare)), strict=True)
+        for part in parts:
             if plus:
-                plus(part)
-            activated(part)
+                plus(part[0])
+            activated(*part)
         return x
 
     return finished
-
-
-def _with_factors(kernel: Activation) -> Folded | None:
-    return FOLDED[kernel.name](**kernel.parameters) if kernel.name in FOLDED and not kernel.arrays else None
 
 
 def _activation(kernel: Activation, dtype: DType, in_columns: bool, maker: Maker | None = None) -> Forward:

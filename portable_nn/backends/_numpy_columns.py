@@ -15,7 +15,8 @@ import numpy as np
 
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
-from portable_nn.backends._numpy_kernels import Folded
+from portable_nn.backends._numpy_kernels import FOLDED, SPARING
+from portable_nn.layers import Activation
 
 __all__ = ["COLUMNS", "SMALL", "Chain", "Columns", "Finished", "Placed", "Rows", "chained", "in_parts"]
 
@@ -52,19 +53,18 @@ class Rows:
     Attributes
     ----------
     weight, bias : arrays
+    kernel : Activation
     finished : callable
         Adds the bias and computes the activation.
     activation : callable
         Makes the activation alone, of samples in columns or in rows, by another maker if it is given one.
-    folded : Folded or None
-        The activation with factors in the weights before and after it, if there is such.
     """
 
     weight: Array
     bias: Array
+    kernel: Activation
     finished: Forward
-    activation: Callable[..., Forward]
-    folded: Folded | None
+    activation: Callable[..., Callable[..., Array]]
 
     def results(self, n: int) -> Array:
         """A place for those of n samples."""
@@ -129,6 +129,7 @@ class Chain:
         self._in_columns = in_columns
         self._final = layers[-1].activation(in_columns)
         self._units = [len(layer.weight) for layer in layers]
+        self._spares = [layer.kernel.name in SPARING and not layer.kernel.arrays for layer in layers[:-1]]
 
     def results(self, n: int) -> Array:
         """A place for those of n samples, in rows."""
@@ -146,7 +147,7 @@ class Chain:
         places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
 
         @lru_cache(1)
-        def parts(n: int) -> tuple[Array, list[tuple[Array, Array, Array, Forward]], Array]:
+        def parts(n: int) -> tuple[Array, list[tuple[Array, Array, Array, Placed, tuple[Array, ...]]], Array]:
             for place in places:
                 place[:n] = 1
             wholes = [
@@ -154,15 +155,19 @@ class Chain:
                 for place, units in zip(cycle(places), self._units, strict=False)
             ]
             values = [whole[1:] for whole in wholes]
-            hidden = zip(self._weights, wholes[:-1], values[1:], self._activations, strict=True)
+            spares = [
+                (place[n : (units + 1) * n],) if spares else ()
+                for place, units, spares in zip(cycle(places), self._units[1:], self._spares, strict=False)
+            ]
+            hidden = zip(self._weights, wholes[:-1], values[1:], self._activations, spares, strict=True)
             return values[0], [*hidden], wholes[-1]
 
         def forward(x: Array, out: Array = None) -> Array:
             given, hidden, whole = parts(len(x))
             for start in range(0, len(x), tile):
                 given[:, start : start + tile] = x[start : start + tile].T
-            for weight, before, values, activation in hidden:
-                activation(product(weight, before, values))
+            for weight, before, values, activation, spare in hidden:
+                activation(product(weight, before, values), *spare)
             if self._in_columns:
                 return self._final(np.matmul(self._last.T, whole)).T
             return self._final(np.matmul(whole.T, self._last, out=out))
@@ -170,10 +175,13 @@ class Chain:
         return forward
 
 
-def _folded(layer: Rows, before: Array, after: Array) -> Forward:
+def _folded(layer: Rows, before: Array, after: Array) -> Placed:
     """The activation between weights below their biases, which are multiplied by its factors if it has some."""
-    folded = layer.folded
-    if not (folded and folded.scale and all(map(_has_room, (folded.scale, before, after)))):
+    kernel = layer.kernel
+    if kernel.name not in FOLDED or kernel.arrays:
+        return layer.activation(True)
+    folded = FOLDED[kernel.name](**kernel.parameters)
+    if not (folded.scale and all(map(_has_room, (folded.scale, before, after)))):
         return layer.activation(True)
     before *= folded.rate
     after[1:] /= folded.scale

@@ -67,10 +67,14 @@ def _clip(number: Number, zeros: Zeros, low: Any = -1.0, high: Any = 1.0) -> For
 def _leaky_relu(number: Number, zeros: Zeros, negative_slope: Any = 0.01) -> Forward:
     slope = number(negative_slope)
     if np.all((slope > 0) & (slope <= 1)):
-        return lambda x: np.maximum(x, slope * x, out=x)
 
-    def leaky_relu(x: Array) -> Array:
-        below = np.minimum(x, zeros(x))
+        def larger(x: Array, spare: Array = None) -> Array:
+            return np.maximum(x, np.multiply(slope, x, spare), out=x)
+
+        return larger
+
+    def leaky_relu(x: Array, spare: Array = None) -> Array:
+        below = np.minimum(x, zeros(x), out=spare)
         below *= slope
         np.maximum(x, zeros(x), out=x)
         x += below
@@ -87,8 +91,8 @@ def _exponential_below(number: Number, zeros: Zeros, rate: Any, below: Any, abov
     """``above * x`` above 0, ``below * (exp(rate * x) - 1)`` below; all three are 1 if `below` is."""
     inner, outer, scale = (None if np.all(factor == 1) else number(factor) for factor in (rate, below, above))
 
-    def exponential_below(x: Array) -> Array:
-        e = np.minimum(x, zeros(x))
+    def exponential_below(x: Array, spare: Array = None) -> Array:
+        e = np.minimum(x, zeros(x), out=spare)
         if inner is not None:
             e *= inner
         np.expm1(e, e)
@@ -176,8 +180,8 @@ def _silu(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
     power, unit = _power()
     one, rate = number(1), number(-unit * beta)
 
-    def silu(x: Array) -> Array:
-        e = x * rate
+    def silu(x: Array, spare: Array = None) -> Array:
+        e = np.multiply(x, rate, spare)
         power(e, e)
         e += one
         x /= e
@@ -206,8 +210,8 @@ def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
     power, unit = _power()
     one, linear, cubic = number(1), number(-LINEAR * unit), number(-CUBIC * unit)
 
-    def gelu_tanh(x: Array) -> Array:
-        e = x * x
+    def gelu_tanh(x: Array, spare: Array = None) -> Array:
+        e = np.multiply(x, x, spare)
         e *= cubic
         e += linear
         e *= x
@@ -279,8 +283,8 @@ def _mish(number: Number, zeros: Zeros, powers: Powers = _power) -> Forward:
     power, unit = powers()
     two, rate, largest = number(2), number(unit), number(20 * unit)  # from where it is x in every dtype
 
-    def mish(x: Array) -> Array:
-        e = x * rate
+    def mish(x: Array, spare: Array = None) -> Array:
+        e = np.multiply(x, rate, spare)
         power(np.minimum(e, largest, out=e), e)
         gate = e + two
         gate *= e
@@ -300,13 +304,13 @@ def _softplus(
     factor = None if np.all(beta == 1) else number(beta)
     limit = None if np.all(threshold == inf) else number(threshold)
 
-    def softplus(x: Array) -> Array:
+    def softplus(x: Array, spare: Array = None) -> Array:
         given = None if limit is None else x.copy()
         if factor is not None:
             with np.errstate(over="ignore"):
                 x *= factor
         linear = None if limit is None else x > limit
-        e = np.abs(x)
+        e = np.abs(x, spare)
         e *= rate
         power(e, e)
         np.log1p(e, e)
@@ -380,8 +384,8 @@ def _folded_silu(beta: float = 1.0) -> Folded:
     def maker(number: Number, zeros: Zeros) -> Forward:
         one = number(1)
 
-        def silu(x: Array) -> Array:
-            e = power(x)
+        def silu(x: Array, spare: Array = None) -> Array:
+            e = power(x, spare)
             e += one
             x /= e
             return x
@@ -399,8 +403,8 @@ def _folded_gelu_tanh() -> Folded:
     def maker(number: Number, zeros: Zeros) -> Forward:
         one, linear = number(1), number(-unit * LINEAR / rate)
 
-        def gelu_tanh(x: Array) -> Array:
-            e = x * x
+        def gelu_tanh(x: Array, spare: Array = None) -> Array:
+            e = np.multiply(x, x, spare)
             e += linear
             e *= x
             power(e, e)
@@ -419,6 +423,9 @@ FOLDED: dict[str, Callable[..., Folded]] = {
     "gelu_tanh": _folded_gelu_tanh,
 }
 """Those that take a pass less where weights before and after them are multiplied instead."""
+
+SPARING = {"leaky_relu", "elu", "celu", "selu", "silu", "gelu_tanh", "mish", "softplus"}
+"""Those that may be given a place, as flat as their argument, for what they compute on the way."""
 
 OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh", "softplus", "log_sigmoid", "mish"}
 """Those with an exponential, or an exponent, that is infinite where nothing is left of them."""
