@@ -257,9 +257,9 @@ def _gelu(number: Number, zeros: Zeros) -> Forward:
     *outer, innermost = (number(beside / 2) for beside in besides)
     steps = [*zip(others, outer, strict=True)][::-1]
 
-    def gelu(x: Array) -> Array:
+    def gelu(x: Array, spare: Array = None) -> Array:
         x *= half
-        size = np.abs(x)
+        size = np.abs(x, spare)
         x += size  # nan of minus infinity, as gelu is
         size.clip(zero, largest, size)  # beyond, the tail is 0, and the square would overflow
         gauss = size * size
@@ -424,7 +424,7 @@ FOLDED: dict[str, Callable[..., Folded]] = {
 }
 """Those that take a pass less where weights before and after them are multiplied instead."""
 
-SPARING = {"leaky_relu", "elu", "celu", "selu", "silu", "gelu_tanh", "mish", "softplus"}
+SPARING = {"leaky_relu", "elu", "celu", "selu", "silu", "gelu", "gelu_tanh", "mish", "softplus"}
 """Those that may be given a place, as flat as their argument, for what they compute on the way."""
 
 OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh", "softplus", "log_sigmoid", "mish"}
