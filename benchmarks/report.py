@@ -16,10 +16,10 @@ __all__ = ["absentees", "results", "suite_absentees", "with_cluster"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
-order that turns by one place, those that are compared one after the other, each for at least 60 ms and, where a
-call takes less, after 100 ms to warm up. No turn starts before the idle threads of the one before have stopped
-spinning. A ratio is our time over theirs in the same round; given are the median over rounds, and the 10th and
-90th percentile. Contenders that work in batches do so at their own best batch size, found before among 100, 250,
+order that turns by one place, those that are compared one after the other, each for at least 60 ms and
+after 100 ms of calls, one at least, to warm up. No turn starts before the idle threads of the one before have
+stopped spinning. A ratio is our time over theirs in the same round; given are the median over rounds, and the 10th
+and 90th percentile. Contenders that work in batches do so at their own best batch size, found before among 100, 250,
 500, 1,000, 2,500 and 10,000 ("automatic" is what this package chooses by itself).
 Every answer is checked against float64 before anything is timed.
 
@@ -55,9 +55,9 @@ For each ratio beyond the worst, and for a missed median the ratio nearest to it
 written by hand and timed one by one, beside the call itself; on NumPy by blocks of rows that stay in cache, on
 PyTorch with the whole batch. As in the package, a division by 255 is in the weights, and on NumPy a softmax after
 sigmoid or tanh subtracts no maximum; unlike there, biases on NumPy are added row by row, exp is not computed by
-exp2, and hidden layers have the network's own units for one sample too, not a multiple of 4. The compiled
-network's steps are the cast, and a bare session of the graph that it runs; with all cores, the idle threads of
-either session still spin as the other's turn begins.
+exp2, factors of activations are in no weights, and hidden layers have the network's own units for one sample too,
+not a multiple of 4. The compiled network's steps are the cast, and a bare session of the graph that it runs; with
+all cores, the idle threads of either session still spin as the other's turn begins.
 Nothing can be timed inside a program of `jax.jit`: there, what XLA counts in the program of this package and in
 that of the function by hand.\
 """

@@ -73,7 +73,7 @@ def calls_in_a_turn(task: Callable[[], Any], turn: float) -> int:
 
 
 def timed(task: Callable[[], Any], calls: int, warm_up: float) -> dict[str, float]:
-    """Seconds of a call, after others for so many to warm up, and how many cores it keeps busy."""
+    """Seconds of a call, after `warm_up` seconds of calls, one at least, and how many cores it keeps busy."""
     start = perf_counter()
     while perf_counter() - start < warm_up:
         task()

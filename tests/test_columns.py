@@ -9,6 +9,7 @@ from scipy import special
 from threadpoolctl import threadpool_limits
 
 import portable_nn as pnn
+from portable_nn import activations
 from portable_nn.layers import Activation, Normalize, Rescaling
 
 RNG = np.random.default_rng(8)
@@ -20,6 +21,10 @@ HIDDEN = {
     "tanh": np.tanh,
     "gelu": lambda x: x * special.ndtr(x),
     "softplus": lambda x: np.logaddexp(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "celu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
     "silu": lambda x: x * special.expit(x),
     "gelu_tanh": lambda x: x * special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
 }
@@ -38,13 +43,38 @@ def by_hand(layers, x, function):
     return x
 
 
-@pytest.mark.parametrize("widths", [(4, 20, 20, 1), (8, 32, 100), (16, *[64] * 8, 3), (5, 300, 7)], ids=str)
+@pytest.mark.parametrize(
+    "widths", [(4, 20, 20, 1), (8, 32, 100), (16, *[64] * 8, 3), (5, 300, 7), (64, 60, 30, 10)], ids=str
+)
 @pytest.mark.parametrize("name", HIDDEN)
-def test_as_by_hand(name, widths):
-    layers = [dense(n, m, name) for n, m in pairwise(widths)]
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-11)])
+def test_as_by_hand(dtype, tolerance, name, widths):
+    layers = [dense(n, m, name, dtype) for n, m in pairwise(widths)]
     layers[-1] = layers[-1].with_activation("identity")
-    x = RNG.standard_normal((ROWS, widths[0]), np.float32)
-    np.testing.assert_allclose(pnn.Network(layers)(x), by_hand(layers, x, HIDDEN[name]), rtol=1e-4, atol=1e-5)
+    x = RNG.standard_normal((ROWS, widths[0]), dtype)
+    expected = by_hand(layers, x, HIDDEN[name])
+    np.testing.assert_allclose(pnn.Network(layers)(x), expected, rtol=tolerance, atol=tolerance / 10)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        Activation("leaky_relu", negative_slope=-0.5),
+        Activation("leaky_relu", negative_slope=2.0),
+        Activation("elu", alpha=np.linspace(0.1, 2, 40)),
+        Activation("celu", alpha=0.5),
+        Activation("softplus", beta=2.0, threshold=3.0),
+        Activation("softplus", beta=np.linspace(0.1, 2, 40)),
+        Activation("silu", beta=np.linspace(-1, 2, 40)),
+    ],
+    ids=str,
+)
+def test_parameters_of_a_hidden_layer(activation):
+    first, last = dense(8, 40), dense(40, 5)
+    x = RNG.standard_normal((ROWS, 8), np.float32)
+    hidden = getattr(activations, activation.name)(by_hand([first], x, None), **activation.parameters)
+    found = pnn.Network([first, activation, last])(x)
+    np.testing.assert_allclose(found, by_hand([last], hidden, None), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("widths", [(16, 60, 8), (64, 64, 50, 10), (32, 150, 9)], ids=str)
@@ -107,14 +137,53 @@ def test_the_parameter_of_silu(beta):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_silu_so_steep_that_its_argument_is_infinite():
+    layers = [dense(8, 40), Activation("silu", beta=1e12), dense(40, 5)]
+    layers[0] = pnn.Dense(layers[0].weight * np.float32(1e14), layers[0].bias)
+    layers[2] = pnn.Dense(layers[2].weight * np.float32(1e-28), layers[2].bias)
+    x = RNG.standard_normal((ROWS, 8)).astype(np.float32) * np.float32(1e14)
+    expected = by_hand([layers[2]], np.maximum(by_hand([layers[0]], x, None), 0), None)
+    np.testing.assert_allclose(pnn.Network(layers)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "silu", "gelu_tanh"])
+def test_the_tail_of_a_hidden_layer(name):
+    """As far down as it counts in the outputs, for the next weights make up for it."""
+    size = 60.0 if name == "sigmoid" else 9.0
+    first = pnn.Dense(np.full((8, 40), 0.125, np.float32), np.full(40, -size, np.float32), name)
+    last = pnn.Dense(np.full((40, 3), 1 / HIDDEN[name](-size) / 40, np.float32), np.zeros(3, np.float32))
+    x = np.linspace([-1] * 8, [1] * 8, ROWS, dtype=np.float32)
+    expected = by_hand([first, last], x, HIDDEN[name])
+    np.testing.assert_allclose(pnn.Network([first, last])(x), expected, rtol=2e-4)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("sigmoid", 2e-6), ("silu", 2e-5), ("gelu_tanh", 2e-5)])
+def test_a_bias_that_takes_away_what_one_input_has_too_much(name, tolerance):
+    weight = RNG.standard_normal((1, 64)).astype(np.float32)
+    first = pnn.Dense(weight, -1990 * weight[0], name)
+    last = dense(64, 3)
+    years = RNG.integers(1950, 2030, (ROWS, 1)).astype(np.float32)
+    expected = by_hand([first, last], years, HIDDEN[name])
+    np.testing.assert_allclose(pnn.Network([first, last])(years), expected, rtol=0, atol=tolerance)
+
+
+def test_weights_stay_as_they_are_given():
+    layers = [dense(8, 40, "silu"), dense(40, 30, "gelu_tanh"), dense(30, 5)]
+    before = [np.copy(layer.weight) for layer in layers]
+    pnn.Network(layers)(RNG.standard_normal((ROWS, 8), np.float32))
+    for layer, weight in zip(layers, before, strict=True):
+        np.testing.assert_array_equal(layer.weight, weight)
+
+
 @pytest.mark.parametrize("sizes", [(3e38, 1), (1, 3e38)], ids=str)
 @pytest.mark.parametrize("name", ["silu", "gelu_tanh"])
 def test_weights_as_large_as_there_are(name, sizes):
     before, after = (
-        np.full(shape, size, np.float32) for shape, size in zip([(1, 40), (40, 3)], sizes, strict=True)
+        np.full(shape, size, np.float32) for shape, size in zip([(8, 40), (40, 3)], sizes, strict=True)
     )
     layers = [pnn.Dense(before, np.zeros(40, np.float32), name), pnn.Dense(after, np.zeros(3, np.float32))]
-    x = np.linspace([3e-38], [9e-38], ROWS, dtype=np.float32) * RNG.choice([-1, 1], (ROWS, 1)).astype(np.float32)
+    x = np.zeros((ROWS, 8), np.float32)
+    x[:, 0] = np.linspace(3e-38, 9e-38, ROWS) * RNG.choice([-1, 1], ROWS)
     np.testing.assert_allclose(pnn.Network(layers)(x), by_hand(layers, x, HIDDEN[name]), rtol=1e-4, atol=1e-5)
 
 

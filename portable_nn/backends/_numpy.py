@@ -25,7 +25,7 @@ from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, keep_pages, leading_axes
 from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
-from portable_nn.backends._numpy_columns import Columns, Finished, Rows
+from portable_nn.backends._numpy_columns import Activated, Columns, Finished, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING, Maker
 from portable_nn.backends._numpy_one import (
     BLOCK,
@@ -299,23 +299,26 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker
     plus = _plus(bias) if np.any(bias) else None
     activated = _by_rows(n, activation) if kernel.arrays else activation(1)
 
+    def of_slice(flat: Array, *spare: Array) -> None:
+        if plus:
+            plus(flat)
+        activated(flat, *spare)
+
     def finished(x: Array, *spare: Array) -> Array:
         flat = x.reshape(-1)
-        parts: Iterable[tuple[Array, ...]] = ((flat, *spare),)
-        if flat.size > at_once:
-            cuts = range(at_once, flat.size, at_once)
-            parts = zip(*(np.split(array, cuts) for array in (flat, *spare)), strict=True)
-        for part in parts:
-            if plus:
-                plus(part[0])
-            activated(*part)
+        if flat.size <= at_once:
+            of_slice(flat, *spare)
+            return x
+        for start in range(0, flat.size, at_once):
+            part = slice(start, start + at_once)
+            of_slice(flat[part], *(place[part] for place in spare))
         return x
 
     return finished
 
 
-def _activation(kernel: Activation, dtype: DType, in_columns: bool, maker: Maker | None = None) -> Forward:
-    """The activation alone, of samples in columns or in rows."""
+def _activation(kernel: Activation, dtype: DType, in_columns: bool, maker: Maker | None) -> Activated:
+    """The activation alone, of samples in columns or in rows; by another maker, if given one, of no arrays."""
     if not (in_columns and kernel.arrays):
         return _finished(kernel, dtype, maker=maker)
 

@@ -15,10 +15,21 @@ import numpy as np
 
 from portable_nn._typing import Array
 from portable_nn.backends._base import Forward
-from portable_nn.backends._numpy_kernels import FOLDED, SPARING
+from portable_nn.backends._numpy_kernels import SPARING, Folded, Maker, folded
 from portable_nn.layers import Activation
 
-__all__ = ["COLUMNS", "SMALL", "Chain", "Columns", "Finished", "Placed", "Rows", "chained", "in_parts"]
+__all__ = [
+    "COLUMNS",
+    "SMALL",
+    "Activated",
+    "Chain",
+    "Columns",
+    "Finished",
+    "Placed",
+    "Rows",
+    "chained",
+    "in_parts",
+]
 
 COPIED = 4
 """A value of the input is copied into its column in the time of so many biases."""
@@ -33,17 +44,26 @@ FEWEST_COLUMNS, FEWEST_ROWS = 480, 200
 """Of fewer, more goes into calls than small products save; and as much where threads take turns in Python."""
 
 APART, FEWEST_APART, TILE = 256, 512, 48 * 2**10
-"""Of rows of a multiple of so many bytes, where there are more than so many, so many bytes are turned at a time:
-they share few lines of a cache, which would not hold all until their next values are taken."""
+"""Rows of a multiple of `APART` bytes share few lines of a cache, which drops them before their next values are
+taken: of more than `FEWEST_APART` rows `TILE` bytes are transposed at a time."""
 
 MOST = 256
 """Inputs of a layer beside whose products, of as many numbers, the bias takes a fiftieth of the time."""
 
-LARGEST = 1e15
-"""Of weights and their factors, whose products and results then are far from overflow in float32."""
+ROOM = 2**8
+"""Weights that are this factor away from the ends of their dtype can take those of an activation."""
+
+FEWEST_INPUTS = 8
+"""Sums of fewer products err little more than their weights do where those are rounded again."""
+
+STEEPEST = 4
+"""A factor of an activation is between this and its inverse: results are as much nearer to overflow."""
 
 Placed: TypeAlias = Callable[..., Array]
 """A step in places of its own; it may be given the place of its results as well."""
+
+Activated: TypeAlias = Callable[..., Array]
+"""An activation in place; those of `SPARING` may be given a flat place for what they compute on the way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +74,7 @@ class Rows:
     ----------
     weight, bias : arrays
     kernel : Activation
+        The name and the parameters of the activation.
     finished : callable
         Adds the bias and computes the activation.
     activation : callable
@@ -64,7 +85,7 @@ class Rows:
     bias: Array
     kernel: Activation
     finished: Forward
-    activation: Callable[..., Callable[..., Array]]
+    activation: Callable[[bool, Maker | None], Activated]
 
     def results(self, n: int) -> Array:
         """A place for those of n samples."""
@@ -122,12 +143,15 @@ class Chain:
     """Dense layers one after another, whose results stay in columns where the step after them takes those."""
 
     def __init__(self, layers: Sequence[Rows], in_columns: bool) -> None:
-        weights = [np.vstack([layer.bias, layer.weight]) for layer in layers]
-        self._activations = [*map(_folded, layers, weights, weights[1:])]
-        *weights, self._last = weights
+        folds = [*map(_folded, layers[:-1], layers[1:])]
+        rates, scales = [fold.rate for fold in folds], [fold.scale for fold in folds]
+        *weights, self._last = map(_multiplied, layers, [*rates, 1.0], [1.0, *scales])
         self._weights = [np.ascontiguousarray(weight.T) for weight in weights]
+        self._activations = [
+            layer.activation(True, fold.maker) for layer, fold in zip(layers, folds, strict=False)
+        ]
         self._in_columns = in_columns
-        self._final = layers[-1].activation(in_columns)
+        self._final = layers[-1].activation(in_columns, None)
         self._units = [len(layer.weight) for layer in layers]
         self._spares = [layer.kernel.name in SPARING and not layer.kernel.arrays for layer in layers[:-1]]
 
@@ -147,7 +171,7 @@ class Chain:
         places = [np.empty((max(self._units) + 1) * rows, self._last.dtype) for _ in range(2)]
 
         @lru_cache(1)
-        def parts(n: int) -> tuple[Array, list[tuple[Array, Array, Array, Placed, tuple[Array, ...]]], Array]:
+        def parts(n: int) -> tuple[Array, list[tuple[Array, Array, Array, Activated, tuple[Array, ...]]], Array]:
             for place in places:
                 place[:n] = 1
             wholes = [
@@ -175,23 +199,26 @@ class Chain:
         return forward
 
 
-def _folded(layer: Rows, before: Array, after: Array) -> Placed:
-    """The activation between weights below their biases, which are multiplied by its factors if it has some."""
-    kernel = layer.kernel
-    if kernel.name not in FOLDED or kernel.arrays:
-        return layer.activation(True)
-    folded = FOLDED[kernel.name](**kernel.parameters)
-    if not (folded.scale and all(map(_has_room, (folded.scale, before, after)))):
-        return layer.activation(True)
-    before *= folded.rate
-    after[1:] /= folded.scale
-    return layer.activation(True, folded.maker)
+def _folded(layer: Rows, after: Rows) -> Folded:
+    """The activation of a layer with its factors in the weights of both, if they keep their digits."""
+    fold = folded(layer.kernel.name, **layer.kernel.parameters)
+    is_kept = (
+        len(layer.weight) >= FEWEST_INPUTS
+        and 1 / STEEPEST <= abs(fold.scale) <= STEEPEST
+        and all(map(_has_room, (layer.weight, layer.bias, after.weight)))
+    )
+    return fold if is_kept else Folded()
 
 
-def _has_room(factors: Array) -> bool:
-    """Whether they are 0, or far from overflow and from where numbers have fewer digits."""
-    sizes = np.abs(factors)
-    return bool(np.all((sizes == 0) | ((sizes > 1 / LARGEST) & (sizes < LARGEST))))
+def _has_room(weight: Array) -> bool:
+    sizes, ends = np.abs(weight), np.finfo(weight.dtype)
+    return bool(np.all((sizes == 0) | ((sizes > ends.tiny * ROOM) & (sizes < ends.max / ROOM))))
+
+
+def _multiplied(layer: Rows, rate: float, scale: float) -> Array:
+    """The bias above the weights, for results times `rate` of samples times `scale`; rounded once."""
+    weight = np.vstack([layer.bias * np.float64(rate), layer.weight * np.float64(rate / scale)])
+    return weight.astype(layer.weight.dtype)
 
 
 def chained(given: Sequence[Forward]) -> list[Forward | Chain]:

@@ -1,7 +1,8 @@
 """Activations of NumPy arrays in as few calls as may be, which overwrite their argument.
 
 A kernel is made once, of the activation's parameters, and run on many arrays. It rounds its argument once more,
-as a product before it has done already, where the function of `portable_nn.activations` keeps all digits.
+as a product before it has done already, where the function of `portable_nn.activations` keeps all digits; or that
+product, of weights that were multiplied by the kernel's factor, has done so for it.
 """
 
 import sys
@@ -26,7 +27,9 @@ Zeros: TypeAlias = Callable[[Array], Array]
 """Makes zeros like an array: NumPy's maximum of an array and a number takes five times as long as that of two."""
 
 Maker: TypeAlias = Callable[..., Forward]
-"""Makes an activation of an array that it may overwrite, of a `Number`, a `Zeros` and parameters by name."""
+"""Makes an activation of an array that it may overwrite, of a `Number`, a `Zeros` and parameters by name.
+
+The activations of `SPARING` may be given a place as well."""
 
 Powers: TypeAlias = Callable[[], tuple[np.ufunc, float]]
 """Gives a function and a unit so that ``exp(x)`` is ``power(unit * x)``."""
@@ -354,78 +357,76 @@ KERNELS: dict[str, Maker] = {
 }
 
 
+def _folded_sigmoid(number: Number, zeros: Zeros) -> Forward:
+    power, _ = _power()
+    one = number(1)
+
+    def sigmoid(x: Array) -> Array:
+        power(x, x)
+        x += one
+        return np.divide(one, x, x)
+
+    return sigmoid
+
+
+def _folded_silu(number: Number, zeros: Zeros) -> Forward:
+    power, _ = _power()
+    one = number(1)
+
+    def silu(x: Array, spare: Array = None) -> Array:
+        e = power(x, spare)
+        e += one
+        x /= e
+        return x
+
+    return silu
+
+
+def _folded_gelu_tanh(number: Number, zeros: Zeros) -> Forward:
+    power, unit = _power()
+    one, linear = number(1), number(LINEAR * unit / _cube_root())
+
+    def gelu_tanh(x: Array, spare: Array = None) -> Array:
+        e = np.multiply(x, x, spare)
+        e += linear
+        e *= x
+        power(e, e)
+        e += one
+        x /= e
+        return x
+
+    return gelu_tanh
+
+
+def _cube_root() -> float:
+    """Of the factor that the cube in gelu_tanh has."""
+    return float((CUBIC * _power()[1]) ** (1 / 3))
+
+
 class Folded(NamedTuple):
-    """An activation whose argument comes multiplied by `rate`, and whose results leave multiplied by `scale`."""
+    """An activation in a pass less: its argument comes multiplied by `rate`, its results leave so by `scale`."""
 
-    rate: float
-    scale: float
-    maker: Maker
-
-
-def _folded_sigmoid() -> Folded:
-    power, unit = _power()
-
-    def maker(number: Number, zeros: Zeros) -> Forward:
-        one = number(1)
-
-        def sigmoid(x: Array) -> Array:
-            power(x, x)
-            x += one
-            return np.divide(one, x, x)
-
-        return sigmoid
-
-    return Folded(-unit, 1.0, maker)
+    rate: float = 1.0
+    scale: float = 1.0
+    maker: Maker | None = None
 
 
-def _folded_silu(beta: float = 1.0) -> Folded:
-    power, unit = _power()
+def folded(name: str, *, beta: Any = 1.0, **_: Any) -> Folded:
+    """An activation whose factors go into the weights beside it; without a maker where it has none such."""
+    unit = _power()[1]
+    match name:
+        case "sigmoid":
+            return Folded(-unit, 1.0, _folded_sigmoid)
+        case "silu" if np.ndim(beta) == 0:
+            return Folded(-unit * beta, -unit * beta, _folded_silu)
+        case "gelu_tanh":
+            return Folded(-_cube_root(), -_cube_root(), _folded_gelu_tanh)
+    return Folded()
 
-    def maker(number: Number, zeros: Zeros) -> Forward:
-        one = number(1)
-
-        def silu(x: Array, spare: Array = None) -> Array:
-            e = power(x, spare)
-            e += one
-            x /= e
-            return x
-
-        return silu
-
-    return Folded(-unit * beta, -unit * beta, maker)
-
-
-def _folded_gelu_tanh() -> Folded:
-    """By the rate of which the cube needs no factor."""
-    power, unit = _power()
-    rate = -((unit * CUBIC) ** (1 / 3))
-
-    def maker(number: Number, zeros: Zeros) -> Forward:
-        one, linear = number(1), number(-unit * LINEAR / rate)
-
-        def gelu_tanh(x: Array, spare: Array = None) -> Array:
-            e = np.multiply(x, x, spare)
-            e += linear
-            e *= x
-            power(e, e)
-            e += one
-            x /= e
-            return x
-
-        return gelu_tanh
-
-    return Folded(rate, rate, maker)
-
-
-FOLDED: dict[str, Callable[..., Folded]] = {
-    "sigmoid": _folded_sigmoid,
-    "silu": _folded_silu,
-    "gelu_tanh": _folded_gelu_tanh,
-}
-"""Those that take a pass less where weights before and after them are multiplied instead."""
 
 SPARING = {"leaky_relu", "elu", "celu", "selu", "silu", "gelu", "gelu_tanh", "mish", "softplus"}
-"""Those that may be given a place, as flat as their argument, for what they compute on the way."""
+"""Of those that hidden layers have most, the ones that compute something on the way: they may be given a flat
+place for it."""
 
 OVERFLOWING = {"sigmoid", "silu", "learned_swish", "gelu_tanh", "softplus", "log_sigmoid", "mish"}
 """Those with an exponential, or an exponent, that is infinite where nothing is left of them."""
