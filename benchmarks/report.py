@@ -16,11 +16,11 @@ __all__ = ["absentees", "results", "suite_absentees", "with_cluster"]
 
 HOW = """\
 Each contender runs in a process of its own, and one computes at a time. In each round all take a turn, in an
-order that turns by one place, those that are compared one after the other, each for at least 60 ms and
-after 100 ms of calls, one at least, to warm up. No turn starts before the idle threads of the one before have
-stopped spinning. A ratio is our time over theirs in the same round; given are the median over rounds, and the 10th
-and 90th percentile. Contenders that work in batches do so at their own best batch size, found before among 100, 250,
-500, 1,000, 2,500 and 10,000 ("automatic" is what this package chooses by itself).
+order that turns by one place, those that are compared one after the other, each for at least 60 ms and after
+100 ms of calls, one at least, to warm up. No turn starts before the idle threads of the one before have stopped
+spinning. A ratio is our time over theirs in the same round; given are the median over rounds, and the 10th and
+90th percentile. Contenders that work in batches do so at their own best batch size, found before among 100,
+250, 500, 1,000, 2,500 and 10,000 ("automatic" is what this package chooses by itself).
 Every answer is checked against float64 before anything is timed.
 
 Images are uint8 arrays of NumPy, and the cast and the division by 255 are timed. ONNX Runtime's and
