@@ -54,7 +54,7 @@ ROOM = 2**8
 """Weights that are this factor away from the ends of their dtype can take those of an activation."""
 
 FEWEST_INPUTS = 8
-"""Sums of fewer products err little more than their weights do where those are rounded again."""
+"""Of fewer, a product rounds so little that to round its weights once more would show."""
 
 STEEPEST = 4
 """A factor of an activation is between this and its inverse: results are as much nearer to overflow."""

@@ -123,12 +123,13 @@ def _selu(number: Number, zeros: Zeros) -> Forward:
     return _exponential_below(number, zeros, 1.0, SELU_SCALE * SELU_ALPHA, SELU_SCALE)
 
 
-def _sigmoid(number: Number, zeros: Zeros) -> Forward:
+def _sigmoid(number: Number, zeros: Zeros, *, is_folded: bool = False) -> Forward:
     power, unit = _power()
-    one, rate = number(1), number(-unit)
+    one, rate = number(1), None if is_folded else number(-unit)
 
     def sigmoid(x: Array) -> Array:
-        x *= rate
+        if rate is not None:
+            x *= rate
         power(x, x)
         x += one
         return np.divide(one, x, x)
@@ -179,13 +180,16 @@ def _softsign(number: Number, zeros: Zeros) -> Forward:
     return softsign
 
 
-def _silu(number: Number, zeros: Zeros, beta: Any = 1.0) -> Forward:
+def _silu(number: Number, zeros: Zeros, beta: Any = 1.0, *, is_folded: bool = False) -> Forward:
     power, unit = _power()
-    one, rate = number(1), number(-unit * beta)
+    one, rate = number(1), None if is_folded else number(-unit * beta)
 
     def silu(x: Array, spare: Array = None) -> Array:
-        e = np.multiply(x, rate, spare)
-        power(e, e)
+        if rate is None:
+            e = power(x, spare)
+        else:
+            e = np.multiply(x, rate, spare)
+            power(e, e)
         e += one
         x /= e
         return x
@@ -209,13 +213,16 @@ def _learned_swish(number: Number, zeros: Zeros, alpha: Any, beta: Any) -> Forwa
     return learned_swish
 
 
-def _gelu_tanh(number: Number, zeros: Zeros) -> Forward:
+def _gelu_tanh(number: Number, zeros: Zeros, *, is_folded: bool = False) -> Forward:
     power, unit = _power()
-    one, linear, cubic = number(1), number(-LINEAR * unit), number(-CUBIC * unit)
+    rate = folded("gelu_tanh").rate if is_folded else 1.0
+    one, linear = number(1), number(-LINEAR * unit / rate)
+    cubic = None if is_folded else number(-CUBIC * unit)
 
     def gelu_tanh(x: Array, spare: Array = None) -> Array:
         e = np.multiply(x, x, spare)
-        e *= cubic
+        if cubic is not None:
+            e *= cubic
         e += linear
         e *= x
         power(e, e)
@@ -357,52 +364,6 @@ KERNELS: dict[str, Maker] = {
 }
 
 
-def _folded_sigmoid(number: Number, zeros: Zeros) -> Forward:
-    power, _ = _power()
-    one = number(1)
-
-    def sigmoid(x: Array) -> Array:
-        power(x, x)
-        x += one
-        return np.divide(one, x, x)
-
-    return sigmoid
-
-
-def _folded_silu(number: Number, zeros: Zeros) -> Forward:
-    power, _ = _power()
-    one = number(1)
-
-    def silu(x: Array, spare: Array = None) -> Array:
-        e = power(x, spare)
-        e += one
-        x /= e
-        return x
-
-    return silu
-
-
-def _folded_gelu_tanh(number: Number, zeros: Zeros) -> Forward:
-    power, unit = _power()
-    one, linear = number(1), number(LINEAR * unit / _cube_root())
-
-    def gelu_tanh(x: Array, spare: Array = None) -> Array:
-        e = np.multiply(x, x, spare)
-        e += linear
-        e *= x
-        power(e, e)
-        e += one
-        x /= e
-        return x
-
-    return gelu_tanh
-
-
-def _cube_root() -> float:
-    """Of the factor that the cube in gelu_tanh has."""
-    return float((CUBIC * _power()[1]) ** (1 / 3))
-
-
 class Folded(NamedTuple):
     """An activation in a pass less: its argument comes multiplied by `rate`, its results leave so by `scale`."""
 
@@ -416,11 +377,12 @@ def folded(name: str, *, beta: Any = 1.0, **_: Any) -> Folded:
     unit = _power()[1]
     match name:
         case "sigmoid":
-            return Folded(-unit, 1.0, _folded_sigmoid)
+            return Folded(-unit, 1.0, partial(_sigmoid, is_folded=True))
         case "silu" if np.ndim(beta) == 0:
-            return Folded(-unit * beta, -unit * beta, _folded_silu)
+            return Folded(-unit * beta, -unit * beta, partial(_silu, is_folded=True))
         case "gelu_tanh":
-            return Folded(-_cube_root(), -_cube_root(), _folded_gelu_tanh)
+            root = float((CUBIC * unit) ** (1 / 3))  # the cube has no factor then
+            return Folded(-root, -root, partial(_gelu_tanh, is_folded=True))
     return Folded()
 
 
