@@ -1,10 +1,10 @@
 """From the call of a network to its first product there are three Python frames of this package at most."""
 
 import sys
-import threading
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -13,42 +13,38 @@ from helpers import placed
 import portable_nn as pnn
 
 PACKAGE = str(Path(pnn.__file__).parent)
-WIDTH = 1500  # products take nearly all the time, so that this is where the thread is found
+WIDTH = 1500  # products take nearly all the time, so that this is where the time goes
 OTHER_DEVICES = {f"array_api_strict:{name}" for name in ("device1", "device2", "no_float64", "no_x64")}
-CALLS, SEEN = 3, 500  # calls at least, and times that the thread is found in the package
+CALLS = 3
 
 
-def frames(thread):
-    """How many frames of this package the thread has on its stack."""
-    frame, count = sys._current_frames()[thread], 0
+def depth(frame):
+    """How many frames of this package are on the stack that ends with this one."""
+    count = 0
     while frame is not None:
         count += frame.f_code.co_filename.startswith(PACKAGE)
         frame = frame.f_back
     return count
 
 
-def usual_depth(call):
-    """The number of frames of this package that a thread has most of the time, while it is in the package."""
-    found, done, thread = Counter(), threading.Event(), threading.get_ident()
+def depth_of_the_product(call):
+    """The number of frames of this package in which calls spend the most time, while they are in the package."""
+    spent: Counter[int] = Counter()
+    now, since = 0, perf_counter()
 
-    def watch():
-        while not done.is_set():
-            if depth := frames(thread):
-                found[depth] += 1
+    def profile(frame, event, _):
+        nonlocal now, since
+        spent[now] += perf_counter() - since
+        now, since = depth(frame.f_back if event == "return" else frame), perf_counter()
 
-    watcher, interval = threading.Thread(target=watch), sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # else a thread is found most often where it waits for the interpreter
-    watcher.start()
+    sys.setprofile(profile)
     try:
-        calls = 0
-        while calls < CALLS or found.total() < SEEN:
+        for _ in range(CALLS):
             call()
-            calls += 1
     finally:
-        done.set()
-        watcher.join()
-        sys.setswitchinterval(interval)
-    return found.most_common(1)[0][0]
+        sys.setprofile(None)
+    del spent[0]  # where a library frees results, it may wait
+    return spent.most_common(1)[0][0]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def network():
 
 def check_frames(net, x):
     net(x)
-    assert any(usual_depth(lambda: net(x)) <= 3 for _ in range(3))  # another process may hide the product
+    assert depth_of_the_product(lambda: net(x)) <= 3
 
 
 @pytest.mark.parametrize("rows", [(), (1,), (100,), (1000,), (2, 500)], ids=str)
