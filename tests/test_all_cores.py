@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Barrier
 
 import numpy as np
@@ -66,6 +68,21 @@ def by_one(net, x):
     """What is computed where the BLAS is held to one thread."""
     with threadpool_limits(1, user_api="blas"):
         return net(x)
+
+
+def test_blocks_of_threads_stay_in_a_cache(both):
+    f, widths = RNG.standard_normal, (8, 64, 64, 5)
+    layers = [pnn.Dense(f((n, m), np.float32), None, "mish") for n, m in pairwise(widths)]
+    net, x = pnn.Network(layers), f((10 * ROWS, 8), np.float32)
+    net(x[:2])
+    tracemalloc.start()
+    try:
+        found = net(x)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(both) == 2
+    assert most - found.nbytes < 2**23
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -24,7 +24,7 @@ from portable_nn._arrays import each, first_of
 from portable_nn._typing import Array, DType, FloatName
 from portable_nn.activations import FUNCTIONS
 from portable_nn.backends._base import Backend, Forward, are_new, forward_pass, keep_pages, leading_axes
-from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, Blocks, Cast, sharing
+from portable_nn.backends._numpy_blocks import FEWEST, KEPT, ROWS, SHARED, Blocks, Cast, sharing
 from portable_nn.backends._numpy_columns import Activated, Columns, Finished, Rows
 from portable_nn.backends._numpy_kernels import KERNELS, OF_ONE, OVERFLOWING, Maker
 from portable_nn.backends._numpy_one import (
@@ -48,16 +48,15 @@ SMALL_BLOCK = 15_000
 GIVES_BACK = "MALLOC_TRIM_THRESHOLD_" in os.environ
 """As Dask has it do in its workers."""
 
+SLICE = 3 * 2**16
+"""Values that an activation with many temporaries, or of many units, takes at once."""
+
 WIDE = 256
 """Units from which on a block is more than stays in a core's cache beside the temporaries of an activation."""
 
 MOST = 2000
 """A block has as many rows as the widest layer has inputs or units if those are fewer: to pack the weights is a
 part of a product that falls with the rows."""
-
-SHARED = 2**21
-"""Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
-take turns between any two operations, which takes longer than an operation on few values."""
 
 LONG = 2**14
 """Values to which a bias is repeated: NumPy takes several times as long to add short rows."""
@@ -168,7 +167,7 @@ class NumPy(Backend):
                 n = prod(axes)
                 threads = threads_for(n)
                 samples = each(lambda array: np.reshape(array, (n, *array.shape[leading:])), x)
-                most = rows if threads == 1 else max(rows, SHARED // (threads * widest))
+                most = rows if threads == 1 else max(rows, by_blocks.shared(threads, widest))
                 at_once = _evenly(n, threads, most) if n > rows else n
                 found = forward(samples) if n <= at_once else by_blocks(samples, n, at_once, threads)
                 return each(lambda array: array.reshape(*axes, *array.shape[1:]), found)
@@ -286,8 +285,8 @@ def _made(layers: tuple[Layer, ...], taken: int) -> int:
 def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker | None = None) -> Forward:
     """The bias and the activation of a product, in place, by slices that stay in a core's cache."""
     (n,) = kernel.input_shape or np.shape(bias) or (1,)
-    block = SMALL_BLOCK if GIVES_BACK else 2 * BLOCK if n > WIDE or kernel.name == "gelu" else SHARED
-    at_once = block // n * n or n
+    block = SMALL_BLOCK if GIVES_BACK else SLICE if n > WIDE or kernel.name == "gelu" else SHARED
+    most = block // n * n or n
     maker = maker or partial(KERNELS[kernel.name], **kernel.parameters)
 
     def activation(repeats: int) -> Forward:
@@ -306,9 +305,10 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker
 
     def finished(x: Array, *spare: Array) -> Array:
         flat = x.reshape(-1)
-        if flat.size <= at_once:
+        if flat.size <= most:
             of_slice(flat, *spare)
             return x
+        at_once = -(-flat.size // (-(-flat.size // most) * n)) * n
         for start in range(0, flat.size, at_once):
             part = slice(start, start + at_once)
             of_slice(flat[part], *(place[part] for place in spare))

@@ -19,7 +19,7 @@ from portable_nn.backends._numpy_columns import Chain, Placed, Rows, chained, in
 from portable_nn.layers import Activation, Dense, Graph, Layer
 from portable_nn.threads import VALUE, given, is_alone, not_taken, of_blas, with_others
 
-__all__ = ["FEWEST", "KEPT", "ROWS", "Blocks", "Cast", "sharing"]
+__all__ = ["FEWEST", "KEPT", "ROWS", "SHARED", "Blocks", "Cast", "sharing"]
 
 ROWS = 200
 """A block has a multiple of so many rows: a product packs its weights anew for each."""
@@ -64,6 +64,14 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     return threads
 
 
+SHARED = 2**21
+"""Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
+take turns between any two operations, which takes longer than an operation on few values."""
+
+CHAINED, FEWEST_CHAINED = 3 * 2**18, 1000
+"""Bytes that a block of a chain takes in either of its places, so that both stay in a core's cache; and the rows
+that are worth the turns."""
+
 KEPT = 2**21
 """Values in places that are kept for the next call: of more it is all the same to take them anew."""
 
@@ -78,6 +86,14 @@ class Blocks:
         self._steps = chained(steps)
         self._held = held
         self._free: list[tuple[int, bool, Placed]] = []
+
+    def shared(self, threads: int, widest: int) -> int:
+        """The rows of a block of several threads, of so many values in the widest layer."""
+        rows = SHARED // (threads * widest)
+        match self._steps:
+            case [Chain() as chain] if (in_cache := CHAINED // chain.widest) >= FEWEST_CHAINED:
+                return min(rows, in_cache)
+        return rows
 
     def __call__(self, samples: Any, n: int, rows: int, threads: int) -> Any:
         """Blocks of so many rows of the n, each by a thread that is free."""

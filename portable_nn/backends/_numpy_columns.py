@@ -140,7 +140,13 @@ class Columns(partial[Array]):
 
 
 class Chain:
-    """Dense layers one after another, whose results stay in columns where the step after them takes those."""
+    """Dense layers one after another, whose results stay in columns where the step after them takes those.
+
+    Attributes
+    ----------
+    widest : int
+        Bytes of a sample in either of its places.
+    """
 
     def __init__(self, layers: Sequence[Rows], in_columns: bool) -> None:
         folds = [*map(_folded, layers[:-1], layers[1:])]
@@ -153,6 +159,7 @@ class Chain:
         self._in_columns = in_columns
         self._final = layers[-1].activation(in_columns, None)
         self._units = [len(layer.weight) for layer in layers]
+        self.widest: int = max(self._units) * self._last.itemsize
         self._spares = [layer.kernel.name in SPARING and not layer.kernel.arrays for layer in layers[:-1]]
 
     def results(self, n: int) -> Array:
