@@ -308,7 +308,7 @@ def _finished(kernel: Activation, dtype: DType, bias: Array = None, maker: Maker
         if flat.size <= most:
             of_slice(flat, *spare)
             return x
-        at_once = -(-flat.size // (-(-flat.size // most) * n)) * n
+        at_once = _evenly(flat.size // n, 1, most // n) * n
         for start in range(0, flat.size, at_once):
             part = slice(start, start + at_once)
             of_slice(flat[part], *(place[part] for place in spare))

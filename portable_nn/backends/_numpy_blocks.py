@@ -33,6 +33,17 @@ HANDED = 2**22
 TURNS = 6 * 2**17
 """Multiply-adds that take as long as one more thread's turns in Python, between the operations of a layer."""
 
+SHARED = 2**21
+"""Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
+take turns between any two operations, which takes longer than an operation on few values."""
+
+CHAINED, FEWEST_CHAINED = 3 * 2**18, 1000
+"""Bytes that a block of a chain, for several threads, takes in either of its places, so that both stay in a cache,
+unless a block of one thread takes more; and the rows that are worth the turns."""
+
+KEPT = 2**21
+"""Values in places that are kept for the next call: of more it is all the same to take them anew."""
+
 
 def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     """The number of threads that so many samples are best shared out to, 1 where the BLAS has its own.
@@ -64,18 +75,6 @@ def sharing(layers: tuple[Layer, ...]) -> Callable[[int], int]:
     return threads
 
 
-SHARED = 2**21
-"""Values in the widest layer of the blocks that several threads compute at a time, unless blocks are larger: they
-take turns between any two operations, which takes longer than an operation on few values."""
-
-CHAINED, FEWEST_CHAINED = 3 * 2**18, 1000
-"""Bytes that a block of a chain takes in either of its places, so that both stay in a core's cache; and the rows
-that are worth the turns."""
-
-KEPT = 2**21
-"""Values in places that are kept for the next call: of more it is all the same to take them anew."""
-
-
 class Blocks:
     """Steps over blocks of rows, for each of which places hold so many values at most.
 
@@ -88,12 +87,14 @@ class Blocks:
         self._free: list[tuple[int, bool, Placed]] = []
 
     def shared(self, threads: int, widest: int) -> int:
-        """The rows of a block of several threads, of so many values in the widest layer."""
+        """The rows of a block of several threads, of so many values in the widest layer.
+
+        A chain alone computes enough between turns for its blocks to be small; softmax does not.
+        """
         rows = SHARED // (threads * widest)
-        match self._steps:
-            case [Chain() as chain] if (in_cache := CHAINED // chain.widest) >= FEWEST_CHAINED:
-                return min(rows, in_cache)
-        return rows
+        only = self._steps[0] if len(self._steps) == 1 else None
+        in_cache = CHAINED // only.taken if isinstance(only, Chain) else 0
+        return min(rows, in_cache) if in_cache >= FEWEST_CHAINED else rows
 
     def __call__(self, samples: Any, n: int, rows: int, threads: int) -> Any:
         """Blocks of so many rows of the n, each by a thread that is free."""

@@ -144,7 +144,7 @@ class Chain:
 
     Attributes
     ----------
-    widest : int
+    taken : int
         Bytes of a sample in either of its places.
     """
 
@@ -159,7 +159,7 @@ class Chain:
         self._in_columns = in_columns
         self._final = layers[-1].activation(in_columns, None)
         self._units = [len(layer.weight) for layer in layers]
-        self.widest: int = max(self._units) * self._last.itemsize
+        self.taken: int = max(self._units) * self._last.itemsize
         self._spares = [layer.kernel.name in SPARING and not layer.kernel.arrays for layer in layers[:-1]]
 
     def results(self, n: int) -> Array:
