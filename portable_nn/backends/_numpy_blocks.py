@@ -38,7 +38,7 @@ SHARED = 2**21
 take turns between any two operations, which takes longer than an operation on few values."""
 
 CHAINED, FEWEST_CHAINED = 3 * 2**18, 1000
-"""Bytes that a block of a chain, for several threads, takes in either of its places, so that both stay in a cache,
+"""Bytes that a block of a chain, for several threads, takes in either of its places, so that a cache holds both,
 unless a block of one thread takes more; and the rows that are worth the turns."""
 
 KEPT = 2**21
